@@ -1,0 +1,477 @@
+"""The only description of what a YAML config may hold.
+
+A config is data: it is read with a safe loader, never evaluated, and an unknown key is an error
+that names the nearest known one. All errors of a file are reported together.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lungseg.errors import UsageError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Colour = tuple[
+    Annotated[int, Field(ge=0, le=255)],
+    Annotated[int, Field(ge=0, le=255)],
+    Annotated[int, Field(ge=0, le=255)],
+]
+
+
+class Section(BaseModel):
+    """A part of the config: no unknown keys, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Where the data lies and what a slice is."""
+
+    images: Path | None = None
+    masks: Path | None = None
+    prepared: Path = Path("data/prepared")
+    dataset: Path = Path("data/dataset")
+    image_size: tuple[Positive, Positive] = (512, 512)
+    channels: Literal[1, 3] = 1
+    rgb_map: dict[str, Colour] = {"background": (0, 0, 0), "lung": (255, 255, 255)}
+    window: tuple[float, float] = (-1000.0, 400.0)
+    unsigned_16bit: Literal["full_range", "hu_plus_1024"] = "full_range"
+
+    @field_validator("window")
+    @classmethod
+    def _window_opens(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if window[0] >= window[1]:
+            raise ValueError(f"the lower HU must be below the upper, not {list(window)}")
+        return window
+
+    @field_validator("rgb_map")
+    @classmethod
+    def _colours_differ(cls, rgb_map: dict[str, Colour]) -> dict[str, Colour]:
+        if not 2 <= len(rgb_map) <= 255:
+            raise ValueError("between 2 and 255 classes are needed, background first")
+        if len(set(rgb_map.values())) != len(rgb_map):
+            raise ValueError("two classes have the same colour")
+        return rgb_map
+
+
+class PrepareConfig(Section):
+    """How raw pairs become checked slices."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    copies: Annotated[int, Field(ge=0)] = 0
+    near_duplicate: Probability = 0.97
+    blank_contrast: Annotated[float, Field(ge=0)] = 2.0
+
+
+class SplitConfig(Section):
+    """How slices are shared out among train, valid and test."""
+
+    fractions: tuple[Probability, Probability, Probability] = (0.80, 0.15, 0.05)
+    group_regex: str | None = None
+    group_csv: Path | None = None
+    group_column: str = "group"
+    neighbour_gap: Annotated[int, Field(ge=0)] = 3
+    neighbour_similarity: Probability = 0.85
+    folds: Annotated[int, Field(ge=0)] = 0
+    leak_similarity: Probability = 0.93
+    allow_leakage: bool = False
+
+    @field_validator("fractions")
+    @classmethod
+    def _fractions_sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-6 or value[0] == 0:
+            raise ValueError(f"train, valid and test must sum to 1, train above 0; got {value}")
+        return value
+
+    @field_validator("group_regex")
+    @classmethod
+    def _regex_compiles(cls, value: str | None) -> str | None:
+        import re
+
+        if value is not None:
+            try:
+                groups = re.compile(value).groups
+            except re.error as problem:
+                raise ValueError(f"not a regular expression: {problem}") from None
+            if groups == 0:
+                raise ValueError("put the patient's part of the name in parentheses")
+        return value
+
+    @field_validator("folds")
+    @classmethod
+    def _one_fold_is_none(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("1 fold holds nothing back; use 0 for a plain split, or 2 and more")
+        return value
+
+
+class AffineConfig(Section):
+    """Rotation, scale and shift drawn together."""
+
+    p: Probability = 0.0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 10.0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    shift: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+
+class ElasticConfig(Section):
+    """Elastic deformation (Simard et al., 2003)."""
+
+    p: Probability = 0.0
+    alpha: Annotated[float, Field(gt=0)] = 60.0
+    sigma: Annotated[float, Field(gt=0)] = 8.0
+
+
+class StrengthConfig(Section):
+    """A transform with one strength, drawn from a range that this bounds."""
+
+    p: Probability = 0.0
+    limit: Annotated[float, Field(gt=0, le=1)] = 0.2
+
+
+class TransformsConfig(Section):
+    """The transforms of one augmentation pipeline; image and mask move by the same draw."""
+
+    hflip: Probability = 0.0
+    vflip: Probability = 0.0
+    rotate90: Probability = 0.0
+    affine: AffineConfig = AffineConfig()
+    elastic: ElasticConfig = ElasticConfig()
+    barrel: StrengthConfig = StrengthConfig()
+    grid: StrengthConfig = StrengthConfig()
+    window: StrengthConfig = StrengthConfig()
+    gamma: StrengthConfig = StrengthConfig()
+    noise: StrengthConfig = StrengthConfig(limit=0.05)
+    blur: StrengthConfig = StrengthConfig(limit=0.5)
+
+
+def _online_default() -> TransformsConfig:
+    return TransformsConfig(
+        hflip=0.5,
+        affine=AffineConfig(p=0.8, rotate=12, scale=0.15, shift=0.06),
+        elastic=ElasticConfig(p=0.2),
+        window=StrengthConfig(p=0.6, limit=0.3),
+        gamma=StrengthConfig(p=0.4, limit=0.4),
+        noise=StrengthConfig(p=0.3, limit=0.05),
+        blur=StrengthConfig(p=0.2, limit=0.5),
+    )
+
+
+def _offline_default() -> TransformsConfig:
+    return TransformsConfig(
+        hflip=0.5,
+        affine=AffineConfig(p=0.7, rotate=15, scale=0.2, shift=0.0),
+        elastic=ElasticConfig(p=0.3),
+        barrel=StrengthConfig(p=0.3, limit=0.3),
+        grid=StrengthConfig(p=0.2, limit=0.2),
+    )
+
+
+class AugmentConfig(Section):
+    """Online: drawn anew each time a training slice is read. Offline: copies on disk."""
+
+    online: TransformsConfig = Field(default_factory=_online_default)
+    offline: TransformsConfig = Field(default_factory=_offline_default)
+
+
+class FlexUNetConfig(Section):
+    """The original's network, all its parameters."""
+
+    name: Literal["flexunet"]
+    base_filters: Positive = 16
+    base_kernels: tuple[Positive, Positive] = (9, 9)
+    num_layers: Annotated[int, Field(ge=2, le=10)] = 8
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.04
+    dilation: tuple[Positive, Positive] = (1, 1)
+    normalization: bool = False
+    activation: Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"] = "relu"
+    input_normalize: bool = False
+
+    @model_validator(mode="after")
+    def _dropout_stays_below_one(self) -> FlexUNetConfig:
+        deepest = self.dropout_rate * (self.num_layers - 1)
+        if deepest >= 1:
+            raise ValueError(
+                f"dropout_rate is multiplied by the level: {self.dropout_rate} x "
+                f"{self.num_layers - 1} = {deepest:.2f} at the deepest, which must stay below 1"
+            )
+        return self
+
+
+class ResUNetConfig(Section):
+    """A compact residual U-Net that works on half the pixels a side."""
+
+    name: Literal["resunet"] = "resunet"
+    base_filters: Positive = 16
+    num_layers: Annotated[int, Field(ge=2, le=8)] = 5
+    max_filters: Positive = 128
+    stem_stride: Literal[1, 2, 4] = 2
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    activation: Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"] = "relu"
+
+
+ModelConfig = Annotated[Union[FlexUNetConfig, ResUNetConfig], Field(discriminator="name")]  # noqa: UP007
+
+LossName = Literal[
+    "categorical_crossentropy",
+    "ce_dice",
+    "dice",
+    "bce_dice",
+    "iou",
+    "bce_iou",
+    "ssim",
+    "basnet_hybrid",
+]
+MetricName = Literal[
+    "lung_dice", "lung_iou", "dice_coef_multiclass", "pixel_accuracy", "sensitivity", "specificity"
+]
+
+
+class ReducerConfig(Section):
+    """Multiply the learning rate by `factor` after `patience` epochs without a better value."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    patience: Positive = 4
+    min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainConfig(Section):
+    """How a network is trained."""
+
+    run: Path = Path("runs/lung")
+    epochs: Positive = 60
+    samples_per_epoch: Annotated[int, Field(ge=0)] = 0
+    batch_size: Positive = 4
+    loss: LossName = "ce_dice"
+    metrics: list[MetricName] = ["lung_dice", "dice_coef_multiclass"]
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    clipvalue: Annotated[float, Field(gt=0)] | None = None
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    reducer: ReducerConfig | None = None
+    monitor: str = "val_lung_dice"
+    patience: Annotated[int, Field(ge=0)] = 0
+    epoch_change_images: Annotated[int, Field(ge=0)] = 6
+    mini_test: Path | None = None
+    tensorboard: bool = False
+    threads: Annotated[int, Field(ge=0)] = 0
+    jit_compile: bool = False
+    deterministic: bool = False
+
+    @model_validator(mode="after")
+    def _one_master_of_the_rate(self) -> TrainConfig:
+        if self.schedule != "constant" and self.reducer is not None:
+            raise ValueError(
+                f"schedule: {self.schedule} and reducer both set the learning rate; "
+                "use schedule: constant, or reducer: null"
+            )
+        if self.warmup_epochs >= self.epochs and self.schedule == "cosine":
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})"
+            )
+        known = {"loss", *self.metrics}
+        if self.monitor.removeprefix("val_") not in known:
+            names = ", ".join(sorted(f"val_{name}" for name in known))
+            raise ValueError(f"monitor: {self.monitor!r} is not computed; there are {names}")
+        return self
+
+
+class EvaluateConfig(Section):
+    """How a run is scored."""
+
+    part: Literal["train", "valid", "test"] = "test"
+    bootstrap: Annotated[int, Field(ge=0)] = 2000
+    batch_size: Positive = 4
+
+
+class InferConfig(Section):
+    """How masks are predicted."""
+
+    batch_size: Positive = 4
+    overlay: bool = False
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Config(Section):
+    """A whole config. `configs/lung.yaml` shows every key with its default and its meaning."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 137
+    data: DataConfig = DataConfig()
+    prepare: PrepareConfig = PrepareConfig()
+    split: SplitConfig = SplitConfig()
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    model: ModelConfig = ResUNetConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    infer: InferConfig = InferConfig()
+
+    @model_validator(mode="after")
+    def _size_fits_the_network(self) -> Config:
+        stem = self.model.stem_stride if isinstance(self.model, ResUNetConfig) else 1
+        step = stem * 2 ** (self.model.num_layers - 1)
+        if any(side % step for side in self.data.image_size):
+            raise ValueError(
+                f"data.image_size {list(self.data.image_size)} must be multiples of {step}: "
+                f"{self.model.name} halves the image {step.bit_length() - 1} times"
+            )
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, background included."""
+        return len(self.data.rgb_map)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without its traps: a key given twice and an alias are errors, not surprises."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.constructor.ConstructorError(
+                None, None, "anchors and aliases are not allowed in a config", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """Parse YAML text as plain data.
+
+    Raises:
+        UsageError: naming `origin`, the line and the problem.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+        raise UsageError(f"{origin}{where}: this is not a usable YAML file: {what}.") from None
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a config file, apply `a.b=value` overrides in order, and check the result.
+
+    Args:
+        path: a YAML file; without one the defaults hold, which `configs/lung.yaml` spells out.
+        overrides: texts such as `train.epochs=3`; the value is YAML.
+
+    Raises:
+        UsageError: listing every unknown key and wrong value at once.
+    """
+    origin = str(path) if path else "the default config"
+    data: Any = {}
+    if path is not None:
+        try:
+            data = parse_yaml(path.read_text(encoding="utf-8"), origin)
+        except FileNotFoundError:
+            raise UsageError(f"{path}: there is no such config file.") from None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise UsageError(f"{path}: the config cannot be read: {problem}.") from None
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"{origin}: a config is a mapping of sections (data:, train:, ...), "
+            f"but this file holds a {type(data).__name__}."
+        )
+    for override in overrides:
+        _apply_override(data, override)
+    return check_config(data, origin)
+
+
+def check_config(data: dict[str, Any], origin: str) -> Config:
+    """Check plain data against the schema; raise one `UsageError` with all that is wrong."""
+    if isinstance(data.get("model"), dict) and "name" not in data["model"]:
+        # The parameters alone mean the default network; pydantic wants the name spelled out.
+        data = {**data, "model": {"name": ResUNetConfig().name, **data["model"]}}
+    try:
+        return Config.model_validate(data)
+    except ValidationError as problem:
+        lines = [f"  {line}" for line in _explain(problem)]
+        count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+        raise UsageError(f"{origin}: {count} in the config:\n" + "\n".join(lines)) from None
+
+
+def dump_config(config: Config) -> str:
+    """Return the config as YAML that loads to the same config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    name, separator, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not separator or not all(keys):
+        raise UsageError(
+            f"--set {override!r}: write it as section.key=value, for example train.epochs=3."
+        )
+    target = data
+    for key in keys[:-1]:
+        inner = target.get(key)
+        if not isinstance(inner, dict):
+            inner = target[key] = {}
+        target = inner
+    value = parse_yaml(text, f"--set {name}")
+    if keys == ["model", "name"] and target.get("name") != value:
+        target.clear()  # another network has other parameters; the old one's would be unknown keys
+    target[keys[-1]] = value
+
+
+def _explain(problem: ValidationError) -> list[str]:
+    lines = []
+    for error in problem.errors(include_url=False):
+        # The discriminator puts the network's name into the path; a person did not write it there.
+        location = [part for part in error["loc"] if part not in ("flexunet", "resunet")]
+        path = ".".join(str(part) for part in location) or "config"
+        if error["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key{_nearest(location, problem)}")
+        elif error["type"] == "union_tag_invalid":
+            expected = error["ctx"]["expected_tags"]
+            lines.append(f"{path}.name: {error['ctx']['tag']!r} is none of {expected}")
+        elif error["type"] == "value_error":
+            lines.append(f"{path}: {error['msg'].removeprefix('Value error, ')}")
+        else:
+            lines.append(f"{path}: {error['msg']}, not {error['input']!r}")
+    return lines
+
+
+def _nearest(location: list[Any], problem: ValidationError) -> str:
+    """Say which keys the section has, the nearest one first."""
+    sections: list[Any] = [Config]
+    for part in location[:-1]:
+        found = []
+        for section in sections:
+            field = getattr(section, "model_fields", {}).get(part)
+            found += _sections_in(field.annotation) if field else []
+        sections = found
+    known = sorted({key for section in sections for key in section.model_fields})
+    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; this section has: {', '.join(known)}" if known else ""
+
+
+def _sections_in(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is not None:
+        return [found for part in get_args(annotation) for found in _sections_in(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []

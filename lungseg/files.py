@@ -1,0 +1,176 @@
+"""Output that appears whole or not at all, and small helpers for CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lungseg.errors import DataError, UsageError
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts `slice2` before `slice10`."""
+    parts = re.split(r"(\d+)", text)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def existing_folder(path: Path | None, what: str, option: str) -> Path:
+    """Return `path`; raise `UsageError` naming the `option` where it is no folder."""
+    if path is None:
+        raise UsageError(f"No folder of {what} was given: use {option}, or set it in the config.")
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such folder of {what} ({option}).")
+    if not path.is_dir():
+        raise UsageError(f"{path}: expected a folder of {what} ({option}), found a file.")
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside `path`, then rename it: a reader sees the old or the new, whole."""
+    partial = path.with_name(f".{path.name[:200]}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {problem.strerror or problem}.") from None
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write indented JSON, whole or not at all."""
+    write_text(path, json.dumps(document, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DataError: where the file is missing or holds something else.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.") from None
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path}: expected JSON, but it cannot be read: {problem}.") from None
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a CSV with a header, whole or not at all."""
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path, needed: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Read a CSV with a header.
+
+    Raises:
+        DataError: where it cannot be read, or a `needed` column is absent.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+            columns = list(reader.fieldnames or [])
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.") from None
+    except (OSError, ValueError, csv.Error) as problem:
+        raise DataError(f"{path}: expected CSV, but it cannot be read: {problem}.") from None
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}: expected the columns {', '.join(needed)}; it has {', '.join(columns)}."
+        )
+    return rows
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def staged_folder(
+    output: Path, overwrite: bool, inputs: Iterable[Path | None] = ()
+) -> Iterator[Path]:
+    """Yield an empty folder beside `output` that takes its place when the block ends well.
+
+    An interrupted block leaves `output` as it was; what was staged is removed at once, or, after
+    a kill, by the next run.
+
+    Args:
+        output: the folder to make.
+        overwrite: replace an `output` that holds something.
+        inputs: folders that are read meanwhile and so must not be replaced.
+
+    Raises:
+        UsageError: where `output` holds something and `overwrite` is not set, is a file, or
+            holds one of the `inputs`.
+    """
+    for given in inputs:
+        if given is None or not given.exists():
+            continue
+        if output.resolve() == given.resolve() or output.resolve() in given.resolve().parents:
+            raise UsageError(
+                f"{output}: the output would replace its own input {given}; choose another -o."
+            )
+    refuse_nonempty(output, overwrite)
+    staged = output.with_name(f".{output.name}.partial")
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+    except OSError as problem:
+        raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
+    try:
+        yield staged
+        _take_place(staged, output)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
+    """Raise `UsageError` where `output` is a file or a folder that holds something."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: expected a folder to write to, found a file.")
+    if not overwrite and output.is_dir() and any(output.iterdir()):
+        raise UsageError(
+            f"{output}: the output folder exists and is not empty. Choose another, "
+            f"or add {also}--overwrite to replace it."
+        )
+
+
+def _take_place(staged: Path, output: Path) -> None:
+    if not output.exists():
+        staged.rename(output)
+        return
+    old = output.with_name(f".{output.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    output.rename(old)
+    staged.rename(output)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,416 @@
+"""Reading and writing slices, pairing images with masks, colour map <-> class index.
+
+A slice is a uint8 array `(H, W)`, or `(H, W, 3)` for RGB. A label image is a uint8 array `(H, W)`
+of class indices. What had to be assumed or repaired on the way is returned as findings, so that
+nothing is changed in silence.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lungseg.config import Colour, DataConfig
+from lungseg.errors import DataError
+from lungseg.files import natural_key, write_bytes
+
+Pixels = NDArray[Any]
+Labels = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below what fills a memory
+# A colour this far (of 441) from every mixture of two map colours is none of the map's.
+OFF_MAP_DISTANCE = 40.0
+
+# MAX_PIXELS is checked here, before decoding, with an error that names the file.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+Severity = Literal["left_out", "repaired", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a person should know about an input.
+
+    Attributes:
+        code: a short fixed name, e.g. `mask_grey`.
+        severity: `left_out` (the case is not used), `repaired`, or `warning`.
+        detail: one sentence with the figures.
+    """
+
+    code: str
+    severity: Severity
+    detail: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask, matched by stem."""
+
+    case: str
+    image: Path
+    mask: Path
+
+
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List a folder's image files in natural order, and beside them what is no image file.
+
+    Hidden files are passed over.
+    """
+    entries = sorted(
+        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
+        key=lambda entry: natural_key(entry.name),
+    )
+    images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and not e.is_dir()]
+    known = set(images)
+    return images, [entry for entry in entries if entry not in known]
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Group files by stem, in the order of their first file."""
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(path.stem, []).append(path)
+    return groups
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Decode one image file.
+
+    Args:
+        path: PNG, JPG, TIF or BMP; grey, RGB, RGBA, CMYK or palette; 1, 8, 16 or 32 bit.
+
+    Returns:
+        `(H, W)` or `(H, W, 3)`: uint8; uint16; int32 for signed integers; float32. Alpha is laid
+        over black, and a rotation given in EXIF is carried out.
+
+    Raises:
+        DataError: naming the file, where it cannot be decoded, is too large, holds several
+            frames, or holds values that are not finite.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+    if not content:
+        raise DataError(f"{path}: the file is empty (0 bytes).")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: {width} x {height} pixels are more than a slice can have "
+                    f"({MAX_PIXELS:,})."
+                )
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise DataError(
+                    f"{path}: holds {frames} frames; save each slice as a file of its own."
+                )
+            pixels = _to_array(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: this is not a PNG, JPG, TIF or BMP image.") from None
+    except DataError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as problem:
+        raise DataError(f"{path}: the image is damaged: {problem}.") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: has more pixels than a slice can have.") from None
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        count = int((~np.isfinite(pixels)).sum())
+        raise DataError(f"{path}: {count} pixels are NaN or infinite.")
+    return pixels
+
+
+def _to_array(image: Image.Image) -> Pixels:
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        return np.asarray(image, dtype=np.int32)
+    if image.mode == "F":
+        return np.asarray(image, dtype=np.float32)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Map HU to grey: `window[0]` and below is 0, `window[1]` and above 255, linear between."""
+    low, high = window
+    scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def to_slice(pixels: Pixels, data: DataConfig) -> tuple[NDArray[np.uint8], list[Finding]]:
+    """Turn decoded pixels into the grey values a network sees, at the file's own size.
+
+    Args:
+        pixels: as `read_pixels` returns them.
+        data: says channels, window, and what 16-bit unsigned values mean.
+
+    Returns:
+        A slice, `(H, W)` or `(H, W, 3)` by `data.channels`, and what was assumed.
+    """
+    findings: list[Finding] = []
+    if pixels.dtype == np.uint16:
+        pixels = _from_unsigned_16bit(pixels, data, findings)
+    elif pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        if pixels.dtype == np.float32 and low >= 0 and high <= 1:
+            findings.append(
+                Finding("unit_range", "repaired", "float values in 0..1 taken as black to white")
+            )
+            pixels = np.rint(pixels * 255).astype(np.uint8)
+        else:
+            if low >= 0:
+                findings.append(
+                    Finding(
+                        "not_hu",
+                        "warning",
+                        f"signed or float values should be HU with air near -1000, "
+                        f"but the lowest is {low:g}",
+                    )
+                )
+            pixels = apply_window(pixels, data.window)
+    if data.channels == 1 and pixels.ndim == 3:
+        if not _is_grey(pixels):
+            findings.append(Finding("colour_image", "warning", "a colour image was made grey"))
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        else:
+            pixels = pixels[..., 0]
+    elif data.channels == 3 and pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels), findings
+
+
+def _from_unsigned_16bit(
+    pixels: Pixels, data: DataConfig, findings: list[Finding]
+) -> NDArray[np.uint8]:
+    if data.unsigned_16bit == "hu_plus_1024":
+        return apply_window(pixels.astype(np.int32) - 1024, data.window)
+    highest = int(pixels.max())
+    if highest < 4096:
+        findings.append(
+            Finding(
+                "narrow_16bit",
+                "warning",
+                f"the highest of 65535 is {highest}: if these are HU + 1024, "
+                "set data.unsigned_16bit: hu_plus_1024",
+            )
+        )
+    return np.rint(pixels / 257.0).astype(np.uint8)
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    first = pixels[..., 0]
+    return bool(np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]))
+
+
+def decode_mask(pixels: Pixels, rgb_map: Mapping[str, Colour]) -> tuple[Labels, list[Finding]]:
+    """Turn a mask's colours into class indices.
+
+    Colours of `rgb_map` are taken as they are. A mixture of two of them, as interpolation leaves
+    it, goes to the nearer one and is reported. Class indices (0, 1, ...) in place of colours are
+    understood and reported.
+
+    Args:
+        pixels: as `read_pixels` returns them.
+        rgb_map: class name to colour, in the order of their indices.
+
+    Returns:
+        uint8 labels `(H, W)` and the findings.
+
+    Raises:
+        DataError: where more than 1 in 1000 pixels have a colour that is none of the map's nor a
+            mixture of them. The message names no file: the caller knows it.
+    """
+    palette = np.array(list(rgb_map.values()), dtype=np.float64)
+    codes, inverse, counts = _colours_in(pixels)
+    colours = np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=1)
+    distance = np.linalg.norm(colours[:, None] - palette[None], axis=2)
+    nearest = distance.argmin(axis=1).astype(np.uint8)
+    exact = distance.min(axis=1) == 0
+    if exact.all():
+        return nearest[inverse], []
+    greys = bool((colours == colours[:, :1]).all())
+    if greys and colours.max() < len(palette):
+        found = ", ".join(str(value) for value in sorted(set(colours[:, 0].tolist())))
+        return colours[:, 0].astype(np.uint8)[inverse], [
+            Finding("mask_indices", "repaired", f"values {found} taken as class indices")
+        ]
+    off = _distance_to_mixtures(colours.astype(np.float64), palette) > OFF_MAP_DISTANCE
+    total = int(counts.sum())
+    off_count = int(counts[off].sum())
+    if off_count > total / 1000:
+        worst = colours[off][counts[off].argmax()]
+        raise DataError(
+            f"{off_count / total:.1%} of the mask's pixels have a colour that is not in "
+            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]})"
+        )
+    mixed = int(counts[~exact].sum())
+    detail = (
+        f"{len(codes)} different values; {mixed} of {total} pixels ({mixed / total:.2%}) are not "
+        "a colour of the map and went to the nearest"
+    )
+    return nearest[inverse], [Finding("mask_grey", "repaired", detail)]
+
+
+def _colours_in(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
+    """Return the colours present (0xRRGGBB), the index of each pixel's, and their counts."""
+    if pixels.dtype == np.uint16 and pixels.max() > 255:
+        pixels = np.rint(pixels / 257.0)
+    elif pixels.dtype in (np.int32, np.float32) and (pixels.min() < 0 or pixels.max() > 255):
+        raise DataError(
+            f"a mask holds colours or class indices, but this one has values from "
+            f"{pixels.min():g} to {pixels.max():g}"
+        )
+    elif pixels.dtype == np.float32 and 0 < pixels.max() <= 1:
+        pixels = pixels * 255
+    pixels = pixels.astype(np.int64)
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0] if _is_grey(pixels) else None
+    if grey is not None:
+        counts = np.bincount(grey.ravel(), minlength=256)
+        present = np.flatnonzero(counts)
+        lookup = np.zeros(256, dtype=np.intp)
+        lookup[present] = np.arange(len(present))
+        return present * 0x010101, lookup[grey], counts[present]
+    packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+    codes, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    return codes, inverse.reshape(packed.shape), counts
+
+
+def _distance_to_mixtures(
+    colours: NDArray[np.float64], palette: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance of each colour to the nearest segment between two palette colours."""
+    best = np.full(len(colours), np.inf)
+    for first in range(len(palette)):
+        for second in range(first + 1, len(palette)):
+            start, along = palette[first], palette[second] - palette[first]
+            share = np.clip((colours - start) @ along / (along @ along), 0, 1)
+            gap = np.linalg.norm(colours - (start + share[:, None] * along), axis=1)
+            best = np.minimum(best, gap)
+    return best
+
+
+def encode_mask(labels: Labels, rgb_map: Mapping[str, Colour]) -> NDArray[np.uint8]:
+    """Turn class indices `(H, W)` into the map's colours: grey `(H, W)` where all are, else RGB."""
+    palette = np.array(list(rgb_map.values()), dtype=np.uint8)
+    if (palette == palette[:, :1]).all():
+        return palette[:, 0][labels]
+    return palette[labels]
+
+
+def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resize to `size` (height, width): by area where it shrinks, else linear."""
+    height, width = size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = height < pixels.shape[0] or width < pixels.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method))
+
+
+def resize_labels(labels: Labels, size: tuple[int, int]) -> Labels:
+    """Resize class indices to `size` (height, width) by nearest neighbour; no new values appear."""
+    height, width = size
+    if labels.shape == (height, width):
+        return labels
+    # INTER_NEAREST would shift by up to half a pixel; the exact form samples pixel centres.
+    resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode grey or RGB pixels as PNG."""
+    if pixels.ndim == 3:
+        pixels = pixels[..., ::-1]
+    done, buffer = cv2.imencode(".png", pixels)
+    if not done:
+        raise DataError(f"an array of shape {pixels.shape} cannot be written as PNG")
+    return bytes(buffer)
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write grey or RGB pixels as PNG, whole or not at all."""
+    write_bytes(path, encode_png(pixels))
+
+
+def read_slice(path: Path, data: DataConfig) -> NDArray[np.uint8]:
+    """Read an image as a slice of the configured size and channels."""
+    pixels, _ = to_slice(read_pixels(path), data)
+    return resize_image(pixels, data.image_size)
+
+
+def read_labels(path: Path, data: DataConfig) -> Labels:
+    """Read a mask as class indices of the configured size."""
+    try:
+        labels, _ = decode_mask(read_pixels(path), data.rgb_map)
+    except DataError as problem:
+        text = str(problem)
+        raise DataError(text if str(path) in text else f"{path}: {text}.") from None
+    return resize_labels(labels, data.image_size)
+
+
+def pair_folders(
+    images: Path, masks: Path, others: Sequence[str] = ()
+) -> tuple[list[Pair], list[tuple[Path, Finding]]]:
+    """Pair images with masks by stem; extensions may differ.
+
+    Args:
+        images: folder of images.
+        masks: folder of masks.
+        others: names that are expected in the folders and pass in silence.
+
+    Returns:
+        The pairs in natural order, and a finding for each file that has no partner, shares its
+        stem with another (in whatever case: some file systems see one name), or is no image.
+    """
+    found: list[tuple[Path, Finding]] = []
+    groups: list[dict[str, list[Path]]] = []
+    for folder in (images, masks):
+        paths, rest = list_images(folder)
+        for path in rest:
+            if path.name not in others:
+                kind = "a folder" if path.is_dir() else f"the suffix {path.suffix!r}"
+                detail = f"{kind} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
+                found.append((path, Finding("unsupported_file", "left_out", detail)))
+        groups.append(by_stem(paths))
+    image_groups, mask_groups = groups
+    clashing: set[str] = set()
+    for group in groups:
+        folded: dict[str, list[Path]] = {}
+        for stem, paths in group.items():
+            folded.setdefault(stem.casefold(), []).extend(paths)
+        for paths in folded.values():
+            if len(paths) > 1:
+                names = ", ".join(path.name for path in paths)
+                clashing.update(path.stem for path in paths)
+                for path in paths:
+                    detail = f"these share one stem: {names}"
+                    found.append((path, Finding("duplicate_stem", "left_out", detail)))
+    pairs = []
+    for stem, paths in image_groups.items():
+        if stem not in mask_groups:
+            detail = f"no mask with this stem in {masks}"
+            found.append((paths[0], Finding("orphan_image", "left_out", detail)))
+        elif stem not in clashing:
+            pairs.append(Pair(stem, paths[0], mask_groups[stem][0]))
+    for stem, paths in mask_groups.items():
+        if stem not in image_groups:
+            detail = f"no image with this stem in {images}"
+            found.append((paths[0], Finding("orphan_mask", "left_out", detail)))
+    return pairs, found
