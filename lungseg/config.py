@@ -66,6 +66,7 @@ class PrepareConfig(Section):
 
     workers: Annotated[int, Field(ge=0)] = 0
     copies: Annotated[int, Field(ge=0)] = 0
+    match_mask_size: bool = False
     near_duplicate: Probability = 0.97
     blank_contrast: Annotated[float, Field(ge=0)] = 2.0
 
@@ -80,7 +81,7 @@ class SplitConfig(Section):
     neighbour_gap: Annotated[int, Field(ge=0)] = 3
     neighbour_similarity: Probability = 0.85
     folds: Annotated[int, Field(ge=0)] = 0
-    leak_similarity: Probability = 0.93
+    leak_similarity: Probability = 0.90
     allow_leakage: bool = False
 
     @field_validator("fractions")

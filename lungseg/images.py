@@ -34,7 +34,7 @@ OFF_MAP_DISTANCE = 40.0
 # MAX_PIXELS is checked here, before decoding, with an error that names the file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-Severity = Literal["left_out", "repaired", "warning"]
+Severity = Literal["failed", "left_out", "repaired", "warning"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Finding:
 
     Attributes:
         code: a short fixed name, e.g. `mask_grey`.
-        severity: `left_out` (the case is not used), `repaired`, or `warning`.
+        severity: `failed` (damaged or contradictory, not used), `left_out` (not used, as it has
+            no partner or nothing to learn from), `repaired`, or `warning`.
         detail: one sentence with the figures.
     """
 
@@ -401,7 +402,7 @@ def pair_folders(
                 clashing.update(path.stem for path in paths)
                 for path in paths:
                     detail = f"these share one stem: {names}"
-                    found.append((path, Finding("duplicate_stem", "left_out", detail)))
+                    found.append((path, Finding("duplicate_stem", "failed", detail)))
     pairs = []
     for stem, paths in image_groups.items():
         if stem not in mask_groups:

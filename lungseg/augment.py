@@ -1,0 +1,113 @@
+"""Augmentation pipelines built from the config, on albumentations and nothing else.
+
+Image and mask go through one `Compose` in one call, so a draw moves both together. Every call is
+seeded: the same seed gives the same result, whichever thread it runs in.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg.config import TransformsConfig
+
+# Set before the import: without it albumentations asks the network for a newer version.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+import albumentations as A
+
+BLUR_PIXELS = 3.0  # standard deviation at limit 1
+
+
+class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Show the slice through another grey window: both ends move by up to `limit` of the range.
+
+    A narrower window clips lungs to black or bone to white, as other sites' images have it; what
+    is clipped already stays so. Defined for uint8.
+    """
+
+    def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
+        """Take the largest shift of an end, as a share of the grey range."""
+        super().__init__(p=p)
+        self.limit = limit
+
+    def get_params(self) -> dict[str, Any]:
+        """Draw the two ends; the lower one moves mostly up, for windows are mostly narrower."""
+        low = self.py_random.uniform(-0.4 * self.limit, self.limit)
+        high = 1 + self.py_random.uniform(-self.limit, 0.4 * self.limit)
+        return {"low": low, "high": max(high, low + 0.2)}
+
+    def apply(self, img: NDArray[np.uint8], low: float, high: float, **_: Any) -> Any:
+        """Map grey values through a table of 256."""
+        table = (np.arange(256) / 255 - low) / (high - low) * 255
+        return cv2.LUT(img, np.clip(np.rint(table), 0, 255).astype(np.uint8)).reshape(img.shape)
+
+
+def build(transforms: TransformsConfig) -> A.Compose:
+    """Build the pipeline of a config section; what has probability 0 is left out."""
+    t = transforms
+    border = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": 0}
+    nearest = {"interpolation": cv2.INTER_LINEAR, "mask_interpolation": cv2.INTER_NEAREST}
+    steps: Sequence[A.BasicTransform] = [
+        A.HorizontalFlip(p=t.hflip),
+        A.VerticalFlip(p=t.vflip),
+        A.RandomRotate90(p=t.rotate90),
+        A.Affine(
+            rotate=(-t.affine.rotate, t.affine.rotate),
+            scale=(1 - t.affine.scale, 1 + t.affine.scale),
+            translate_percent=(-t.affine.shift, t.affine.shift),
+            p=t.affine.p,
+            **nearest,
+            **border,
+        ),
+        A.ElasticTransform(
+            alpha=t.elastic.alpha, sigma=t.elastic.sigma, p=t.elastic.p, **nearest, **border
+        ),
+        A.OpticalDistortion(
+            distort_limit=(-t.barrel.limit, t.barrel.limit), p=t.barrel.p, **nearest, **border
+        ),
+        A.GridDistortion(
+            distort_limit=(-t.grid.limit, t.grid.limit), p=t.grid.p, **nearest, **border
+        ),
+        RandomWindow(limit=t.window.limit, p=t.window.p),
+        A.RandomGamma(
+            gamma_limit=(max(1, 100 * (1 - t.gamma.limit)), 100 * (1 + t.gamma.limit)), p=t.gamma.p
+        ),
+        A.GaussianBlur(
+            blur_limit=0, sigma_limit=(0.1, max(0.1, BLUR_PIXELS * t.blur.limit)), p=t.blur.p
+        ),
+        A.GaussNoise(std_range=(0.0, t.noise.limit), p=t.noise.p),
+    ]
+    return A.Compose([step for step in steps if step.p > 0])
+
+
+class Augmenter:
+    """A pipeline that may be called from several threads, each call with its own seed."""
+
+    def __init__(self, transforms: TransformsConfig) -> None:
+        """Keep the config; each thread builds its own `Compose` (it holds random state)."""
+        self._transforms = transforms
+        self._local = threading.local()
+
+    def __call__(
+        self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Augment a slice `(H, W)` or `(H, W, 3)` and its labels `(H, W)` by one draw."""
+        if not hasattr(self._local, "compose"):
+            self._local.compose = build(self._transforms)
+        compose: A.Compose = self._local.compose
+        if not compose.transforms:
+            return image, labels
+        compose.set_random_seed(seed % 2**32)
+        moved = compose(image=image, mask=labels)
+        return np.ascontiguousarray(moved["image"]), np.ascontiguousarray(moved["mask"])
+
+
+def draw_seed(seed: int, *position: int) -> int:
+    """Derive a seed for one draw from the config's seed and the draw's position."""
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1)[0])

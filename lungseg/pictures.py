@@ -1,0 +1,144 @@
+"""Pictures: outlines on slices, contact sheets, and the plots of a data set and a training."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg.files import write_bytes
+
+Picture = NDArray[np.uint8]
+
+TRUTH = (70, 200, 90)
+PREDICTION = (255, 80, 60)
+
+
+def outline(
+    image: Picture, labels: NDArray[np.uint8], colour: tuple[int, int, int] = PREDICTION
+) -> Picture:
+    """Draw the contour of each class but the background on a slice; returns RGB `(H, W, 3)`."""
+    picture = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+    width = max(1, round(min(image.shape[:2]) / 300))
+    for label in np.unique(labels):
+        if label:
+            mask = (labels == label).astype(np.uint8)
+            contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, contours, -1, colour, width)
+    return np.asarray(picture)
+
+
+def contact_sheet(
+    pictures: Sequence[Picture], captions: Sequence[str], columns: int = 3, side: int = 256
+) -> Picture:
+    """Lay pictures out in rows with a caption above each; returns RGB."""
+    band = 22
+    cells = []
+    for picture, caption in zip(pictures, captions, strict=True):
+        rgb = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+        scale = side / max(rgb.shape[:2])
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        cell = np.full((side + band, side, 3), 24, dtype=np.uint8)
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        cell[band : band + size[1], : size[0]] = small
+        cv2.putText(
+            cell, _ascii(caption), (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1,
+            cv2.LINE_AA,
+        )  # fmt: skip
+        cells.append(cell)
+    columns = min(columns, len(cells))
+    while len(cells) % columns:
+        cells.append(np.full_like(cells[0], 24))
+    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    return np.asarray(np.vstack(rows))
+
+
+def _ascii(text: str) -> str:
+    """OpenCV draws ASCII alone; a long name keeps its end, which tells slices apart."""
+    plain = text.encode("ascii", "replace").decode()
+    return plain if len(plain) <= 34 else "..." + plain[-31:]
+
+
+def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    # The object interface needs no display and keeps no figure alive behind our back.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    write_bytes(path, content.getvalue())
+
+
+def plot_dataset_statistics(
+    path: Path,
+    counts: Mapping[str, int],
+    sizes: Mapping[str, int],
+    lung_fractions: Sequence[float],
+    grey_histogram: NDArray[np.int64],
+) -> None:
+    """Plot what a prepared data set holds.
+
+    Args:
+        path: the PNG to write.
+        counts: how many of what (slices, copies, left out, each finding).
+        sizes: source size (`512 x 512`) to number of slices.
+        lung_fractions: lung area of each slice as a share of its pixels.
+        grey_histogram: pixels of each grey value, 256 bins.
+    """
+    figure, axes = _new_figure(2, 2, (11, 7.5))
+    for axis, values, title in (
+        (axes[0, 0], counts, "Slices and findings"),
+        (axes[0, 1], dict(list(sizes.items())[:12]), "Source sizes (height x width, pixels)"),
+    ):
+        bars = axis.barh(list(values), list(values.values()), color="#4878a8")
+        axis.bar_label(bars, padding=3)
+        axis.invert_yaxis()
+        axis.margins(x=0.15)
+        axis.set_title(title)
+        axis.set_xlabel("number")
+    shares = [100 * value for value in lung_fractions]
+    axes[1, 0].hist(shares, bins=min(40, max(5, len(shares) // 3)), color="#58a070")
+    axes[1, 0].set_title("Lung area")
+    axes[1, 0].set_xlabel("share of the slice, %")
+    axes[1, 0].set_ylabel("slices")
+    share = grey_histogram / max(int(grey_histogram.sum()), 1)
+    axes[1, 1].fill_between(np.arange(256), np.maximum(share, 1e-7), 1e-7, step="mid", color="#888")
+    axes[1, 1].set_yscale("log")
+    axes[1, 1].set_ylim(1e-6, 1)
+    axes[1, 1].set_title("Grey values")
+    axes[1, 1].set_xlabel("grey value of the prepared slices")
+    axes[1, 1].set_ylabel("share of pixels (log)")
+    _save(figure, path)
+
+
+def plot_history(path: Path, history: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+    """Plot quantities of a training over its epochs, training dashed, validation solid.
+
+    Args:
+        path: the PNG to write.
+        history: one mapping an epoch, with `epoch` and values such as `loss` and `val_loss`.
+        names: the quantities without `val_`, one panel each.
+    """
+    figure, axes = _new_figure(1, len(names), (1 + 5.5 * len(names), 4.2))
+    for axis, name in zip(axes[0], names, strict=True):
+        for key, style, label in ((name, "--", "train"), (f"val_{name}", "-", "valid")):
+            points = [(row["epoch"], row[key]) for row in history if key in row]
+            if points:
+                marker = "o" if len(points) < 3 else None
+                axis.plot(*zip(*points, strict=True), style, label=label, marker=marker)
+        axis.set_title(name)
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    _save(figure, path)

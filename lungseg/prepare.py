@@ -1,0 +1,278 @@
+"""`lungseg prepare`: raw images and masks -> checked, resized slices and a manifest.
+
+`PREPARED` holds `images/`, `masks/` (both PNG), `manifest.csv` (a row a slice), `issues.csv` (a row
+a finding) and `dataset_statistics.png`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg import console
+from lungseg.augment import Augmenter, draw_seed
+from lungseg.config import Config
+from lungseg.errors import DataError
+from lungseg.files import existing_folder, staged_folder, write_csv
+from lungseg.images import (
+    Finding,
+    Labels,
+    Pair,
+    decode_mask,
+    encode_mask,
+    pair_folders,
+    read_pixels,
+    resize_image,
+    resize_labels,
+    to_slice,
+    write_png,
+)
+from lungseg.pictures import plot_dataset_statistics
+from lungseg.similarity import perceptual_hash, similar_pairs
+from lungseg.workers import ordered_map
+
+MANIFEST_COLUMNS = (
+    "case", "source", "augmentation", "group", "image", "mask", "source_image", "source_mask",
+    "source_height", "source_width", "lung_fraction", "mean_grey", "sha256", "phash",
+)  # fmt: skip
+ISSUE_COLUMNS = ("severity", "code", "case", "file", "detail")
+# More pairs than this say the same thing: the slices are neighbours of one volume.
+MAX_REPORTED_PAIRS = 200
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What `prepare` made.
+
+    Attributes:
+        output: the folder written.
+        slices: source slices kept.
+        copies: augmented copies written beside them.
+        issues: rows of `issues.csv`.
+    """
+
+    output: Path
+    slices: int
+    copies: int
+    issues: list[dict[str, str]]
+
+    @property
+    def failed(self) -> int:
+        """Cases that were damaged or contradictory."""
+        return len({row["case"] for row in self.issues if row["severity"] == "failed"})
+
+    def count(self) -> dict[str, int]:
+        """Findings by code, the most frequent first."""
+        return dict(Counter(row["code"] for row in self.issues).most_common())
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    pair: Pair
+    rows: list[dict[str, object]]
+    findings: list[Finding]
+    grey_histogram: NDArray[np.int64]
+
+
+def prepare(
+    config: Config, images: Path | None, masks: Path | None, output: Path, overwrite: bool = False
+) -> PrepareResult:
+    """Check, resize and write the pairs of two folders.
+
+    Memory does not grow with the number of slices, but for some 500 bytes of manifest each.
+
+    Args:
+        config: sections `data`, `prepare` and `augment` are used.
+        images: folder of raw images.
+        masks: folder of raw masks, paired with the images by stem.
+        output: folder to write; appears whole, or not at all.
+        overwrite: replace an `output` that is not empty.
+
+    Raises:
+        UsageError: for a missing folder, or an `output` that holds something.
+        DataError: where no usable pair is left.
+    """
+    images = existing_folder(images, "images", "--images")
+    masks = existing_folder(masks, "masks", "--masks")
+    pairs, unpaired = pair_folders(images, masks)
+    issues = [_issue(finding, path.stem, path) for path, finding in unpaired]
+    if not pairs:
+        reason = f" First finding: {_say(issues[0])}." if issues else " Both folders are empty."
+        raise DataError(
+            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF or BMP).{reason}"
+        )
+    rows: list[dict[str, object]] = []
+    histogram = np.zeros(256, dtype=np.int64)
+    with staged_folder(output, overwrite, (images, masks)) as staged:
+        (staged / "images").mkdir()
+        (staged / "masks").mkdir()
+        work = partial(_prepare_case, config=config, output=staged, augmenter=_augmenter(config))
+        results = ordered_map(work, pairs, config.prepare.workers)
+        for result in console.track(results, len(pairs), "prepare"):
+            rows += result.rows
+            histogram += result.grey_histogram
+            issues += [
+                _issue(f, result.pair.case, _file_of(f, result.pair)) for f in result.findings
+            ]
+        if not rows:
+            raise DataError(
+                f"{images}: none of the {len(pairs)} pairs can be used. First finding: "
+                f"{_say(next(row for row in issues if row['severity'] in ('failed', 'left_out')))}."
+            )
+        issues += _duplicates(rows, config.prepare.near_duplicate)
+        write_csv(staged / "manifest.csv", MANIFEST_COLUMNS, rows)
+        write_csv(staged / "issues.csv", ISSUE_COLUMNS, issues)
+        originals = [row for row in rows if row["source"] == row["case"]]
+        result_ = PrepareResult(output, len(originals), len(rows) - len(originals), issues)
+        sizes = Counter(f"{row['source_height']} x {row['source_width']}" for row in originals)
+        plot_dataset_statistics(
+            staged / "dataset_statistics.png",
+            {"slices": result_.slices, "augmented copies": result_.copies, **result_.count()},
+            dict(sizes.most_common()),
+            [float(str(row["lung_fraction"])) for row in originals],
+            histogram,
+        )
+    return result_
+
+
+def _augmenter(config: Config) -> Augmenter | None:
+    return Augmenter(config.augment.offline) if config.prepare.copies else None
+
+
+def _prepare_case(
+    pair: Pair, config: Config, output: Path, augmenter: Augmenter | None
+) -> _Prepared:
+    histogram = np.zeros(256, dtype=np.int64)
+    try:
+        image, labels, size, findings = _read_pair(pair, config)
+    except DataError as problem:
+        finding = Finding("unreadable", "failed", str(problem).removesuffix("."))
+        return _Prepared(pair, [], [finding], histogram)
+    if any(finding.severity in ("failed", "left_out") for finding in findings):
+        return _Prepared(pair, [], findings, histogram)
+    histogram += cv2.calcHist([image], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    rows = [_write_case(pair, pair.case, "", image, labels, size, config, output)]
+    for copy in range(config.prepare.copies):
+        assert augmenter is not None
+        # The seed hangs on the name, so adding cases does not change the copies of the others.
+        name_hash = int.from_bytes(hashlib.sha256(pair.case.encode()).digest()[:4], "big")
+        seed = draw_seed(config.seed, name_hash, copy)
+        moved, moved_labels = augmenter(image, labels, seed)
+        case = f"{pair.case}_aug{copy + 1:02d}"
+        rows.append(
+            _write_case(pair, case, f"seed {seed}", moved, moved_labels, size, config, output)
+        )
+    return _Prepared(pair, rows, findings, histogram)
+
+
+def _read_pair(
+    pair: Pair, config: Config
+) -> tuple[NDArray[np.uint8], Labels, tuple[int, int], list[Finding]]:
+    """Read, check and resize one pair; what stands against it is among the findings."""
+    image, findings = to_slice(read_pixels(pair.image), config.data)
+    size = (image.shape[0], image.shape[1])
+    mask = read_pixels(pair.mask)
+    try:
+        labels, more = decode_mask(mask, config.data.rgb_map)
+    except DataError as problem:
+        findings.append(Finding("mask_colours", "failed", str(problem)))
+        return image, np.zeros(size, np.uint8), size, findings
+    findings += more
+    if labels.shape != size:
+        sizes = f"image {size[0]} x {size[1]}, mask {labels.shape[0]} x {labels.shape[1]}"
+        if config.prepare.match_mask_size:
+            detail = f"{sizes}: the mask was resized onto the image"
+            findings.append(Finding("size_mismatch", "repaired", detail))
+        else:
+            detail = f"{sizes}; prepare.match_mask_size: true resizes the mask onto the image"
+            findings.append(Finding("size_mismatch", "failed", detail))
+    contrast = float(image.std())
+    if contrast < config.prepare.blank_contrast:
+        detail = f"grey values deviate by {contrast:.2f} only"
+        findings.append(Finding("blank_image", "left_out", detail))
+    if not labels.any():
+        findings.append(Finding("empty_mask", "warning", "the mask holds background alone"))
+    elif (labels > 0).mean() > 0.7:
+        detail = f"{(labels > 0).mean():.0%} of the slice is foreground: is the mask inverted?"
+        findings.append(Finding("large_mask", "warning", detail))
+    wanted = config.data.image_size
+    if size[0] * wanted[1] != size[1] * wanted[0]:
+        detail = f"{size[0]} x {size[1]} was stretched to {wanted[0]} x {wanted[1]}"
+        findings.append(Finding("aspect_changed", "warning", detail))
+    return resize_image(image, wanted), resize_labels(labels, wanted), size, findings
+
+
+def _write_case(
+    pair: Pair,
+    case: str,
+    augmentation: str,
+    image: NDArray[np.uint8],
+    labels: Labels,
+    size: tuple[int, int],
+    config: Config,
+    output: Path,
+) -> dict[str, object]:
+    name = f"{case}.png"
+    write_png(output / "images" / name, image)
+    write_png(output / "masks" / name, encode_mask(labels, config.data.rgb_map))
+    return {
+        "case": case,
+        "source": pair.case,
+        "augmentation": augmentation,
+        "group": "",
+        "image": f"images/{name}",
+        "mask": f"masks/{name}",
+        "source_image": pair.image.name,
+        "source_mask": pair.mask.name,
+        "source_height": size[0],
+        "source_width": size[1],
+        "lung_fraction": f"{(labels > 0).mean():.6f}",
+        "mean_grey": f"{image.mean():.3f}",
+        "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+        "phash": perceptual_hash(image),
+    }
+
+
+def _duplicates(rows: list[dict[str, object]], at_least: float) -> list[dict[str, str]]:
+    originals = [row for row in rows if row["source"] == row["case"]]
+    found = []
+    for i, j, similarity in similar_pairs([str(row["phash"]) for row in originals], at_least):
+        first, second = originals[i], originals[j]
+        same = first["sha256"] == second["sha256"]
+        detail = f"like {first['case']} (similarity {similarity:.3f})"
+        if same:
+            detail = f"the same pixels as {first['case']}"
+        finding = Finding("exact_duplicate" if same else "near_duplicate", "warning", detail)
+        found.append(_issue(finding, str(second["case"]), Path(str(second["source_image"]))))
+        if len(found) == MAX_REPORTED_PAIRS:
+            detail = f"the list ends after {MAX_REPORTED_PAIRS} pairs"
+            found.append(_issue(Finding("more_duplicates", "warning", detail), "", Path()))
+            break
+    return found
+
+
+def _file_of(finding: Finding, pair: Pair) -> Path:
+    """Return the file a finding is about; a damaged one is named in the detail itself."""
+    about_mask = "mask" in finding.code or str(pair.mask) in finding.detail
+    return pair.mask if about_mask else pair.image
+
+
+def _issue(finding: Finding, case: str, path: Path) -> dict[str, str]:
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "case": case,
+        "file": path.name,
+        "detail": finding.detail,
+    }
+
+
+def _say(row: dict[str, str]) -> str:
+    return f"{row['file']}: {row['code']}: {row['detail']}"
