@@ -1,0 +1,214 @@
+"""What happens after each batch and epoch: progress, best model, state for a resume, plots.
+
+Keras' own reducer and early stopping are used; `Recorder` saves and restores their inner state,
+which `keras.callbacks.BackupAndRestore` leaves out.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg import console
+from lungseg.config import Config
+from lungseg.dataset import Pipeline
+from lungseg.errors import DataError
+from lungseg.files import read_json, write_csv, write_json
+from lungseg.images import write_png
+from lungseg.pictures import contact_sheet, outline, plot_history
+
+# Attributes that hold what these callbacks have learnt so far.
+STATE_OF = {
+    "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
+    "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
+}
+
+
+def is_better(name: str, value: float, best: float | None) -> bool:
+    """Whether a monitored value beats the best; a loss should fall, a score rise."""
+    if not math.isfinite(value):
+        return False
+    if best is None:
+        return True
+    return value < best if direction(name) == "min" else value > best
+
+
+def direction(name: str) -> str:
+    """`min` for a loss, `max` for a score."""
+    return "min" if name.removeprefix("val_") == "loss" else "max"
+
+
+class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stop at a loss that is no number, and name the batch's cases; the best model stays."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Take the pipeline, which knows the cases of a batch."""
+        super().__init__()
+        self.pipeline = pipeline
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Remember the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Look at the running loss."""
+        if logs and not math.isfinite(logs["loss"]):
+            cases = ", ".join(self.pipeline.cases_of(self.epoch, batch))
+            raise DataError(
+                f"The loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}, "
+                f"with the cases {cases}. The best model so far is kept. Look at these cases, "
+                "or lower train.learning_rate."
+            )
+
+
+class Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Advance a bar after each batch."""
+
+    def __init__(self, bar: console.Bar, pipeline: Pipeline, epochs: int) -> None:
+        """Take the bar to advance."""
+        super().__init__()
+        self.bar, self.pipeline, self.epochs = bar, pipeline, epochs
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Remember the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Count a batch of slices."""
+        loss = (logs or {}).get("loss", math.nan)
+        self.bar.advance(
+            self.pipeline.batch_size, f"epoch {self.epoch + 1}/{self.epochs} loss {loss:.4f}"
+        )
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Write history, plots, the best model and a checkpoint after every epoch.
+
+    Must come last among the callbacks: it saves what the others have come to, and puts it back
+    after their `on_train_begin` has reset them.
+    """
+
+    def __init__(self, run: Path, config: Config, others: list[Any], state: Mapping[str, Any]):
+        """Take the run folder, and the `state` of a checkpoint, empty for a new run."""
+        super().__init__()
+        self.run, self.config, self.others = run, config, others
+        self.monitor = config.train.monitor
+        self.history: list[dict[str, float]] = list(state.get("history", []))
+        self.best: float | None = state.get("best")
+        self.best_epoch: int = state.get("best_epoch", 0)
+        self.learning_rate = math.nan
+        self._restore = state.get("callbacks", {})
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Give the other callbacks back what they knew."""
+        for callback in self.others:
+            for key, value in self._restore.get(type(callback).__name__, {}).items():
+                setattr(callback, key, value)
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Note the rate the epoch starts with; the reducer changes it at the end."""
+        self.learning_rate = float(self.model.optimizer.learning_rate)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Record the epoch; `epoch` counts from 0."""
+        row = {"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}}
+        row["learning_rate"] = self.learning_rate
+        self.history.append(row)
+        value = row[self.monitor]
+        better = is_better(self.monitor, value, self.best)
+        if better:
+            self.best, self.best_epoch = value, epoch + 1
+            save_model(self.model, self.run / "model.keras")
+        self._save_checkpoint(epoch + 1)
+        self._write_history()
+        shown = ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate"))
+        mark = "  best" if better else ""
+        console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
+
+    def _save_checkpoint(self, epochs_done: int) -> None:
+        folder = self.run / "checkpoints"
+        partial = folder / f".epoch_{epochs_done:04d}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.model.save(partial / "model.keras")
+        state = {
+            "epochs_done": epochs_done,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+            "callbacks": {
+                type(c).__name__: {key: _plain(getattr(c, key)) for key in STATE_OF[type(c).__name__]}
+                for c in self.others
+                if type(c).__name__ in STATE_OF
+            },
+        }
+        write_json(partial / "state.json", state)
+        final = folder / f"epoch_{epochs_done:04d}"
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        for old in folder.iterdir():
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _write_history(self) -> None:
+        write_csv(self.run / "history.csv", list(self.history[-1]), self.history)
+        metrics = list(self.config.train.metrics)
+        for name, keys in (("train_losses", ["loss"]), ("train_metrics", metrics)):
+            columns = ["epoch", *(k for key in keys for k in (key, f"val_{key}"))]
+            columns = [column for column in columns if column in self.history[-1]]
+            rows = [{key: row[key] for key in columns} for row in self.history]
+            write_csv(self.run / f"{name}.csv", columns, rows)
+            if keys:
+                plot_history(self.run / f"{name}.png", self.history, keys)
+
+
+class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
+    """Predict the same few images after every epoch, as one contact sheet an epoch."""
+
+    def __init__(self, folder: Path, names: list[str], slices: list[NDArray[np.uint8]]) -> None:
+        """Take the folder to write, and the slices with their names."""
+        super().__init__()
+        self.folder, self.names, self.slices = folder, names, slices
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write `epoch_0001.png` and so on."""
+        batch = np.stack(self.slices).astype(np.float32)
+        batch = batch[..., None] if batch.ndim == 3 else batch
+        # One call a slice: memory as in training, whatever the number of images.
+        labels = [
+            np.asarray(self.model(one[None], training=False))[0].argmax(-1).astype(np.uint8)
+            for one in batch
+        ]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pictures = [outline(s, mask) for s, mask in zip(self.slices, labels, strict=True)]
+        captions = [f"{name}  epoch {epoch + 1}" for name in self.names]
+        write_png(self.folder / f"epoch_{epoch + 1:04d}.png", contact_sheet(pictures, captions))
+
+
+def last_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest whole checkpoint of a run, its model file and its state."""
+    folders = sorted((run / "checkpoints").glob("epoch_*"))
+    if not folders:
+        return None
+    return folders[-1] / "model.keras", read_json(folders[-1] / "state.json")
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a Keras model, whole or not at all."""
+    partial = path.with_name(f".partial.{path.name}")
+    model.save(partial)
+    partial.replace(path)
+
+
+def _plain(value: Any) -> float | int:
+    """Turn a NumPy scalar, as Keras' callbacks hold them, into what JSON holds."""
+    return value.item() if hasattr(value, "item") else value
