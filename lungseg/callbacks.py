@@ -130,7 +130,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             save_model(self.model, self.run / "model.keras")
         self._save_checkpoint(epoch + 1)
         self._write_history()
-        shown = ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate"))
+        shown = ", ".join(
+            f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate")
+        )
         mark = "  best" if better else ""
         console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
 
@@ -146,7 +148,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             "best_epoch": self.best_epoch,
             "history": self.history,
             "callbacks": {
-                type(c).__name__: {key: _plain(getattr(c, key)) for key in STATE_OF[type(c).__name__]}
+                type(c).__name__: {
+                    key: _plain(getattr(c, key)) for key in STATE_OF[type(c).__name__]
+                }
                 for c in self.others
                 if type(c).__name__ in STATE_OF
             },
@@ -211,4 +215,5 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 def _plain(value: Any) -> float | int:
     """Turn a NumPy scalar, as Keras' callbacks hold them, into what JSON holds."""
-    return value.item() if hasattr(value, "item") else value
+    plain: float | int = value.item() if hasattr(value, "item") else value
+    return plain

@@ -7,6 +7,7 @@ prints. Rich is imported on first use, which keeps the program quick to start.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +40,11 @@ verbosity = Verbosity()
 def _stderr() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # Cut off at the 80 columns assumed for a file or a pipe, a table says nothing.
+        console = Console(stderr=True, highlight=False, width=140)
+    return console
 
 
 def note(message: str) -> None:
@@ -77,10 +82,7 @@ def table(
         view.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         view.add_row(*[str(cell) for cell in row])
-    console = _stderr()
-    # Cut off at a pipe's default of 80 columns a table says nothing: give it what it needs.
-    width = console.width if console.is_terminal else max(console.width, 140)
-    console.print(view, width=width, markup=False)
+    _stderr().print(view, markup=False)
 
 
 def emit_json(document: object) -> None:

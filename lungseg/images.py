@@ -212,7 +212,8 @@ def _from_unsigned_16bit(
                 "set data.unsigned_16bit: hu_plus_1024",
             )
         )
-    return np.rint(pixels / 257.0).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(pixels / 257.0).astype(np.uint8)
+    return grey
 
 
 def _is_grey(pixels: Pixels) -> bool:

@@ -111,9 +111,7 @@ def bce_iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
 @_serializable
 def basnet_hybrid(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Binary cross-entropy plus SSIM plus IoU loss (BASNet, Qin et al., 2021, arXiv:2101.04704)."""
-    return (
-        _binary_crossentropy(y_true, y_pred) + ssim(y_true, y_pred) + iou(y_true, y_pred)
-    )
+    return _binary_crossentropy(y_true, y_pred) + ssim(y_true, y_pred) + iou(y_true, y_pred)
 
 
 def _hard_foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,7 +170,9 @@ def specificity(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """The original's: rounded true negatives over negatives, all classes together."""
     y_pred = ops.cast(y_pred, "float32")
     absent = 1 - _one_hot(y_true, y_pred)
-    return ops.sum(ops.round(absent * (1 - y_pred)), axis=ALL) / (ops.sum(absent, axis=ALL) + EPSILON)
+    return ops.sum(ops.round(absent * (1 - y_pred)), axis=ALL) / (
+        ops.sum(absent, axis=ALL) + EPSILON
+    )
 
 
 Function = Callable[[Tensor, Tensor], Tensor]

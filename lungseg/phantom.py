@@ -249,13 +249,18 @@ def _paint_trunk(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> Mask
     )  # fmt: skip
     hu[(muscle > 0) & (body > 0.03)] = MUSCLE
     # Fat between the muscles, in planes that bend and drift slowly with z.
-    bend = 0.05 * np.sin(5 * x + 3 * z + patient.wobble[3]) + 0.03 * np.sin(11 * y + patient.wobble[4])
+    bend = 0.05 * np.sin(5 * x + 3 * z + patient.wobble[3]) + 0.03 * np.sin(
+        11 * y + patient.wobble[4]
+    )
     planes = np.abs(np.sin(22 * (muscle + bend) + 6 * z)) < 0.30
     patches = np.sin(7 * np.arctan2(y, x) + 4 * z + patient.wobble[6]) > -0.2
     hu[(muscle > 0.02) & (muscle < 0.45) & planes & patches] = FAT + 15
 
     grow = 0.50 + 0.50 * _smooth_step(z, -0.12, 0.42)
-    rx, ry = patient.cavity[0] * grow, patient.cavity[1] * (0.62 + 0.38 * _smooth_step(z, -0.1, 0.4))
+    rx, ry = (
+        patient.cavity[0] * grow,
+        patient.cavity[1] * (0.62 + 0.38 * _smooth_step(z, -0.1, 0.4)),
+    )
     # The chest is an egg: narrower in front than behind.
     egg = x * (1 - 0.16 * np.clip(y / ry, -1.2, 1.2))
     inner = _wobbly(egg, y, rx, ry, patient, z, 2)
@@ -336,7 +341,13 @@ def _paint_mediastinum(
     hu: Grid, x: Grid, y: Grid, patient: Patient, z: float, cavity: Mask
 ) -> None:
     blood = BLOOD + patient.contrast
-    values = {"column": MUSCLE - 60, "junction": FAT, "septum": FAT, "vessels": FAT + 70, "esophagus": 35.0}
+    values = {
+        "column": MUSCLE - 60,
+        "junction": FAT,
+        "septum": FAT,
+        "vessels": FAT + 70,
+        "esophagus": 35.0,
+    }
     for name, cx, cy, rx, ry in _central_parts(patient, z):
         shape = _ellipse(x, y, cx, cy, rx, ry) + 0.05 * np.cos(5 * np.arctan2(y - cy, x - cx) + cx)
         hu[(shape > 0) & cavity] = values.get(name, blood)
@@ -360,9 +371,7 @@ def _abdomen(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
     return below
 
 
-def _paint_stomach(
-    hu: Grid, x: Grid, y: Grid, patient: Patient, z: float, abdomen: Mask
-) -> None:
+def _paint_stomach(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float, abdomen: Mask) -> None:
     if z > patient.dome[1] + 0.06:
         hu[(_ellipse(x, y, 0.3, -0.12, 0.16, 0.13) > 0) & abdomen] = 20
         hu[(_ellipse(x, y, 0.29, -0.17, 0.08, 0.05) > 0) & abdomen] = AIR + 60
@@ -456,9 +465,7 @@ def _texture(rng: np.random.Generator, size: int, grain: float) -> Grid:
     return np.asarray(noise / (noise.std() + 1e-6))
 
 
-def _scan(
-    hu: Grid, patient: Patient, size: int, rng: np.random.Generator
-) -> NDArray[np.int16]:
+def _scan(hu: Grid, patient: Patient, size: int, rng: np.random.Generator) -> NDArray[np.int16]:
     """Blur and add noise as a scanner and its kernel do."""
     seen = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
     seen = seen + patient.noise * _texture(rng, size, 0.8) + 9 * _texture(rng, size, 7.0)

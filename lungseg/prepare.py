@@ -99,15 +99,7 @@ def prepare(
         UsageError: for a missing folder, or an `output` that holds something.
         DataError: where no usable pair is left.
     """
-    images = existing_folder(images, "images", "--images")
-    masks = existing_folder(masks, "masks", "--masks")
-    pairs, unpaired = pair_folders(images, masks)
-    issues = [_issue(finding, path.stem, path) for path, finding in unpaired]
-    if not pairs:
-        reason = f" First finding: {_say(issues[0])}." if issues else " Both folders are empty."
-        raise DataError(
-            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF or BMP).{reason}"
-        )
+    pairs, issues = plan(images, masks)
     rows: list[dict[str, object]] = []
     histogram = np.zeros(256, dtype=np.int64)
     with staged_folder(output, overwrite, (images, masks)) as staged:
@@ -140,6 +132,20 @@ def prepare(
             histogram,
         )
     return result_
+
+
+def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[dict[str, str]]]:
+    """Return the pairs of two folders and the issues of what has no partner; reads no image."""
+    images = existing_folder(images, "images", "--images")
+    masks = existing_folder(masks, "masks", "--masks")
+    pairs, unpaired = pair_folders(images, masks)
+    issues = [_issue(finding, path.stem, path) for path, finding in unpaired]
+    if not pairs:
+        reason = f" First finding: {_say(issues[0])}." if issues else " Both folders are empty."
+        raise DataError(
+            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF or BMP).{reason}"
+        )
+    return pairs, issues
 
 
 def _augmenter(config: Config) -> Augmenter | None:

@@ -28,7 +28,9 @@ from lungseg.similarity import most_similar, perceptual_hash, similar_pairs
 from lungseg.workers import ordered_map
 
 PARTS = ("train", "valid", "test")
-SPLIT_COLUMNS = ("part", "case", "source", "group", "image", "mask", "lung_fraction", "sha256", "phash")
+SPLIT_COLUMNS = (
+    "part", "case", "source", "group", "image", "mask", "lung_fraction", "sha256", "phash",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def split(
         DataError: for an unusable manifest, too few groups, or a leak.
     """
     source = existing_folder(source, "prepared slices", "--input")
+    plans: dict[str, tuple[dict[str, list[Slice]], list[list[str]]]]
     if is_layout(source):
         plans = {"": (read_layout(source, config), [])}
     else:
@@ -155,9 +158,15 @@ def read_manifest(folder: Path) -> list[Slice]:
             ) from None
         slices.append(
             Slice(
-                row["case"], row["source"], row.get("group") or "", image, mask, fraction,
-                row["sha256"], row["phash"],
-            )  # fmt: skip
+                row["case"],
+                row["source"],
+                row.get("group") or "",
+                image,
+                mask,
+                fraction,
+                row["sha256"],
+                row["phash"],
+            )
         )
     if not slices:
         raise DataError(f"{path}: lists no slice.")
@@ -176,9 +185,15 @@ def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
         for row in read_csv(listing, SPLIT_COLUMNS):
             parts.setdefault(row["part"], []).append(
                 Slice(
-                    row["case"], row["source"], row["group"], folder / row["image"],
-                    folder / row["mask"], float(row["lung_fraction"]), row["sha256"], row["phash"],
-                )  # fmt: skip
+                    row["case"],
+                    row["source"],
+                    row["group"],
+                    folder / row["image"],
+                    folder / row["mask"],
+                    float(row["lung_fraction"]),
+                    row["sha256"],
+                    row["phash"],
+                )
             )
         missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
         if missing:
@@ -209,9 +224,7 @@ def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
     return parts
 
 
-def _grouped(
-    slices: Sequence[Slice], split: SplitConfig
-) -> tuple[list[Slice], list[list[str]]]:
+def _grouped(slices: Sequence[Slice], split: SplitConfig) -> tuple[list[Slice], list[list[str]]]:
     """Give each slice its group: from the CSV, the regex, the manifest, or by likeness."""
     originals = [s for s in slices if not s.is_copy]
     merged: list[list[str]] = []
@@ -308,9 +321,7 @@ def _plan(slices: Sequence[Slice], config: Config) -> dict[str, dict[str, list[S
     return plans
 
 
-def _fill(
-    groups: Mapping[str, list[Slice]], part_of: Mapping[str, str]
-) -> dict[str, list[Slice]]:
+def _fill(groups: Mapping[str, list[Slice]], part_of: Mapping[str, str]) -> dict[str, list[Slice]]:
     parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
     for name, members in groups.items():
         part = part_of[name]
@@ -451,10 +462,16 @@ def _write_dataset(folder: Path, parts: Mapping[str, Sequence[Slice]]) -> None:
             _link(s.mask, folder / mask)
             rows.append(
                 {
-                    "part": part, "case": s.case, "source": s.source, "group": s.group,
-                    "image": image, "mask": mask, "lung_fraction": f"{s.lung_fraction:.6f}",
-                    "sha256": s.sha256, "phash": s.phash,
-                }  # fmt: skip
+                    "part": part,
+                    "case": s.case,
+                    "source": s.source,
+                    "group": s.group,
+                    "image": image,
+                    "mask": mask,
+                    "lung_fraction": f"{s.lung_fraction:.6f}",
+                    "sha256": s.sha256,
+                    "phash": s.phash,
+                }
             )
     write_csv(folder / "split.csv", SPLIT_COLUMNS, rows)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,14 @@ from lungseg.workers import cores
 if TYPE_CHECKING:
     from lungseg.dataset import Pipeline
 
-PACKAGES = ("tensorflow", "keras", "numpy", "onnxruntime", "albumentations", "opencv-python-headless")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "onnxruntime",
+    "albumentations",
+    "opencv-python-headless",
+)
 # A resumed run may go on longer; anything else would make it another run.
 MAY_CHANGE_ON_RESUME = {"train.epochs", "train.patience", "train.run", "data.dataset"}
 
@@ -128,7 +136,10 @@ def _check_same_config(config: Config, run: Path) -> None:
     path = run / "config.yaml"
     if not path.exists():
         return
-    old, new = _flat(load_config(path).model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    old, new = (
+        _flat(load_config(path).model_dump(mode="json")),
+        _flat(config.model_dump(mode="json")),
+    )
     allowed = set(MAY_CHANGE_ON_RESUME)
     if config.train.schedule != "constant":
         allowed.discard("train.epochs")  # the schedule is laid over the epochs
@@ -144,7 +155,9 @@ def _check_same_config(config: Config, run: Path) -> None:
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(tree, dict) and tree:
-        pairs = [_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items()]
+        pairs = [
+            _flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items()
+        ]
         return {key: value for pair in pairs for key, value in pair.items()}
     return {prefix: tree}
 
@@ -228,17 +241,28 @@ def _devices() -> list[str]:
     return [device.name for device in tf.config.list_physical_devices()]
 
 
-def _set_up_tensorflow(config: Config) -> None:
-    """Import TensorFlow, quietly, and give it its threads and the seed."""
+def import_tensorflow() -> Any:
+    """Import TensorFlow, quietly.
+
+    Raises:
+        UsageError: where it is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console.note("loading TensorFlow ...")
     try:
-        import tensorflow as tf
+        with _silenced_stderr():
+            import tensorflow
     except ImportError:
         raise UsageError(
-            "Training needs TensorFlow, which is not installed: pip install tensorflow-cpu, "
+            "This needs TensorFlow, which is not installed: pip install tensorflow-cpu, "
             'or for an NVIDIA GPU pip install "lungseg[gpu]".'
         ) from None
+    return tensorflow
+
+
+def _set_up_tensorflow(config: Config) -> None:
+    """Give TensorFlow its threads and the seed."""
+    tf = import_tensorflow()
     import keras
 
     keras.utils.set_random_seed(config.seed)
@@ -251,6 +275,22 @@ def _set_up_tensorflow(config: Config) -> None:
         tf.config.experimental.enable_op_determinism()
     gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
     console.note(f"device: {', '.join(gpus) if gpus else f'CPU, {threads} threads'}")
+
+
+@contextlib.contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Drop what C++ code writes to file descriptor 2.
+
+    TensorFlow logs notes on oneDNN there as it is imported, whatever its log level is set to.
+    """
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _compile(config: Config, steps: int) -> Any:
@@ -290,6 +330,7 @@ def _fit(
 ) -> dict[str, Any]:
     import keras
 
+    import lungseg.losses  # noqa: F401 - registers the functions a checkpoint refers to
     from lungseg.callbacks import (
         EpochChangeInference,
         NotANumber,
@@ -298,15 +339,13 @@ def _fit(
         direction,
         last_checkpoint,
     )
-    from lungseg.export import export_onnx
 
     settings = config.train
     checkpoint = last_checkpoint(run)
+    state: dict[str, Any] = {}
     if checkpoint is None:
-        model, state = _compile(config, pipeline.steps), {}
+        model = _compile(config, pipeline.steps)
     else:
-        import lungseg.losses  # noqa: F401 - registers the functions the file refers to
-
         path, state = checkpoint
         model = keras.saving.load_model(path, safe_mode=True)
         console.note(f"going on after epoch {state['epochs_done']}")
@@ -321,10 +360,13 @@ def _fit(
     if settings.reducer is not None:
         stateful.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor=settings.monitor, mode=mode, factor=settings.reducer.factor,
-                patience=settings.reducer.patience, min_lr=settings.reducer.min_learning_rate,
+                monitor=settings.monitor,
+                mode=mode,
+                factor=settings.reducer.factor,
+                patience=settings.reducer.patience,
+                min_lr=settings.reducer.min_learning_rate,
                 min_delta=0.0,
-            )  # fmt: skip
+            )
         )
     if settings.patience:
         stateful.append(
@@ -352,6 +394,7 @@ def _fit(
                     epochs=settings.epochs,
                     steps_per_epoch=pipeline.steps,
                     callbacks=[*callbacks, Progress(bar, pipeline, settings.epochs), recorder],
+                    shuffle=False,
                     verbose=0,
                 )
             except Exception:
@@ -363,16 +406,43 @@ def _fit(
             f"{run}: {settings.monitor} was never a number, so there is no best model. "
             "Lower train.learning_rate, or look at history.csv."
         )
-    console.note("writing model.onnx ...")
-    best = keras.saving.load_model(run / "model.keras", compile=False, safe_mode=True)
     return {
         "epochs": len(recorder.history),
         "best_epoch": recorder.best_epoch,
         "monitor": settings.monitor,
         "best": recorder.best,
         "learning_rate": recorder.history[-1]["learning_rate"],
-        "onnx_difference": export_onnx(best, config, run),
+        "onnx_difference": export_run(run),
     }
+
+
+def export_run(run: Path) -> float:
+    """Write `model.onnx` and `model.json` from a run's best model.
+
+    Returns:
+        The largest difference of a probability between Keras and ONNX Runtime on one batch.
+
+    Raises:
+        UsageError: where the run or its model is missing.
+        DataError: for a damaged model.
+    """
+    path = run / "model.keras"
+    for needed in (path, run / "config.yaml"):
+        if not needed.is_file():
+            raise UsageError(f"{needed}: there is no such file; {run} is no finished run.")
+    import_tensorflow()
+    import keras
+
+    from lungseg.export import export_onnx
+
+    console.note("writing model.onnx ...")
+    try:
+        # Safe mode: a model file with code inside is refused, not run.
+        best = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as problem:
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise DataError(f"{path}: this is not a usable Keras model: {reason}") from None
+    return export_onnx(best, load_config(run / "config.yaml"), run)
 
 
 def _mini_test(

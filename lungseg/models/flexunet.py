@@ -61,5 +61,7 @@ def build(
         x = layers.Conv2DTranspose(config.base_filters * 2**level, 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skips[level]])
         x = block(x, level)
-    outputs = layers.Conv2D(num_classes, 1, activation="softmax", dtype="float32", name="classes")(x)
+    outputs = layers.Conv2D(num_classes, 1, activation="softmax", dtype="float32", name="classes")(
+        x
+    )
     return keras.Model(inputs, outputs, name="flexunet")

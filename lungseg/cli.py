@@ -1,0 +1,428 @@
+"""The command line: arguments in, one public function called, its result shown.
+
+Nothing heavy is imported here; `lungseg --help` has to answer at once.
+"""
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lungseg import __version__, console
+from lungseg.errors import ExitCode, LungsegError, UsageError
+
+if TYPE_CHECKING:
+    from lungseg.config import Config
+
+app = typer.Typer(
+    name="lungseg",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-c", "--config", help="YAML config; without one the defaults of configs/lung.yaml."
+    ),
+]
+Settings = Annotated[
+    list[str | None],
+    typer.Option(
+        "-s", "--set", metavar="KEY=VALUE", help="Override, e.g. train.epochs=3; repeatable."
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Override the config's seed.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an output that is not empty.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say what would be done.")]
+
+
+ImagesFolder = Annotated[Path | None, typer.Option("--images", help="Folder of raw images.")]
+MasksFolder = Annotated[
+    Path | None, typer.Option("--masks", help="Folder of raw masks, paired by file name.")
+]
+PreparedOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write.")]
+PreparedFolder = Annotated[
+    Path | None, typer.Option("--input", help="What prepare wrote, or a train|valid|test data set.")
+]
+DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data set to write.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set, as split writes it.")]
+NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]
+ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to score.")]
+EvaluationOutput = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Folder for the results; the run folder where absent."),
+]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder with model.onnx.")]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", help="ONNX file, with its model.json beside it.")
+]
+
+
+@contextmanager
+def _shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
+    """Turn errors into one paragraph and an exit code."""
+    console.verbosity.quiet, console.verbosity.verbose = quiet, verbose
+    try:
+        yield
+    except LungsegError as problem:
+        if debug:
+            traceback.print_exc()
+        console.error(str(problem))
+        raise typer.Exit(problem.exit_code) from None
+    except KeyboardInterrupt:
+        console.error("interrupted; what was finished is whole, and the same command goes on.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as problem:
+        if debug:
+            traceback.print_exc()
+        console.error(
+            f"this is a bug in lungseg {__version__}: {type(problem).__name__}: {problem}. "
+            "Run the command again with --debug and report what it prints."
+        )
+        raise typer.Exit(ExitCode.BUG) from None
+
+
+def _config(path: Path | None, settings: list[str | None], seed: int | None) -> "Config":
+    from lungseg.config import load_config
+
+    overrides = list(settings or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    return load_config(path, overrides)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.emit_text(f"lungseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, judge and run lung segmentation on chest CT.
+
+    In order: prepare, split, train, evaluate, infer.
+    Every command reads one YAML config and has an example in its --help.
+    """
+
+
+@app.command(epilog="Example: lungseg prepare --images ct --masks lungs -o data/prepared")
+def prepare(
+    config: ConfigFile = None,
+    images: ImagesFolder = None,
+    masks: MasksFolder = None,
+    output: PreparedOutput = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check and resize raw images and masks; write a manifest, a list of issues and a plot.
+
+    Reads PNG, JPG, TIF and BMP, 8 or 16 bit or HU as signed or float TIFF.
+    Exits with 4 if some cases could not be used; issues.csv names each.
+    """
+    with _shell(quiet, verbose, debug):
+        cfg = _config(config, settings, seed)
+        from lungseg.prepare import plan, prepare
+
+        images, masks = images or cfg.data.images, masks or cfg.data.masks
+        output = output or cfg.data.prepared
+        if dry_run:
+            pairs, issues = plan(images, masks)
+            console.note(f"{len(pairs)} pairs would be prepared into {output}")
+            for issue in issues:
+                console.note(f"  {issue['file']}: {issue['code']}: {issue['detail']}")
+            return
+        result = prepare(cfg, images, masks, output, overwrite)
+        console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")
+        for code, number in result.count().items():
+            first = next(row for row in result.issues if row["code"] == code)
+            console.note(
+                f"  {number} x {code} ({first['severity']}): {first['file']}: {first['detail']}"
+            )
+        if result.issues:
+            console.note(f"  all of them: {result.output / 'issues.csv'}")
+        if json:
+            console.emit_json({**asdict(result), "failed": result.failed})
+        if result.failed:
+            console.warn(f"{result.failed} cases failed and are not in the data set")
+            raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@app.command(epilog="Example: lungseg split --input data/prepared -o data/dataset -s split.folds=5")
+def split(
+    config: ConfigFile = None,
+    input: PreparedFolder = None,
+    output: DatasetOutput = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Share slices out among train, valid and test by patient, and look for leaks.
+
+    Name the patients with split.group_regex or split.group_csv; else slices that look alike count
+    as one patient's.
+    """
+    with _shell(quiet, verbose, debug):
+        cfg = _config(config, settings, seed)
+        from lungseg.split import split
+
+        results = split(cfg, input or cfg.data.prepared, output or cfg.data.dataset, overwrite)
+        for result in results:
+            _show_split(result)
+        if json:
+            console.emit_json([_split_summary(result) for result in results])
+
+
+def _show_split(result: Any) -> None:
+    rows = []
+    for part, slices in result.parts.items():
+        originals = [s for s in slices if not s.is_copy]
+        area = sum(s.lung_fraction for s in originals) / max(len(originals), 1)
+        groups = len({s.group for s in slices})
+        rows.append([part, len(originals), len(slices) - len(originals), groups, f"{area:.1%}"])
+    console.table(str(result.folder), ["part", "slices", "copies", "groups", "lung area"], rows)
+    for cases in result.merged:
+        console.note(f"one group, as they look alike: {', '.join(cases)}")
+    for like in result.audit:
+        console.note(
+            f"most alike across {like.parts[0]} and {like.parts[1]}: {like.cases[0]}, "
+            f"{like.cases[1]}, similarity {like.similarity:.3f}"
+        )
+
+
+def _split_summary(result: Any) -> dict[str, Any]:
+    return {
+        "folder": result.folder,
+        "parts": {part: [s.case for s in slices] for part, slices in result.parts.items()},
+        "audit": [asdict(like) for like in result.audit],
+        "merged": result.merged,
+    }
+
+
+@app.command(
+    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30"
+)
+def train(
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    run: NewRun = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
+    ] = False,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network: resunet (light, the default) or flexunet (the original's).
+
+    The run folder gets the best model (model.keras, model.onnx), history, plots and all that is
+    needed to repeat the run. Stop it with Ctrl-C and go on with --resume.
+    """
+    with _shell(quiet, verbose, debug):
+        if resume and overwrite:
+            raise UsageError("--resume and --overwrite exclude each other.")
+        if resume and config is None and run is not None and (run / "config.yaml").exists():
+            config = run / "config.yaml"
+        cfg = _config(config, settings, seed)
+        from lungseg.train import this_command, train
+
+        run, data = run or cfg.train.run, data or cfg.data.dataset
+        if dry_run:
+            from lungseg.files import existing_folder
+            from lungseg.split import read_layout
+
+            parts = read_layout(existing_folder(data, "slices", "--data"), cfg)
+            counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())
+            console.note(f"{cfg.model.name} would be trained on {counts} slices into {run}")
+            return
+        result = train(cfg, data, run, resume, overwrite, this_command())
+        console.note(
+            f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; best {result.monitor} "
+            f"{result.best:.4f} in epoch {result.best_epoch}; ONNX differs from Keras by "
+            f"{result.onnx_difference:.1e}"
+        )
+        if json:
+            console.emit_json(asdict(result))
+
+
+@app.command(epilog="Example: lungseg evaluate --run runs/lung --data data/dataset")
+def evaluate(
+    config: ConfigFile = None,
+    run: ScoredRun = None,
+    data: DataFolder = None,
+    part: Annotated[str | None, typer.Option(help="train, valid or test.")] = None,
+    output: EvaluationOutput = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Score a run on its test part: lung Dice first, trivial baselines beside it.
+
+    Writes evaluation.csv, evaluation.json and per_case.csv. TensorFlow is not needed.
+    """
+    with _shell(quiet, verbose, debug):
+        cfg = _config(
+            config, [*(settings or []), *([f"evaluate.part={part}"] if part else [])], seed
+        )
+        from lungseg.evaluate import evaluate, show
+
+        result = evaluate(cfg, run or cfg.train.run, data or cfg.data.dataset, output, overwrite)
+        show(result.summary)
+        console.note(f"written to {result.output}: evaluation.csv, evaluation.json, per_case.csv")
+        if json:
+            console.emit_json(result.summary)
+
+
+@app.command(epilog="Example: lungseg infer --run runs/lung ct/ -o masks --overlay")
+def infer(
+    inputs: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
+    config: ConfigFile = None,
+    run: RunFolder = None,
+    model: ModelFile = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also draw each mask's outline.")
+    ] = False,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Predict lung masks at each image's own size, in the colours of the rgb_map.
+
+    Exits with 4 if some images failed; cases.csv names each. TensorFlow is not needed.
+    """
+    with _shell(quiet, verbose, debug):
+        cfg = _config(
+            config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
+        )
+        from lungseg.infer import collect, infer
+
+        if dry_run:
+            console.note(f"{len(collect(inputs))} images would be segmented into {output}")
+            return
+        if run is None and model is None:
+            run = cfg.train.run
+        result = infer(cfg, inputs, output, run, model, overwrite)
+        done = len(result.cases) - len(result.failed)
+        console.note(f"{result.output}: {done} masks and cases.csv")
+        if json:
+            console.emit_json(asdict(result))
+        if result.failed:
+            console.warn(
+                f"{len(result.failed)} of {len(result.cases)} inputs failed; see cases.csv"
+            )
+            raise typer.Exit(ExitCode.SOME_FAILED if done else ExitCode.DATA)
+
+
+@app.command(epilog="Example: lungseg inspect -c configs/original.yaml")
+def inspect(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show the network of a config: its layers, parameters and GFLOP a slice."""
+    with _shell(quiet, verbose, debug):
+        cfg = _config(config, settings, None)
+        from lungseg.inspect import inspect
+        from lungseg.train import import_tensorflow
+
+        import_tensorflow()
+        network = inspect(cfg)
+        rows = [
+            [r.name, r.kind, " x ".join(map(str, r.shape)), f"{r.parameters:,}", f"{r.gflop:.3f}"]
+            for r in network.layers
+        ]
+        total = f"{network.parameters:,} parameters, {network.gflop:.1f} GFLOP a slice"
+        if json:
+            console.emit_json(asdict(network))
+        else:
+            console.table(network.name, ["layer", "type", "output", "parameters", "GFLOP"], rows)
+            console.emit_text(f"{network.name}: {total}")
+
+
+@app.command(epilog="Example: lungseg export --run runs/lung --format onnx")
+def export(
+    run: Annotated[Path, typer.Option("--run", help="Run folder with model.keras.")],
+    format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run's best model as ONNX again, checked against Keras."""
+    with _shell(quiet, verbose, debug):
+        if format != "onnx":
+            raise UsageError(f"--format {format}: this version writes onnx only.")
+        from lungseg.train import export_run
+
+        difference = export_run(run)
+        console.note(f"{run / 'model.onnx'}: differs from Keras by {difference:.1e} at most")
+        if json:
+            console.emit_json({"onnx": run / "model.onnx", "difference": difference})
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the program."""
+    # A polite kill ends as Ctrl-C does: staged output is removed, state is kept.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone; Python must not fail again as it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

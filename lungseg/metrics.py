@@ -1,0 +1,156 @@
+"""The scores of `lungseg evaluate`, in NumPy. Each docstring defines its number.
+
+Masks are boolean arrays of one class, `(H, W)` or `(D, H, W)`. TP, FP, FN and TN count pixels.
+
+Empty masks, everywhere: both empty is a perfect score (1); one empty is the worst (0). Such cases
+are flagged, never dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels of one class by truth and prediction."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def flag(self) -> str:
+        """`both_empty`, `truth_empty`, `prediction_empty`, or nothing."""
+        if self.tp + self.fn == 0:
+            return "both_empty" if self.fp == 0 else "truth_empty"
+        return "prediction_empty" if self.tp + self.fp == 0 else ""
+
+
+def count(truth: Mask, prediction: Mask) -> Counts:
+    """Count the pixels of two masks of one shape."""
+    tp = int(np.count_nonzero(truth & prediction))
+    positives, predicted = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
+    fp, fn = predicted - tp, positives - tp
+    return Counts(tp, fp, fn, truth.size - tp - fp - fn)
+
+
+def _ratio(part: int, whole: int, counts: Counts) -> float:
+    if whole:
+        return part / whole
+    return 1.0 if counts.flag == "both_empty" else 0.0
+
+
+def dice(counts: Counts) -> float:
+    """Dice similarity `2 TP / (2 TP + FP + FN)`, the same as F1 (Dice, 1945)."""
+    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, counts)
+
+
+def iou(counts: Counts) -> float:
+    """Intersection over union `TP / (TP + FP + FN)` (Jaccard, 1912)."""
+    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, counts)
+
+
+def precision(counts: Counts) -> float:
+    """Positive predictive value `TP / (TP + FP)`."""
+    return _ratio(counts.tp, counts.tp + counts.fp, counts)
+
+
+def recall(counts: Counts) -> float:
+    """Sensitivity `TP / (TP + FN)`. Truth empty, prediction not: 0, by the rule above."""
+    return _ratio(counts.tp, counts.tp + counts.fn, counts)
+
+
+def specificity(counts: Counts) -> float:
+    """True negative rate `TN / (TN + FP)`; 1 where no pixel is negative."""
+    negatives = counts.tn + counts.fp
+    return counts.tn / negatives if negatives else 1.0
+
+
+CLASS_METRICS = {f.__name__: f for f in (dice, iou, precision, recall, specificity)}
+
+
+def pixel_accuracy(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float:
+    """Share of pixels whose class is right, background included."""
+    return float(np.mean(truth == prediction))
+
+
+def categorical_crossentropy(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
+    """Mean over pixels of -log p(true class), p at least 1e-7; the original's loss.
+
+    Args:
+        truth: class indices `(H, W)`.
+        probabilities: `(H, W, C)`.
+    """
+    chosen = np.take_along_axis(probabilities, truth[..., None].astype(np.intp), axis=-1)
+    return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean(dtype=np.float64))
+
+
+def dice_coef_multiclass(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
+    """The original's metric: `(2 sum(t p) + 1) / (sum(t) + sum(p) + 1)` over pixels and classes.
+
+    On one-hot truth both sums are the number of pixels, so it is the mean probability of the true
+    class: near pixel accuracy, since background fills most of a slice.
+    """
+    chosen = np.take_along_axis(probabilities, truth[..., None].astype(np.intp), axis=-1)
+    overlap = float(chosen.sum(dtype=np.float64))
+    total = truth.size + float(probabilities.sum(dtype=np.float64))
+    return (2 * overlap + 1) / (total + 1)
+
+
+def summarise(
+    values: Mapping[str, float], groups: Mapping[str, str], resamples: int, seed: int
+) -> dict[str, object]:
+    """Summarise one value a case.
+
+    Args:
+        values: case to value.
+        groups: case to patient.
+        resamples: bootstrap resamples; 0 leaves the interval out.
+        seed: of the bootstrap.
+
+    Returns:
+        `mean`, `median`, `std` (with n - 1), `p5` and `n` over cases; `patients` and `patient_mean`,
+        the mean of the patients' means; `ci95`, the percentile interval of the mean over cases when
+        whole patients are drawn with replacement (Efron, 1979), None below 2 patients; `worst`, the
+        five lowest as `[case, value]`.
+    """
+    numbers = np.array(list(values.values()), dtype=np.float64)
+    by_patient: dict[str, list[float]] = {}
+    for case, value in values.items():
+        by_patient.setdefault(groups[case], []).append(value)
+    lists = list(by_patient.values())
+    worst = sorted(values.items(), key=lambda item: item[1])[:5]
+    return {
+        "mean": float(numbers.mean()),
+        "median": float(np.median(numbers)),
+        "std": float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0,
+        "p5": float(np.percentile(numbers, 5)),
+        "n": len(numbers),
+        "patients": len(lists),
+        "patient_mean": float(np.mean([np.mean(one) for one in lists])),
+        "ci95": _bootstrap(lists, resamples, seed),
+        "worst": [[case, value] for case, value in worst],
+    }
+
+
+def _bootstrap(lists: Sequence[Sequence[float]], resamples: int, seed: int) -> list[float] | None:
+    if len(lists) < 2 or not resamples:
+        return None
+    sums = np.array([sum(one) for one in lists])
+    sizes = np.array([len(one) for one in lists])
+    rng = np.random.default_rng(seed)
+    # A few hundred draws at a time: memory stays small for thousands of patients.
+    means = []
+    for start in range(0, resamples, 256):
+        drawn = rng.integers(len(lists), size=(min(256, resamples - start), len(lists)))
+        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return [float(low), float(high)]
