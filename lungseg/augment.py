@@ -19,7 +19,7 @@ from lungseg.config import TransformsConfig
 
 # Set before the import: without it albumentations asks the network for a newer version.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-import albumentations as A
+import albumentations as A  # noqa: N812 - its documented name
 
 BLUR_PIXELS = 3.0  # standard deviation at limit 1
 

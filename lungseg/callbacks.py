@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from lungseg.errors import DataError
 from lungseg.files import read_json, write_csv, write_json
 from lungseg.images import write_png
 from lungseg.pictures import contact_sheet, outline, plot_history
+
+# Drawing takes a third of a second, which short epochs should not pay each time.
+SECONDS_BETWEEN_PLOTS = 10.0
 
 # Attributes that hold what these callbacks have learnt so far.
 STATE_OF = {
@@ -106,10 +110,17 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.best: float | None = state.get("best")
         self.best_epoch: int = state.get("best_epoch", 0)
         self.learning_rate = math.nan
+        self._plotted = -math.inf
         self._restore = state.get("callbacks", {})
+        self._random_states: list[list[int]] = state.get("random_states", [])
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Give the other callbacks back what they knew."""
+        """Give the other callbacks, and the dropout layers, back what they knew."""
+        if self._random_states:
+            for variable, value in zip(
+                _random_state_variables(self.model), self._random_states, strict=True
+            ):
+                variable.assign(value)
         for callback in self.others:
             for key, value in self._restore.get(type(callback).__name__, {}).items():
                 setattr(callback, key, value)
@@ -127,16 +138,25 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         better = is_better(self.monitor, value, self.best)
         if better:
             self.best, self.best_epoch = value, epoch + 1
-            save_model(self.model, self.run / "model.keras")
-        self._save_checkpoint(epoch + 1)
+        checkpoint = self._save_checkpoint(epoch + 1)
+        if better:
+            partial = self.run / ".partial.model.keras"
+            shutil.copyfile(checkpoint / "model.keras", partial)
+            partial.replace(self.run / "model.keras")
         self._write_history()
+        if time.monotonic() - self._plotted >= SECONDS_BETWEEN_PLOTS:
+            self._plot()
         shown = ", ".join(
             f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate")
         )
         mark = "  best" if better else ""
         console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
 
-    def _save_checkpoint(self, epochs_done: int) -> None:
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Draw the plots a last time."""
+        self._plot()
+
+    def _save_checkpoint(self, epochs_done: int) -> Path:
         folder = self.run / "checkpoints"
         partial = folder / f".epoch_{epochs_done:04d}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -147,6 +167,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             "best": self.best,
             "best_epoch": self.best_epoch,
             "history": self.history,
+            "random_states": [
+                keras.ops.convert_to_numpy(variable).tolist()
+                for variable in _random_state_variables(self.model)
+            ],
             "callbacks": {
                 type(c).__name__: {
                     key: _plain(getattr(c, key)) for key in STATE_OF[type(c).__name__]
@@ -162,17 +186,24 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         for old in folder.iterdir():
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)
+        return final
 
     def _write_history(self) -> None:
         write_csv(self.run / "history.csv", list(self.history[-1]), self.history)
-        metrics = list(self.config.train.metrics)
-        for name, keys in (("train_losses", ["loss"]), ("train_metrics", metrics)):
+        for name, keys in self._tables():
             columns = ["epoch", *(k for key in keys for k in (key, f"val_{key}"))]
             columns = [column for column in columns if column in self.history[-1]]
             rows = [{key: row[key] for key in columns} for row in self.history]
             write_csv(self.run / f"{name}.csv", columns, rows)
-            if keys:
+
+    def _plot(self) -> None:
+        for name, keys in self._tables():
+            if keys and self.history:
                 plot_history(self.run / f"{name}.png", self.history, keys)
+        self._plotted = time.monotonic()
+
+    def _tables(self) -> list[tuple[str, list[str]]]:
+        return [("train_losses", ["loss"]), ("train_metrics", list(self.config.train.metrics))]
 
 
 class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
@@ -206,11 +237,9 @@ def last_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
     return folders[-1] / "model.keras", read_json(folders[-1] / "state.json")
 
 
-def save_model(model: keras.Model, path: Path) -> None:
-    """Save a Keras model, whole or not at all."""
-    partial = path.with_name(f".partial.{path.name}")
-    model.save(partial)
-    partial.replace(path)
+def _random_state_variables(model: keras.Model) -> list[Any]:
+    """Return the state of each random generator (dropout), which Keras' model file leaves out."""
+    return [variable for variable in model.variables if "seed_generator" in variable.path]
 
 
 def _plain(value: Any) -> float | int:

@@ -38,7 +38,7 @@ ConfigFile = Annotated[
     ),
 ]
 Settings = Annotated[
-    list[str | None],
+    list[str] | None,
     typer.Option(
         "-s", "--set", metavar="KEY=VALUE", help="Override, e.g. train.epochs=3; repeatable."
     ),
@@ -102,7 +102,7 @@ def _shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
         raise typer.Exit(ExitCode.BUG) from None
 
 
-def _config(path: Path | None, settings: list[str | None], seed: int | None) -> "Config":
+def _config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":
     from lungseg.config import load_config
 
     overrides = list(settings or [])
@@ -276,9 +276,9 @@ def train(
             return
         result = train(cfg, data, run, resume, overwrite, this_command())
         console.note(
-            f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; best {result.monitor} "
-            f"{result.best:.4f} in epoch {result.best_epoch}; ONNX differs from Keras by "
-            f"{result.onnx_difference:.1e}"
+            f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; best "
+            f"{result.monitor} {result.best:.4f} in epoch {result.best_epoch}; ONNX differs "
+            f"from Keras by {result.onnx_difference:.1e}"
         )
         if json:
             console.emit_json(asdict(result))

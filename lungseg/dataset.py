@@ -41,7 +41,7 @@ class Pipeline:
         self.valid = list(valid)
         wanted = config.train.samples_per_epoch or len(self.train)
         self.batch_size = min(config.train.batch_size, wanted)
-        # A last batch is filled up from the next round: every batch has one shape, no slice is lost.
+        # The last batch is filled up from the next round: all have one shape, no slice is lost.
         self.steps = -(-wanted // self.batch_size)
         self.samples_per_epoch = self.steps * self.batch_size
         self.problem: DataError | None = None

@@ -1,7 +1,7 @@
 """`lungseg evaluate`: score a run on a part of a data set, through its `model.onnx`.
 
-Writes `evaluation.csv` (loss and metrics, a row each, as the original), `evaluation.json` (all summaries)
-and `per_case.csv` (a row a case and class).
+Writes `evaluation.csv` (loss and metrics, a row each, as the original), `evaluation.json` (all
+summaries) and `per_case.csv` (a row a case and class).
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
             raise DataError(
-                f"{folder / 'model.onnx'}: ONNX Runtime and Keras differ by {difference:.2e} on one "
-                f"batch, more than {TOLERANCE:.0e}; the file was not kept. model.keras is whole."
+                f"{folder / 'model.onnx'}: ONNX Runtime and Keras differ by {difference:.2e} on "
+                f"one batch, more than {TOLERANCE:.0e}; it was not kept. model.keras is whole."
             )
         partial.replace(folder / "model.onnx")
     finally:
@@ -82,7 +82,7 @@ def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
 
 
 def _export_quietly(model: Any, path: Path) -> None:
-    """Export without the converter's chatter: its progress, its deprecations, its notes on stdout."""
+    """Export without the converter's chatter: progress, deprecations, notes on stdout."""
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -152,7 +152,7 @@ def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
     """Map HU to grey: `window[0]` and below is 0, `window[1]` and above 255, linear between."""
     low, high = window
     scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
 
 
 def to_slice(pixels: Pixels, data: DataConfig) -> tuple[NDArray[np.uint8], list[Finding]]:

@@ -136,7 +136,7 @@ def collect(inputs: Iterable[Path]) -> list[Path]:
 
 
 def _clashes(paths: Iterable[Path]) -> dict[Path, Path]:
-    """Return inputs whose stem an earlier one has, as some file systems see it: one mask, one case."""
+    """Return the inputs whose stem an earlier one has, in whatever case: one mask, one case."""
     first: dict[str, Path] = {}
     found = {}
     for path in paths:

@@ -1,8 +1,8 @@
 """Losses and the metrics watched in training, in `keras.ops` alone.
 
-Each takes `y_true`, class indices `(B, H, W)`, and `y_pred`, probabilities `(B, H, W, C)`, and returns
-one float32 value a slice, `(B,)`; Keras averages them. "Foreground" is every class but 0; for lung
-against background, the lung. The scores of `lungseg evaluate` are in `metrics.py`.
+Each takes `y_true`, class indices `(B, H, W)`, and `y_pred`, probabilities `(B, H, W, C)`, and
+returns one float32 value a slice, `(B,)`; Keras averages them. "Foreground" is every class but 0;
+for lung against background, the lung. The scores of `lungseg evaluate` are in `metrics.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import keras
 from keras import ops
 
 Tensor = Any
-_serializable = keras.saving.register_keras_serializable("lungseg")
+Function = Callable[[Tensor, Tensor], Tensor]
+_serializable: Callable[[Function], Function] = keras.saving.register_keras_serializable("lungseg")
 
 PIXELS = (1, 2)
 ALL = (1, 2, 3)
@@ -174,8 +175,6 @@ def specificity(y_true: Tensor, y_pred: Tensor) -> Tensor:
         ops.sum(absent, axis=ALL) + EPSILON
     )
 
-
-Function = Callable[[Tensor, Tensor], Tensor]
 
 LOSSES: dict[str, Function] = {
     f.__name__: f

@@ -117,10 +117,10 @@ def summarise(
         seed: of the bootstrap.
 
     Returns:
-        `mean`, `median`, `std` (with n - 1), `p5` and `n` over cases; `patients` and `patient_mean`,
-        the mean of the patients' means; `ci95`, the percentile interval of the mean over cases when
-        whole patients are drawn with replacement (Efron, 1979), None below 2 patients; `worst`, the
-        five lowest as `[case, value]`.
+        `mean`, `median`, `std` (with n - 1), `p5` and `n` over cases; `patients` and
+        `patient_mean`, the mean of the patients' means; `ci95`, the percentile interval of the mean
+        over cases when whole patients are drawn with replacement (Efron, 1979), None below 2
+        patients; `worst`, the five lowest as `[case, value]`.
     """
     numbers = np.array(list(values.values()), dtype=np.float64)
     by_patient: dict[str, list[float]] = {}

@@ -1,9 +1,9 @@
 """Synthetic chest CT in Hounsfield units, with lung masks, for tests and the demo.
 
 A patient is drawn from a seed: body, thoracic cavity, two lungs, heart, great vessels, spine, ribs,
-sternum, shoulder blades, trachea, lung vessels, liver and spleen under the diaphragm, a table, noise, and
-pathology. Any slice of a patient can be computed alone, from `z` 0 (apex) to 1 (base), so slices of a
-patient resemble each other as real ones do.
+sternum, shoulder blades, trachea, lung vessels, liver and spleen under the diaphragm, a table,
+noise, and pathology. Any slice of a patient can be computed alone, from `z` 0 (apex) to 1 (base),
+so slices of a patient resemble each other as real ones do.
 
 The mask holds both lungs with their vessels, nodules and consolidation; trachea, main bronchi,
 mediastinum and pleural effusion are outside. It is a drawing, good for testing programs: a score
@@ -243,10 +243,8 @@ def _paint_trunk(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> Mask
     body = _wobbly(x, y, patient.width * shoulders, patient.depth, patient, z, 0)
     hu[body > 0] = 30
     hu[body > 0.018] = FAT
-    muscle = _wobbly(
-        x, y, patient.width * shoulders - patient.fat - 0.02, patient.depth - patient.fat * 0.8 - 0.02,
-        patient, z, 1,
-    )  # fmt: skip
+    width = patient.width * shoulders - patient.fat - 0.02
+    muscle = _wobbly(x, y, width, patient.depth - patient.fat * 0.8 - 0.02, patient, z, 1)
     hu[(muscle > 0) & (body > 0.03)] = MUSCLE
     # Fat between the muscles, in planes that bend and drift slowly with z.
     bend = 0.05 * np.sin(5 * x + 3 * z + patient.wobble[3]) + 0.03 * np.sin(
@@ -469,4 +467,4 @@ def _scan(hu: Grid, patient: Patient, size: int, rng: np.random.Generator) -> ND
     """Blur and add noise as a scanner and its kernel do."""
     seen = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
     seen = seen + patient.noise * _texture(rng, size, 0.8) + 9 * _texture(rng, size, 7.0)
-    return np.clip(np.rint(seen), -1024, 3071).astype(np.int16)
+    return np.asarray(np.clip(np.rint(seen), -1024, 3071), dtype=np.int16)

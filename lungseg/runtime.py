@@ -80,8 +80,9 @@ class Predictor:
         classes = self._session.get_outputs()[0].shape[-1:]
         if found[1:] != expected or classes != [len(self.data.rgb_map)]:
             raise DataError(
-                f"{self.path}: takes {found[1:]} and gives {classes} classes, but model.json beside "
-                f"it says {expected} and {len(self.data.rgb_map)}: they belong to different models."
+                f"{self.path}: takes {found[1:]} and gives {classes} classes, but model.json "
+                f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
+                "models."
             )
 
     def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -116,7 +117,7 @@ def to_labels(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDAr
             for c in range(probabilities.shape[-1])
         ]
         probabilities = np.stack(layers, axis=-1)
-    return probabilities.argmax(axis=-1).astype(np.uint8)
+    return np.asarray(probabilities.argmax(axis=-1), dtype=np.uint8)
 
 
 def _read_description(path: Path) -> DataConfig:

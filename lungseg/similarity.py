@@ -49,7 +49,7 @@ def similar_pairs(hashes: Sequence[str], at_least: float) -> Iterator[tuple[int,
 
 
 def most_similar(first: Sequence[str], second: Sequence[str]) -> tuple[int, int, float] | None:
-    """Return the most similar pair across two lists as `(i, j, similarity)`, None if one is empty."""
+    """Return the most similar pair across two lists, `(i, j, similarity)`; None if one is empty."""
     left, right = pack(first), pack(second)
     if len(left) == 0 or len(right) == 0:
         return None

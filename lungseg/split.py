@@ -1,7 +1,7 @@
 """`lungseg split`: slices -> train, valid and test, by patient, with a leakage audit.
 
-`DATASET` holds `train|valid|test/{images,masks}` and `split.csv`; with folds, `fold_1`, `fold_2`, ...
-each of which is such a data set.
+`DATASET` holds `train|valid|test/{images,masks}` and `split.csv`; with folds, `fold_1`, `fold_2`
+and so on, each of which is such a data set.
 """
 
 from __future__ import annotations

@@ -175,8 +175,8 @@ def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -
         if likeness.similarity >= config.split.leak_similarity:
             console.warn(
                 f"{' and '.join(likeness.parts)} hold slices that look like one patient's "
-                f"({likeness.cases[0]}, {likeness.cases[1]}, similarity {likeness.similarity:.3f}): "
-                "scores will be too good."
+                f"({likeness.cases[0]}, {likeness.cases[1]}, similarity "
+                f"{likeness.similarity:.3f}): scores will be too good."
             )
 
 
@@ -351,8 +351,8 @@ def _fit(
         console.note(f"going on after epoch {state['epochs_done']}")
     done = int(state.get("epochs_done", 0))
     console.note(
-        f"{config.model.name}: {model.count_params():,} parameters; {len(pipeline.train)} slices to "
-        f"train on, {len(pipeline.valid)} to validate; {pipeline.steps} batches of "
+        f"{config.model.name}: {model.count_params():,} parameters; {len(pipeline.train)} slices "
+        f"to train on, {len(pipeline.valid)} to validate; {pipeline.steps} batches of "
         f"{pipeline.batch_size} an epoch"
     )
     mode = direction(settings.monitor)
@@ -448,7 +448,7 @@ def export_run(run: Path) -> float:
 def _mini_test(
     config: Config, parts: dict[str, list[Slice]]
 ) -> tuple[list[str], list[np.ndarray[Any, np.dtype[np.uint8]]]]:
-    """Choose the images predicted after each epoch: the mini test's, else of valid, else of train."""
+    """Choose the images predicted after each epoch: mini test, else valid, else train."""
     if config.train.mini_test is not None:
         folder = existing_folder(config.train.mini_test, "images", "train.mini_test")
         paths, _ = list_images(folder)

@@ -1,0 +1,100 @@
+# Development and use of lungseg. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   ?= .venv
+CONFIG ?= configs/lung.yaml
+BIN     = $(VENV)/bin
+LUNGSEG = $(BIN)/lungseg
+EXTRAS  = dev$(if $(GPU),$(comma)gpu)
+comma  := ,
+TENSORFLOW = tensorflow>=2.20,<2.22
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo smoke test test-all lint format typecheck bench docs clean \
+        prepare split train evaluate infer
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## make .venv with everything (GPU=1: TensorFlow for an NVIDIA GPU)
+
+# uv where it is present, else pip. Both put everything into $(VENV).
+$(VENV)/.installed: pyproject.toml
+	@if command -v uv >/dev/null; then \
+	    test -x $(BIN)/python || uv venv --seed --python $(PYTHON) $(VENV); \
+	    uv pip install --python $(BIN)/python -e '.[$(EXTRAS)]'; \
+	else \
+	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	    $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(EXTRAS)]'; \
+	fi
+# The CPU and the GPU build fill the same folder: with both asked for, the GPU build goes in last.
+	@if [ -n "$(GPU)" ]; then \
+	    $(BIN)/python -m pip uninstall -q -y tensorflow-cpu; \
+	    $(BIN)/python -m pip install -q --force-reinstall --no-deps '$(TENSORFLOW)'; \
+	fi
+	@touch $@
+
+demo: setup  ## the five verbs on 12 synthetic patients, into demo/
+	@rm -rf demo
+	$(BIN)/python scripts/make_phantom.py -o demo/raw --patients 12 --slices 8
+	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
+	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
+	@echo
+	@echo "Look at:"
+	@echo "  demo/prepared/dataset_statistics.png   what the data hold"
+	@echo "  demo/run/train_metrics.png             how the training went"
+	@echo "  demo/run/epoch_change_infer/           the same slices after each epoch"
+	@echo "  demo/run/evaluation.json, per_case.csv the scores, beside trivial baselines"
+	@echo "  demo/masks/overlays/                   predicted lungs, outlined"
+
+smoke: setup  ## the same, tiny, for CI, into smoke/
+	@rm -rf smoke
+	$(BIN)/python scripts/make_phantom.py -o smoke/raw --patients 6 --slices 3 --size 128
+	$(LUNGSEG) prepare -c configs/smoke.yaml --images smoke/raw/images --masks smoke/raw/masks -o smoke/prepared
+	$(LUNGSEG) split -c configs/smoke.yaml --input smoke/prepared -o smoke/dataset
+	$(LUNGSEG) train -c configs/smoke.yaml --data smoke/dataset --run smoke/run -s train.epochs=2
+	$(LUNGSEG) evaluate -c configs/smoke.yaml --run smoke/run --data smoke/dataset
+	$(LUNGSEG) infer -c configs/smoke.yaml --run smoke/run smoke/dataset/test/images -o smoke/masks
+
+prepare: setup  ## prepare with CONFIG=configs/lung.yaml
+	$(LUNGSEG) prepare -c $(CONFIG) $(ARGS)
+
+split: setup  ## split with CONFIG=
+	$(LUNGSEG) split -c $(CONFIG) $(ARGS)
+
+train: setup  ## train with CONFIG=
+	$(LUNGSEG) train -c $(CONFIG) $(ARGS)
+
+evaluate: setup  ## evaluate with CONFIG=
+	$(LUNGSEG) evaluate -c $(CONFIG) $(ARGS)
+
+infer: setup  ## infer with CONFIG=, ARGS="images/ -o masks"
+	$(LUNGSEG) infer -c $(CONFIG) $(ARGS)
+
+test: setup  ## the tests, but the slow ones; under 5 minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup  ## every test
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: setup  ## mypy, strict
+	$(BIN)/mypy
+
+bench: setup  ## speed and memory, as ratios measured in one run
+	$(BIN)/python scripts/bench.py
+
+docs: setup  ## the pictures in docs/, drawn anew
+	$(BIN)/python scripts/make_doc_pictures.py
+
+clean:  ## remove what the targets above made, .venv included
+	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

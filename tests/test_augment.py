@@ -1,0 +1,86 @@
+"""Image and mask move by one draw, and a seed says which."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lungseg.augment import Augmenter, draw_seed
+from lungseg.config import AugmentConfig, Config, TransformsConfig
+from lungseg.phantom import make_patient, make_slice
+
+_, LABELS = make_slice(make_patient(3), 0.5, 256)
+GEOMETRIC = {
+    "hflip": {"hflip": 1.0},
+    "vflip": {"vflip": 1.0},
+    "rotate90": {"rotate90": 1.0},
+    "affine": {"affine": {"p": 1.0, "rotate": 25, "scale": 0.2, "shift": 0.1}},
+    "elastic": {"elastic": {"p": 1.0, "alpha": 120, "sigma": 8}},
+    "barrel": {"barrel": {"p": 1.0, "limit": 0.5}},
+    "grid": {"grid": {"p": 1.0, "limit": 0.4}},
+}
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.mark.parametrize("name", GEOMETRIC)
+def test_image_and_mask_are_moved_by_the_same_draw(name: str) -> None:
+    # The image shows the mask itself: wherever the image goes, the mask must have gone too.
+    augment = Augmenter(TransformsConfig.model_validate(GEOMETRIC[name]))
+    moved_at_all = 0
+    for seed in range(12):
+        image, mask = augment(LABELS * np.uint8(255), LABELS, seed)
+        assert mask.dtype == np.uint8
+        assert set(np.unique(mask)) <= {0, 1}
+        assert dice(image > 127, mask > 0) > 0.985
+        moved_at_all += not np.array_equal(mask, LABELS)
+    assert moved_at_all >= 8
+
+
+def test_a_mask_moved_by_another_draw_would_be_found_out() -> None:
+    # The test above can fail: two draws of the same transform do not agree.
+    augment = Augmenter(TransformsConfig.model_validate(GEOMETRIC["elastic"]))
+    image, _ = augment(LABELS * np.uint8(255), LABELS, 1)
+    _, mask = augment(LABELS * np.uint8(255), LABELS, 2)
+    assert dice(image > 127, mask > 0) < 0.985
+
+
+@pytest.mark.parametrize("name", ["window", "gamma", "noise", "blur"])
+def test_grey_transforms_leave_the_mask_alone(name: str) -> None:
+    augment = Augmenter(TransformsConfig.model_validate({name: {"p": 1.0, "limit": 0.3}}))
+    hu, labels = make_slice(make_patient(1), 0.5, 256)
+    image = np.clip(hu / 8 + 128, 0, 255).astype(np.uint8)
+    changed, mask = augment(image, labels, 5)
+    np.testing.assert_array_equal(mask, labels)
+    assert changed.dtype == np.uint8
+    assert not np.array_equal(changed, image)
+
+
+def test_a_seed_gives_one_result_in_any_thread_and_order() -> None:
+    augment = Augmenter(AugmentConfig().online)
+    image = LABELS * np.uint8(200)
+    first = [augment(image, LABELS, seed)[0] for seed in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(lambda s: augment(image, LABELS, s)[0], reversed(range(16))))
+    for one, other in zip(first, reversed(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len({one.tobytes() for one in first}) > 12
+
+
+def test_rgb_slices_keep_their_channels() -> None:
+    image = np.repeat((LABELS * np.uint8(200))[..., None], 3, axis=2)
+    moved, mask = Augmenter(AugmentConfig().online)(image, LABELS, 1)
+    assert moved.shape == image.shape
+    assert mask.shape == LABELS.shape
+
+
+def test_by_default_nobody_stands_on_their_head() -> None:
+    assert Config().augment.online.vflip == 0
+    assert Config().augment.online.rotate90 == 0
+
+
+def test_draws_differ_by_position_and_repeat_by_seed() -> None:
+    assert draw_seed(1, 2) == draw_seed(1, 2)
+    assert len({draw_seed(seed, k) for seed in range(4) for k in range(50)}) == 200

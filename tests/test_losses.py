@@ -1,0 +1,104 @@
+"""Losses and training metrics against values computed in another way."""
+
+import numpy as np
+import pytest
+
+from lungseg import metrics
+from lungseg.losses import LOSSES, METRICS
+
+
+@pytest.fixture(scope="module")
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (3, 24, 24)).astype(np.uint8)
+    truth[2] = 0
+    raw = rng.uniform(size=(3, 24, 24, 2)).astype(np.float32)
+    return truth, raw / raw.sum(axis=-1, keepdims=True)
+
+
+def test_crossentropy_and_the_originals_metric_equal_the_evaluations(
+    batch: tuple[np.ndarray, np.ndarray],
+) -> None:
+    truth, guess = batch
+    for name in ("categorical_crossentropy", "dice_coef_multiclass"):
+        found = np.asarray({**LOSSES, **METRICS}[name](truth, guess))
+        expected = [getattr(metrics, name)(t, g) for t, g in zip(truth, guess, strict=True)]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_lung_dice_iou_and_accuracy_equal_the_evaluations(
+    batch: tuple[np.ndarray, np.ndarray],
+) -> None:
+    truth, guess = batch
+    labels = guess.argmax(-1).astype(np.uint8)
+    counts = [metrics.count(t > 0, g > 0) for t, g in zip(truth, labels, strict=True)]
+    dice, iou = METRICS["lung_dice"](truth, guess), METRICS["lung_iou"](truth, guess)
+    np.testing.assert_allclose(np.asarray(dice), [metrics.dice(c) for c in counts], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(iou), [metrics.iou(c) for c in counts], rtol=1e-6)
+    accuracy = [metrics.pixel_accuracy(t, g) for t, g in zip(truth, labels, strict=True)]
+    np.testing.assert_allclose(np.asarray(METRICS["pixel_accuracy"](truth, guess)), accuracy)
+
+
+def test_two_empty_masks_are_equal() -> None:
+    truth = np.zeros((1, 8, 8), np.uint8)
+    guess = np.zeros((1, 8, 8, 2), np.float32)
+    guess[..., 0] = 1
+    assert np.asarray(METRICS["lung_dice"](truth, guess)) == [1.0]
+    assert np.asarray(METRICS["lung_iou"](truth, guess)) == [1.0]
+    assert np.asarray(LOSSES["dice"](truth, guess)) == pytest.approx([0.0], abs=1e-6)
+
+
+def test_dice_and_iou_losses_equal_their_formula(batch: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, guess = batch
+    t, g = (truth > 0).astype(float), guess[..., 1].astype(float)
+    overlap, total = (t * g).sum((1, 2)), t.sum((1, 2)) + g.sum((1, 2))
+    np.testing.assert_allclose(
+        np.asarray(LOSSES["dice"](truth, guess)), 1 - (2 * overlap + 1) / (total + 1), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        np.asarray(LOSSES["iou"](truth, guess)),
+        1 - (overlap + 1) / (total - overlap + 1),
+        rtol=1e-5,
+    )
+
+
+def test_ssim_equals_tensorflows(batch: tuple[np.ndarray, np.ndarray]) -> None:
+    import tensorflow as tf
+
+    truth, guess = batch
+    expected = 1 - tf.image.ssim(
+        (truth > 0).astype(np.float32)[..., None], guess[..., 1:], max_val=1.0
+    )
+    np.testing.assert_allclose(np.asarray(LOSSES["ssim"](truth, guess)), expected, atol=1e-5)
+
+
+def test_hybrids_are_sums_of_their_parts(batch: tuple[np.ndarray, np.ndarray]) -> None:
+    value = {name: np.asarray(loss(*batch)) for name, loss in LOSSES.items()}
+    np.testing.assert_allclose(
+        value["ce_dice"], value["categorical_crossentropy"] + value["dice"], rtol=1e-5
+    )
+    bce = value["bce_dice"] - value["dice"]
+    np.testing.assert_allclose(value["bce_iou"], bce + value["iou"], rtol=1e-5)
+    np.testing.assert_allclose(
+        value["basnet_hybrid"], bce + value["ssim"] + value["iou"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_lower_for_a_better_guess(name: str) -> None:
+    truth = np.zeros((1, 24, 24), np.uint8)
+    truth[:, 6:18, 6:18] = 1
+    onehot = np.eye(2, dtype=np.float32)[truth]
+    values = [
+        float(np.asarray(LOSSES[name](truth, share * onehot + (1 - share) / 2))[0])
+        for share in (0.0, 0.5, 0.99)
+    ]
+    assert values[0] > values[1] > values[2]
+
+
+def test_sensitivity_and_specificity_are_the_originals() -> None:
+    truth = np.array([[[0, 1], [1, 1]]], np.uint8)
+    guess = np.array([[[[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.4, 0.6]]]], np.float32)
+    # Three of four pixels are right; with one-hot classes both come to that.
+    assert np.asarray(METRICS["sensitivity"](truth, guess)) == pytest.approx([0.75])
+    assert np.asarray(METRICS["specificity"](truth, guess)) == pytest.approx([0.75])

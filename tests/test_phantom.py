@@ -1,0 +1,67 @@
+"""Phantoms are repeatable, anatomically plausible, and differ as patients do."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lungseg.images import apply_window
+from lungseg.phantom import make_patient, make_slice, make_volume
+from lungseg.similarity import pack, perceptual_hash, similarities
+
+
+def test_a_seed_gives_one_slice() -> None:
+    first, mask = make_slice(make_patient(4), 0.5, 96)
+    again, same = make_slice(make_patient(4), 0.5, 96)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(mask, same)
+    assert (first.dtype, mask.dtype) == (np.int16, np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_slice_through_the_middle_holds_two_lungs_of_air(seed: int) -> None:
+    hu, mask = make_slice(make_patient(seed), 0.3, 256)
+    assert 0.08 < mask.mean() < 0.45
+    assert -920 < np.median(hu[mask > 0]) < -700
+    assert -1024 <= hu.min() < -900
+    assert 400 < hu.max() <= 3071
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+    large = sorted(stats[1:, cv2.CC_STAT_AREA])[::-1]
+    assert len(large) >= 2
+    assert large[1] > 0.4 * large[0]
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    assert not border.any()
+
+
+def test_the_trachea_is_air_but_no_lung() -> None:
+    hu, mask = make_slice(make_patient(2), 0.15, 256)
+    dark = ((hu < -900) & (mask == 0)).astype(np.uint8)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(dark)
+    outside = parts[0, 0]
+    inner = [i for i in range(1, len(stats)) if i != outside and stats[i, cv2.CC_STAT_AREA] > 60]
+    assert inner
+
+
+def test_some_patients_are_ill() -> None:
+    patients = [make_patient(seed) for seed in range(40)]
+    kinds = {lesion.kind for patient in patients for lesion in patient.lesions}
+    assert kinds == {"nodule", "consolidation"}
+    assert any(max(patient.effusion) > 0 for patient in patients)
+    assert any(not patient.lesions and max(patient.effusion) == 0 for patient in patients)
+
+
+def test_slices_of_a_patient_resemble_each_other_more_than_other_patients() -> None:
+    def hash_of(seed: int, z: float) -> np.ndarray:
+        return pack(
+            [perceptual_hash(apply_window(make_slice(make_patient(seed), z, 128)[0], (-1000, 400)))]
+        )
+
+    here = hash_of(0, 0.50)
+    neighbour = similarities(here[0], hash_of(0, 0.52))[0]
+    others = [similarities(here[0], hash_of(seed, 0.50))[0] for seed in range(1, 6)]
+    assert neighbour > max(others)
+
+
+def test_a_volume_runs_from_apex_to_base() -> None:
+    areas = [mask.mean() for _, mask in make_volume(make_patient(0), 9, 64)]
+    assert areas[0] < max(areas[3:6])
+    assert areas[-1] < max(areas[3:6])
