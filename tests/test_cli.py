@@ -51,7 +51,8 @@ def test_only_training_needs_tensorflow(
         ["split", *common, "--input", str(work / "prepared"), "-o", str(work / "dataset")],
         ["evaluate", *common, "--run", str(trained_run), "--data", str(work / "dataset"),
          "-o", str(work / "scores")],
-        ["infer", *common, "--run", str(trained_run), str(raw / "images"), "-o", str(work / "masks")],
+        ["infer", *common, "--run", str(trained_run), str(raw / "images"),
+         "-o", str(work / "masks")],
     ]  # fmt: skip
     done = run_python(
         "import sys\n"

@@ -125,7 +125,7 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
 
 
 def test_an_override_must_have_an_equals_sign() -> None:
-    with pytest.raises(UsageError, match="write it as section.key=value"):
+    with pytest.raises(UsageError, match=r"write it as section\.key=value"):
         load_config(None, ["train.epochs"])
 
 

@@ -60,7 +60,7 @@ def test_the_csv_has_loss_and_metric_rows_as_the_original(output: Path) -> None:
     names = [line.split(",")[0] for line in lines]
     assert names[:2] == ["categorical_crossentropy", "dice_coef_multiclass"]
     assert "lung_dice" in names
-    assert all(0 <= float(line.split(",")[1]) for line in lines)
+    assert all(float(line.split(",")[1]) >= 0 for line in lines)
 
 
 def test_results_go_to_the_run_folder_by_default(
@@ -91,16 +91,14 @@ def test_slices_seen_in_training_are_pointed_out(
     assert len(result.summary["seen_in_training"]) == len(result.rows) / 3 > 0
 
 
-def test_empty_masks_are_flagged_not_dropped(
-    trained_run: Path, tmp_path: Path, tiny_config: Config
-) -> None:
+def test_empty_masks_are_flagged_not_dropped(trained_run: Path, tmp_path: Path) -> None:
     for part in ("train", "test"):
         for kind in ("images", "masks"):
             (tmp_path / "data" / part / kind).mkdir(parents=True)
         black = np.zeros((SIDE, SIDE), np.uint8)
         write_png(tmp_path / "data" / part / "images" / "black.png", black)
         write_png(tmp_path / "data" / part / "masks" / "black.png", black)
-    result = evaluate(tiny_config, trained_run, tmp_path / "data", tmp_path / "out")
+    result = evaluate(Config(), trained_run, tmp_path / "data", tmp_path / "out")
     assert result.summary["cases"] == 1
     assert result.summary["baselines"]["all_background"]["lung"]["dice"]["mean"] == 1.0
     [row] = [row for row in result.rows if row["method"] == "all_background"]

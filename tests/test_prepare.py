@@ -166,7 +166,7 @@ def test_an_output_that_holds_something_is_refused_and_kept(
     precious = folder / "out" / "precious.txt"
     precious.parent.mkdir()
     precious.write_text("mine")
-    with pytest.raises(UsageError, match="not empty.*--overwrite"):
+    with pytest.raises(UsageError, match=r"not empty.*--overwrite"):
         prepare(tiny_config, folder / "images", folder / "masks", folder / "out")
     assert precious.read_text() == "mine"
 
