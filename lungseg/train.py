@@ -204,13 +204,13 @@ def _describe_run(
         "slices": {part: len(slices) for part, slices in parts.items()},
         "data_sha256": digests,
         "versions": {"python": platform.python_version(), **_versions()},
-        "hardware": {
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "cores": cores(),
-            "devices": _devices(),
-        },
+        "hardware": {**describe_hardware(), "devices": _devices()},
     }
+
+
+def describe_hardware() -> dict[str, Any]:
+    """Return architecture, processor and number of cores."""
+    return {"machine": platform.machine(), "processor": _processor(), "cores": cores()}
 
 
 def _versions() -> dict[str, str]:
@@ -293,7 +293,8 @@ def _silenced_stderr() -> Iterator[None]:
         os.close(saved)
 
 
-def _compile(config: Config, steps: int) -> Any:
+def compile_model(config: Config, steps: int) -> Any:
+    """Build and compile the network of a config, its schedule laid over epochs of `steps`."""
     import keras
 
     from lungseg.losses import LOSSES, METRICS
@@ -344,7 +345,7 @@ def _fit(
     checkpoint = last_checkpoint(run)
     state: dict[str, Any] = {}
     if checkpoint is None:
-        model = _compile(config, pipeline.steps)
+        model = compile_model(config, pipeline.steps)
     else:
         path, state = checkpoint
         model = keras.saving.load_model(path, safe_mode=True)

@@ -1,0 +1,166 @@
+"""Measure speed and memory, as ratios of two things in one run, and write docs/benchmarks.md.
+
+Machines are shared and noisy: seconds drift, ratios hold. Each figure is the best of several tries.
+
+Example:
+    python scripts/bench.py
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lungseg.config import check_config
+from lungseg.files import write_json, write_text
+from lungseg.workers import cores
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def best_of(tries: int, work: Callable[[], object]) -> float:
+    """Seconds of the fastest of several tries."""
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def shell(*command: str) -> str:
+    """Run Python with arguments; return its standard output."""
+    return subprocess.run(
+        [sys.executable, *command], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def start_up() -> dict[str, float]:
+    """`lungseg --help` against importing what it cannot do without."""
+    for command in (("-m", "lungseg", "--help"), ("-c", "import typer, rich")):
+        shell(*command)  # fill the disk cache
+    told = best_of(7, lambda: shell("-m", "lungseg", "--help"))
+    least = best_of(7, lambda: shell("-c", "import typer, rich"))
+    return {"lungseg --help, s": told, "import typer, rich, s": least, "ratio": told / least}
+
+
+PREPARE = """
+import resource, sys
+from pathlib import Path
+from lungseg.config import Config
+from lungseg.prepare import prepare
+folder = Path(sys.argv[1])
+prepare(Config(), folder / "images", folder / "masks", folder / "out")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def prepare_memory() -> dict[str, float]:
+    """Peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
+    from lungseg.images import apply_window, write_png
+    from lungseg.phantom import make_patient, make_slice
+
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        hu, mask = make_slice(make_patient(0), 0.4)
+        image = apply_window(hu, (-1000, 400))
+        for count in (200, 2000):
+            for kind, pixels in (("images", image), ("masks", mask * np.uint8(255))):
+                (base / str(count) / kind).mkdir(parents=True)
+                first = base / str(count) / kind / "s0.png"
+                write_png(first, pixels)
+                for number in range(1, count):
+                    os.link(first, first.with_name(f"s{number}.png"))
+            start = time.perf_counter()
+            found[f"{count} slices, MiB"] = float(shell("-c", PREPARE, str(base / str(count))))
+            found[f"{count} slices, slices/s"] = count / (time.perf_counter() - start)
+    found["ratio"] = found["2000 slices, MiB"] / found["200 slices, MiB"]
+    return found
+
+
+def training_and_inference() -> dict[str, float]:
+    """Default network at 512 x 512: the input pipeline, a training step, Keras and ONNX Runtime."""
+    from lungseg.train import import_tensorflow
+
+    import_tensorflow()
+    import onnxruntime
+
+    from lungseg.dataset import Pipeline
+    from lungseg.export import export_onnx
+    from lungseg.images import apply_window, write_png
+    from lungseg.phantom import make_patient, make_slice
+    from lungseg.split import Slice
+    from lungseg.train import compile_model
+
+    config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        slices = []
+        for number in range(8):
+            hu, mask = make_slice(make_patient(number), 0.4)
+            write_png(folder / f"{number}.png", apply_window(hu, (-1000, 400)))
+            write_png(folder / f"{number}_mask.png", mask * np.uint8(255))
+            paths = (folder / f"{number}.png", folder / f"{number}_mask.png")
+            slices.append(Slice(str(number), str(number), "", *paths, 0.2, "", ""))
+        pipeline = Pipeline(config, slices, slices)
+        batch = next(iter(pipeline.training(0, 1)))
+        read = best_of(2, lambda: [None for _ in pipeline.training(0, 1)]) / 48
+
+        model = compile_model(config, pipeline.steps)
+        model.train_on_batch(*batch)
+        step = best_of(3, lambda: model.train_on_batch(*batch)) / len(batch[0])
+        one = np.asarray(batch[0])[:1]
+        model.predict(one, verbose=0)
+        keras_time = best_of(5, lambda: model.predict(one, verbose=0))
+        export_onnx(model, config, folder)
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+        feed = {session.get_inputs()[0].name: one}
+        session.run(None, feed)
+        onnx_time = best_of(5, lambda: session.run(None, feed))
+    return {
+        "input pipeline with all augmentation, slices/s": 1 / read,
+        "training, slices/s": 1 / step,
+        "pipeline / training": step / read,
+        "Keras inference, s a slice": keras_time,
+        "ONNX Runtime inference, s a slice": onnx_time,
+        "Keras / ONNX Runtime": keras_time / onnx_time,
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    from lungseg.train import describe_hardware
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    results = {
+        "Start": start_up(),
+        "Preparing, peak memory": prepare_memory(),
+        "Default network (resunet), 512 x 512": training_and_inference(),
+    }
+    hardware = describe_hardware()
+    date = datetime.date.today().isoformat()
+    lines = [
+        "# Benchmarks",
+        "",
+        f"`make bench` on {date}: {hardware['processor']}, {cores()} cores, Python "
+        f"{platform.python_version()}. Seconds drift from machine to machine; ratios hold.",
+    ]
+    for title, values in results.items():
+        lines += ["", f"## {title}", "", "| measured | value |", "|---|---|"]
+        lines += [f"| {key} | {value:.3g} |" for key, value in values.items()]
+    write_text(DOCS / "benchmarks.md", "\n".join(lines) + "\n")
+    write_json(DOCS / "benchmarks.json", {"date": date, "hardware": hardware, "results": results})
+    sys.stdout.write(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Draw the pictures in docs/ anew, from phantoms alone.
+
+Example:
+    python scripts/make_doc_pictures.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from lungseg.augment import Augmenter
+from lungseg.config import Config
+from lungseg.images import apply_window, write_png
+from lungseg.phantom import make_patient, make_slice
+from lungseg.pictures import TRUTH, contact_sheet, outline
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def main() -> None:
+    """Write docs/phantom.png and docs/augmentation.png."""
+    pictures, captions = [], []
+    for seed in (2, 1, 8):
+        for z in (0.1, 0.3, 0.5, 0.7, 0.9):
+            hu, mask = make_slice(make_patient(seed), z, 384)
+            pictures.append(outline(apply_window(hu, (-1000, 400)), mask, TRUTH))
+            captions.append(f"phantom {seed}, z {z}")
+    write_png(DOCS / "phantom.png", contact_sheet(pictures, captions, columns=5))
+
+    hu, mask = make_slice(make_patient(1), 0.5, 384)
+    image = apply_window(hu, (-1000, 400))
+    augment = Augmenter(Config().augment.online)
+    drawn = [augment(image, mask, seed) for seed in range(10)]
+    sheet = contact_sheet(
+        [outline(i, np.asarray(m), TRUTH) for i, m in drawn],
+        [f"draw {seed}" for seed in range(10)],
+        columns=5,
+    )
+    write_png(DOCS / "augmentation.png", sheet)
+
+
+if __name__ == "__main__":
+    main()
