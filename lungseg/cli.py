@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -103,7 +103,7 @@ def _shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
 
 
 def _config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":
-    from lungseg.config import load_config
+    from lungseg.configfile import load_config
 
     overrides = list(settings or [])
     if seed is not None:
@@ -198,39 +198,13 @@ def split(
     """
     with _shell(quiet, verbose, debug):
         cfg = _config(config, settings, seed)
-        from lungseg.split import split
+        from lungseg.split import show, split, summarise
 
         results = split(cfg, input or cfg.data.prepared, output or cfg.data.dataset, overwrite)
         for result in results:
-            _show_split(result)
+            show(result)
         if json:
-            console.emit_json([_split_summary(result) for result in results])
-
-
-def _show_split(result: Any) -> None:
-    rows = []
-    for part, slices in result.parts.items():
-        originals = [s for s in slices if not s.is_copy]
-        area = sum(s.lung_fraction for s in originals) / max(len(originals), 1)
-        groups = len({s.group for s in slices})
-        rows.append([part, len(originals), len(slices) - len(originals), groups, f"{area:.1%}"])
-    console.table(str(result.folder), ["part", "slices", "copies", "groups", "lung area"], rows)
-    for cases in result.merged:
-        console.note(f"one group, as they look alike: {', '.join(cases)}")
-    for like in result.audit:
-        console.note(
-            f"most alike across {like.parts[0]} and {like.parts[1]}: {like.cases[0]}, "
-            f"{like.cases[1]}, similarity {like.similarity:.3f}"
-        )
-
-
-def _split_summary(result: Any) -> dict[str, Any]:
-    return {
-        "folder": result.folder,
-        "parts": {part: [s.case for s in slices] for part, slices in result.parts.items()},
-        "audit": [asdict(like) for like in result.audit],
-        "merged": result.merged,
-    }
+            console.emit_json([summarise(result) for result in results])
 
 
 @app.command(
@@ -263,12 +237,13 @@ def train(
         if resume and config is None and run is not None and (run / "config.yaml").exists():
             config = run / "config.yaml"
         cfg = _config(config, settings, seed)
-        from lungseg.train import this_command, train
+        from lungseg.provenance import this_command
+        from lungseg.train import train
 
         run, data = run or cfg.train.run, data or cfg.data.dataset
         if dry_run:
             from lungseg.files import existing_folder
-            from lungseg.split import read_layout
+            from lungseg.layout import read_layout
 
             parts = read_layout(existing_folder(data, "slices", "--data"), cfg)
             counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())

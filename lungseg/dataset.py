@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from lungseg.augment import Augmenter, draw_seed
 from lungseg.config import Config
 from lungseg.errors import DataError
-from lungseg.images import read_labels, read_slice
-from lungseg.split import Slice
+from lungseg.images import read_slice
+from lungseg.masks import read_labels
+from lungseg.slices import Slice
 from lungseg.workers import cores
 
 Loaded = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -26,9 +26,11 @@ from lungseg.files import (
     write_json,
     write_text,
 )
-from lungseg.images import Labels, read_labels, read_slice
+from lungseg.images import Labels, read_slice
+from lungseg.layout import is_layout, read_layout
+from lungseg.masks import read_labels
 from lungseg.runtime import Predictor, model_path
-from lungseg.split import Slice, is_layout, read_layout
+from lungseg.slices import Slice
 from lungseg.workers import batches, ordered_map
 
 CASE_COLUMNS = (

@@ -17,7 +17,8 @@ from lungseg import console
 from lungseg.config import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.files import refuse_nonempty, write_csv
-from lungseg.images import encode_mask, list_images, read_pixels, resize_image, to_slice, write_png
+from lungseg.images import list_images, read_pixels, resize_image, to_slice, write_png
+from lungseg.masks import encode_mask
 from lungseg.pictures import outline
 from lungseg.runtime import Predictor, model_path, to_labels
 from lungseg.workers import batches, ordered_map

@@ -25,15 +25,13 @@ from lungseg.images import (
     Finding,
     Labels,
     Pair,
-    decode_mask,
-    encode_mask,
     pair_folders,
     read_pixels,
     resize_image,
-    resize_labels,
     to_slice,
     write_png,
 )
+from lungseg.masks import decode_mask, encode_mask, resize_labels
 from lungseg.pictures import plot_dataset_statistics
 from lungseg.similarity import perceptual_hash, similar_pairs
 from lungseg.workers import ordered_map

@@ -6,14 +6,12 @@ and so on, each of which is such a data set.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
-import re
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,46 +19,12 @@ from numpy.typing import NDArray
 
 from lungseg import console
 from lungseg.config import Config, SplitConfig
-from lungseg.errors import DataError, UsageError
-from lungseg.files import existing_folder, natural_key, read_csv, staged_folder, write_csv
-from lungseg.images import pair_folders, read_labels, read_slice
-from lungseg.similarity import most_similar, perceptual_hash, similar_pairs
-from lungseg.workers import ordered_map
-
-PARTS = ("train", "valid", "test")
-SPLIT_COLUMNS = (
-    "part", "case", "source", "group", "image", "mask", "lung_fraction", "sha256", "phash",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One prepared slice and where it belongs.
-
-    Attributes:
-        case: its name, the stem of its files.
-        source: the case it is an augmented copy of; its own name for an original.
-        group: the patient, or what stands for one; a group is never divided.
-        image: its image file.
-        mask: its mask file.
-        lung_fraction: lung area as a share of the slice.
-        sha256: hash of its pixels.
-        phash: perceptual hash.
-    """
-
-    case: str
-    source: str
-    group: str
-    image: Path
-    mask: Path
-    lung_fraction: float
-    sha256: str
-    phash: str
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether it is an augmented copy."""
-        return self.case != self.source
+from lungseg.errors import DataError
+from lungseg.files import existing_folder, natural_key, staged_folder, write_csv
+from lungseg.groups import grouped
+from lungseg.layout import is_layout, read_layout, read_manifest
+from lungseg.similarity import most_similar
+from lungseg.slices import PARTS, SPLIT_COLUMNS, Slice
 
 
 @dataclass(frozen=True)
@@ -114,7 +78,7 @@ def split(
     if is_layout(source):
         plans = {"": (read_layout(source, config), [])}
     else:
-        slices, merged = _grouped(read_manifest(source), config.split)
+        slices, merged = grouped(read_manifest(source), config.split)
         plans = {name: (parts, merged) for name, parts in _plan(slices, config).items()}
     results = []
     with staged_folder(output, overwrite, (source,)) as staged:
@@ -124,178 +88,6 @@ def split(
             _write_dataset(staged / name, parts)
             results.append(SplitResult(output / name, parts, audit, merged))
     return results
-
-
-def is_layout(folder: Path) -> bool:
-    """Whether a folder is a data set in the `train|valid|test/{images,masks}` layout."""
-    return (folder / "train" / "images").is_dir() and (folder / "train" / "masks").is_dir()
-
-
-def read_manifest(folder: Path) -> list[Slice]:
-    """Read the slices `prepare` wrote.
-
-    Raises:
-        DataError: for a missing or incomplete manifest, or one that names missing files.
-    """
-    path = folder / "manifest.csv"
-    if not path.exists():
-        raise DataError(
-            f"{folder}: holds neither manifest.csv (from lungseg prepare) nor train/images and "
-            "train/masks."
-        )
-    rows = read_csv(path, ("case", "source", "image", "mask", "lung_fraction", "sha256", "phash"))
-    slices = []
-    for row in rows:
-        image, mask = folder / row["image"], folder / row["mask"]
-        for file in (image, mask):
-            if not file.exists():
-                raise DataError(f"{file}: named in {path}, but there is no such file.")
-        try:
-            fraction = float(row["lung_fraction"])
-        except ValueError:
-            raise DataError(
-                f"{path}: lung_fraction of {row['case']} is {row['lung_fraction']!r}, no number."
-            ) from None
-        slices.append(
-            Slice(
-                row["case"],
-                row["source"],
-                row.get("group") or "",
-                image,
-                mask,
-                fraction,
-                row["sha256"],
-                row["phash"],
-            )
-        )
-    if not slices:
-        raise DataError(f"{path}: lists no slice.")
-    return slices
-
-
-def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
-    """Read a data set in the `train|valid|test` layout, with `split.csv` or without.
-
-    Without it (the original's published data, say) each slice is hashed here, and its group comes
-    from `split.group_regex`, or is the slice itself.
-    """
-    listing = folder / "split.csv"
-    if listing.exists():
-        parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
-        for row in read_csv(listing, SPLIT_COLUMNS):
-            parts.setdefault(row["part"], []).append(
-                Slice(
-                    row["case"],
-                    row["source"],
-                    row["group"],
-                    folder / row["image"],
-                    folder / row["mask"],
-                    float(row["lung_fraction"]),
-                    row["sha256"],
-                    row["phash"],
-                )
-            )
-        missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
-        if missing:
-            raise DataError(f"{missing[0]}: named in {listing}, but there is no such file.")
-        return parts
-    parts = {}
-    for part in PARTS:
-        images, masks = folder / part / "images", folder / part / "masks"
-        if not images.is_dir() or not masks.is_dir():
-            parts[part] = []
-            continue
-        pairs, unpaired = pair_folders(images, masks)
-        for path, finding in unpaired:
-            console.warn(f"{path}: {finding.code}: {finding.detail}")
-
-        def describe(pair: tuple[str, Path, Path]) -> Slice:
-            case, image, mask = pair
-            pixels, labels = read_slice(image, config.data), read_labels(mask, config.data)
-            digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-            lung = float((labels > 0).mean())
-            return Slice(case, case, case, image, mask, lung, digest, perceptual_hash(pixels))
-
-        work = ordered_map(describe, [(p.case, p.image, p.mask) for p in pairs])
-        slices = list(console.track(work, len(pairs), f"read {part}"))
-        if config.split.group_regex:
-            slices, _ = _grouped(slices, config.split)
-        parts[part] = slices
-    return parts
-
-
-def _grouped(slices: Sequence[Slice], split: SplitConfig) -> tuple[list[Slice], list[list[str]]]:
-    """Give each slice its group: from the CSV, the regex, the manifest, or by likeness."""
-    originals = [s for s in slices if not s.is_copy]
-    merged: list[list[str]] = []
-    if split.group_csv is not None:
-        table = {
-            row["case"]: row[split.group_column]
-            for row in read_csv(split.group_csv, ("case", split.group_column))
-        }
-        unknown = [s.case for s in originals if s.case not in table]
-        if unknown:
-            raise UsageError(
-                f"{split.group_csv}: names no group for {len(unknown)} of {len(originals)} cases, "
-                f"the first is {unknown[0]!r}."
-            )
-        groups = {s.case: table[s.case] for s in originals}
-    elif split.group_regex is not None:
-        pattern = re.compile(split.group_regex)
-        groups = {}
-        for s in originals:
-            match = pattern.search(s.case)
-            if not match:
-                raise UsageError(
-                    f"split.group_regex {split.group_regex!r} does not match the case {s.case!r}; "
-                    "it must match every name."
-                )
-            groups[s.case] = match.group(1)
-    elif all(s.group for s in originals):
-        groups = {s.case: s.group for s in originals}
-    else:
-        groups, merged = _groups_by_likeness(originals, split)
-    return [replace(s, group=groups[s.source]) for s in slices], merged
-
-
-def _groups_by_likeness(
-    originals: Sequence[Slice], split: SplitConfig
-) -> tuple[dict[str, str], list[list[str]]]:
-    """Put together slices that may be one patient's.
-
-    Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike and
-    close in number. Chains of such pairs make one group, named after its first slice.
-    """
-    leader = list(range(len(originals)))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
-    numbers = [_trailing_number(s.case) for s in originals]
-    threshold = min(split.neighbour_similarity, split.leak_similarity)
-    for i, j, similarity in similar_pairs([s.phash for s in originals], threshold):
-        (stem_i, number_i), (stem_j, number_j) = numbers[i], numbers[j]
-        close = (
-            stem_i == stem_j
-            and number_i is not None
-            and number_j is not None
-            and abs(number_i - number_j) <= split.neighbour_gap
-        )
-        if similarity >= split.leak_similarity or close:
-            leader[max(find(i), find(j))] = min(find(i), find(j))
-    members: dict[int, list[str]] = defaultdict(list)
-    for index, s in enumerate(originals):
-        members[find(index)].append(s.case)
-    groups = {case: cases[0] for cases in members.values() for case in cases}
-    return groups, [cases for cases in members.values() if len(cases) > 1]
-
-
-def _trailing_number(case: str) -> tuple[str, int | None]:
-    match = re.fullmatch(r"(.*?)(\d+)\D*", case)
-    return (match.group(1), int(match.group(2))) if match else (case, None)
 
 
 def _plan(slices: Sequence[Slice], config: Config) -> dict[str, dict[str, list[Slice]]]:
@@ -482,3 +274,31 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def show(result: SplitResult) -> None:
+    """Print the table of a split, the groups it made, and its audit."""
+    rows = []
+    for part, slices in result.parts.items():
+        originals = [s for s in slices if not s.is_copy]
+        area = sum(s.lung_fraction for s in originals) / max(len(originals), 1)
+        groups = len({s.group for s in slices})
+        rows.append([part, len(originals), len(slices) - len(originals), groups, f"{area:.1%}"])
+    console.table(str(result.folder), ["part", "slices", "copies", "groups", "lung area"], rows)
+    for cases in result.merged:
+        console.note(f"one group, as they look alike: {', '.join(cases)}")
+    for like in result.audit:
+        console.note(
+            f"most alike across {like.parts[0]} and {like.parts[1]}: {like.cases[0]}, "
+            f"{like.cases[1]}, similarity {like.similarity:.3f}"
+        )
+
+
+def summarise(result: SplitResult) -> dict[str, object]:
+    """Return a split as plain data, for `--json`."""
+    return {
+        "folder": result.folder,
+        "parts": {part: [s.case for s in slices] for part, slices in result.parts.items()},
+        "audit": [asdict(like) for like in result.audit],
+        "merged": result.merged,
+    }

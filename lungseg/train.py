@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lungseg import __version__, console
-from lungseg.config import Config, dump_config, load_config
+from lungseg import console
+from lungseg.config import Config
+from lungseg.configfile import dump_config, load_config
 from lungseg.errors import DataError, UsageError
-from lungseg.files import existing_folder, refuse_nonempty, write_csv, write_json, write_text
+from lungseg.files import existing_folder, refuse_nonempty, write_json, write_text
 from lungseg.images import list_images, read_slice
-from lungseg.split import PARTS, SPLIT_COLUMNS, Slice, is_layout, leakage, read_layout
+from lungseg.layout import is_layout, read_layout
+from lungseg.provenance import describe_run, write_data_list
+from lungseg.slices import Slice
+from lungseg.split import leakage
 from lungseg.workers import cores
 
 if TYPE_CHECKING:
     from lungseg.dataset import Pipeline
 
-PACKAGES = (
-    "tensorflow",
-    "keras",
-    "numpy",
-    "onnxruntime",
-    "albumentations",
-    "opencv-python-headless",
-)
 # A resumed run may go on longer; anything else would make it another run.
 MAY_CHANGE_ON_RESUME = {"train.epochs", "train.patience", "train.run", "data.dataset"}
 
@@ -100,14 +92,14 @@ def train(
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     write_text(run / "config.yaml", dump_config(config))
-    _write_data_list(run / "data.csv", parts)
+    write_data_list(run / "data.csv", parts)
 
     _set_up_tensorflow(config)
     from lungseg.dataset import Pipeline
 
     pipeline = Pipeline(config, parts["train"], parts["valid"])
     started = time.monotonic()
-    record = _describe_run(config, parts, command)
+    record = describe_run(config, parts, command)
     write_json(run / "run.json", {**record, "status": "running"})
     try:
         outcome = _fit(config, run, pipeline, parts)
@@ -178,67 +170,6 @@ def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -
                 f"({likeness.cases[0]}, {likeness.cases[1]}, similarity "
                 f"{likeness.similarity:.3f}): scores will be too good."
             )
-
-
-def _write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
-    """List what was trained on, so that `evaluate` can tell a slice it has seen."""
-    columns = [c for c in SPLIT_COLUMNS if c not in ("image", "mask")]
-    rows = [{"part": part, **vars(s)} for part in PARTS for s in parts.get(part, ())]
-    write_csv(path, columns, [{key: row[key] for key in columns} for row in rows])
-
-
-def _describe_run(
-    config: Config, parts: dict[str, list[Slice]], command: Sequence[str]
-) -> dict[str, Any]:
-    import hashlib
-
-    digests = {
-        part: hashlib.sha256("".join(sorted(s.sha256 for s in slices)).encode()).hexdigest()
-        for part, slices in parts.items()
-    }
-    return {
-        "lungseg": __version__,
-        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": " ".join(command),
-        "seed": config.seed,
-        "slices": {part: len(slices) for part, slices in parts.items()},
-        "data_sha256": digests,
-        "versions": {"python": platform.python_version(), **_versions()},
-        "hardware": {**describe_hardware(), "devices": _devices()},
-    }
-
-
-def describe_hardware() -> dict[str, Any]:
-    """Return architecture, processor and number of cores."""
-    return {"machine": platform.machine(), "processor": _processor(), "cores": cores()}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        for name in (package, f"{package}-cpu"):
-            try:
-                found[package] = version(name)
-                break
-            except ImportError:  # PackageNotFoundError: the other build is installed
-                continue
-    return found
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
-
-
-def _devices() -> list[str]:
-    import tensorflow as tf
-
-    return [device.name for device in tf.config.list_physical_devices()]
 
 
 def import_tensorflow() -> Any:
@@ -459,8 +390,3 @@ def _mini_test(
         paths = [s.image for s in chosen[::step]]
     paths = paths[: config.train.epoch_change_images]
     return [path.stem for path in paths], [read_slice(path, config.data) for path in paths]
-
-
-def this_command() -> list[str]:
-    """Return the command line as it was given."""
-    return ["lungseg", *sys.argv[1:]]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungseg.config import check_config
+from lungseg.configfile import check_config
 from lungseg.files import write_json, write_text
 from lungseg.workers import cores
 
@@ -98,7 +98,7 @@ def training_and_inference() -> dict[str, float]:
     from lungseg.export import export_onnx
     from lungseg.images import apply_window, write_png
     from lungseg.phantom import make_patient, make_slice
-    from lungseg.split import Slice
+    from lungseg.slices import Slice
     from lungseg.train import compile_model
 
     config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
@@ -138,7 +138,7 @@ def training_and_inference() -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and write."""
-    from lungseg.train import describe_hardware
+    from lungseg.provenance import describe_hardware
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     results = {

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from lungseg.config import check_config, dump_config
+from lungseg.configfile import check_config, dump_config
 from lungseg.errors import LungsegError
 from lungseg.files import write_text
 

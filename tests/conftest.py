@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lungseg.cli import app
-from lungseg.config import Config, check_config
+from lungseg.config import Config
+from lungseg.configfile import check_config
 from lungseg.images import apply_window, write_png
 from lungseg.phantom import make_patient, make_slice
 
@@ -101,7 +102,7 @@ def trained_run(dataset: Path, tiny_config: Config) -> Path:
 
 @pytest.fixture
 def config_file(tmp_path: Path, tiny_config: Config) -> Path:
-    from lungseg.config import dump_config
+    from lungseg.configfile import dump_config
 
     path = tmp_path / "tiny.yaml"
     path.write_text(dump_config(tiny_config))

@@ -119,7 +119,7 @@ def test_a_bug_exits_with_1_and_shows_its_traceback_only_on_request(
     def broken(*_: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("lungseg.config.load_config", broken)
+    monkeypatch.setattr("lungseg.configfile.load_config", broken)
     result = lungseg("prepare")
     assert (result.exit_code, "RuntimeError: boom" in result.stderr) == (1, True)
     assert "Traceback" not in result.stderr
@@ -130,7 +130,7 @@ def test_ctrl_c_exits_with_130(lungseg: Cli, monkeypatch: pytest.MonkeyPatch) ->
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lungseg.config.load_config", interrupted)
+    monkeypatch.setattr("lungseg.configfile.load_config", interrupted)
     assert lungseg("prepare").exit_code == 130
 
 

@@ -9,11 +9,13 @@ import pytest
 from typer.testing import Result
 
 from lungseg import metrics
-from lungseg.config import Config, check_config
+from lungseg.config import Config
+from lungseg.configfile import check_config
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluate import evaluate
 from lungseg.files import read_csv
-from lungseg.images import read_labels, read_slice, write_png
+from lungseg.images import read_slice, write_png
+from lungseg.masks import read_labels
 from lungseg.runtime import Predictor
 from tests.conftest import SIDE, tiny
 

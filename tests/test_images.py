@@ -13,16 +13,8 @@ from PIL import Image
 
 from lungseg.config import DataConfig
 from lungseg.errors import DataError
-from lungseg.images import (
-    apply_window,
-    decode_mask,
-    encode_mask,
-    list_images,
-    pair_folders,
-    read_pixels,
-    resize_labels,
-    to_slice,
-)
+from lungseg.images import apply_window, list_images, pair_folders, read_pixels, to_slice
+from lungseg.masks import decode_mask, encode_mask, resize_labels
 
 DATA = DataConfig()
 RGB_MAP = DATA.rgb_map

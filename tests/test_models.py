@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg.config import Config, check_config, load_config
+from lungseg.config import Config
+from lungseg.configfile import check_config, load_config
 from lungseg.inspect import inspect
 from lungseg.models import NETWORKS, build_model
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from lungseg.config import Config, check_config
+from lungseg.config import Config
+from lungseg.configfile import check_config
 from lungseg.errors import DataError, UsageError
 from lungseg.files import read_csv
 from lungseg.images import read_pixels

@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from lungseg.config import Config, check_config
+from lungseg.config import Config
+from lungseg.configfile import check_config
 from lungseg.errors import DataError, UsageError
 from lungseg.files import read_csv
+from lungseg.layout import read_layout
 from lungseg.prepare import prepare
-from lungseg.split import PARTS, Slice, assign_groups, read_layout, split
+from lungseg.slices import PARTS, Slice
+from lungseg.split import assign_groups, split
 from tests.conftest import tiny
 
 

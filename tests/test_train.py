@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from lungseg.config import Config, check_config, dump_config, load_config
+from lungseg.config import Config
+from lungseg.configfile import check_config, dump_config, load_config
 from lungseg.errors import DataError, UsageError
 from lungseg.files import read_csv
-from lungseg.split import PARTS
+from lungseg.slices import PARTS
 from lungseg.train import TrainResult, train
 from tests.conftest import tiny
 
@@ -233,7 +234,7 @@ def test_each_slice_is_seen_equally_often_and_the_order_follows_the_seed(
     dataset: Path,
 ) -> None:
     from lungseg.dataset import Pipeline
-    from lungseg.split import read_layout
+    from lungseg.layout import read_layout
 
     config = check_config(tiny(samples_per_epoch=10), "t")
     parts = read_layout(dataset, config)
@@ -253,8 +254,9 @@ def test_each_slice_is_seen_equally_often_and_the_order_follows_the_seed(
 
 def test_validation_slices_are_read_unchanged(dataset: Path) -> None:
     from lungseg.dataset import Pipeline
-    from lungseg.images import read_labels, read_slice
-    from lungseg.split import read_layout
+    from lungseg.images import read_slice
+    from lungseg.layout import read_layout
+    from lungseg.masks import read_labels
 
     config = check_config(tiny(), "t")
     parts = read_layout(dataset, config)

@@ -1,0 +1,134 @@
+"""The anatomy of a phantom patient, drawn from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+LUNG_HU = -860.0
+
+
+@dataclass(frozen=True)
+class Vessel:
+    """A tube through a lung: centre and drift over z, radius, and the z range it spans."""
+
+    x: float
+    y: float
+    dx: float
+    dy: float
+    radius: float
+    start: float
+    end: float
+    stretch: float
+    angle: float
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A lesion: an irregular ball at `(x, y, z)`, in units of half the field of view."""
+
+    kind: str
+    x: float
+    y: float
+    z: float
+    radius: float
+    phase: float
+
+
+@dataclass(frozen=True)
+class Patient:
+    """The anatomy drawn from one seed. Lengths are in units of half the field of view."""
+
+    seed: int
+    width: float
+    depth: float
+    shift: tuple[float, float]
+    tilt: float
+    fat: float
+    cavity: tuple[float, float]
+    wobble: tuple[float, ...]
+    heart: tuple[float, float, float, float]
+    dome: tuple[float, float]
+    parenchyma: float
+    contrast: float
+    noise: float
+    sharpness: float
+    vessels: tuple[Vessel, ...] = field(repr=False)
+    lesions: tuple[Blob, ...] = ()
+    effusion: tuple[float, float] = (0.0, 0.0)
+
+
+def make_patient(seed: int) -> Patient:
+    """Draw a patient. Two of three have some pathology; the same seed gives the same patient."""
+    rng = np.random.default_rng([seed, 0x1E55])
+    width, depth = rng.uniform(0.80, 0.93), rng.uniform(0.56, 0.68)
+    fat = rng.uniform(0.03, 0.10)
+    cavity = (width * rng.uniform(0.84, 0.88) - fat * 0.5, depth * rng.uniform(0.80, 0.85))
+    vessels = []
+    for side in (-1, 1):
+        for _ in range(150):
+            # Near the hilum vessels are many and wide, at the pleura few and thin.
+            away = rng.beta(1.0, 1.2)
+            angle = rng.uniform(-1.45, 1.45)
+            start = rng.uniform(-0.1, 0.95)
+            vessels.append(
+                Vessel(
+                    x=side * (0.20 + away * 0.42 * np.cos(angle)),
+                    y=0.04 + away * 0.48 * np.sin(angle),
+                    dx=side * rng.normal(0.1, 0.25),
+                    dy=rng.normal(0, 0.3),
+                    radius=float(0.0035 + 0.014 * (1 - away) ** 2.5 * rng.uniform(0.3, 1.3)),
+                    start=start,
+                    end=start + rng.uniform(0.05, 0.3),
+                    stretch=float(1 + abs(rng.normal(0, 3.0))),
+                    angle=float(angle * side + rng.normal(0, 0.4)),
+                )
+            )
+    lesions = []
+    if rng.random() < 0.5:
+        for _ in range(int(rng.integers(1, 4))):
+            lesions.append(_draw_lesion(rng, "nodule", rng.uniform(0.02, 0.06)))
+    if rng.random() < 0.3:
+        lesions.append(_draw_lesion(rng, "consolidation", rng.uniform(0.10, 0.2)))
+    effusion = [0.0, 0.0]
+    if rng.random() < 0.25:
+        effusion[int(rng.integers(2))] = float(rng.uniform(0.05, 0.16))
+    return Patient(
+        seed=seed,
+        width=width,
+        depth=depth,
+        shift=(float(rng.normal(0, 0.03)), float(rng.normal(-0.02, 0.03))),
+        tilt=float(rng.normal(0, 0.04)),
+        fat=fat,
+        cavity=cavity,
+        wobble=tuple(rng.normal(0, 1, 24).tolist()),
+        heart=(
+            float(rng.uniform(0.06, 0.13)),
+            float(rng.uniform(-0.14, -0.06)),
+            float(rng.uniform(0.24, 0.31)),
+            float(rng.uniform(0.22, 0.28)),
+        ),
+        dome=(float(rng.uniform(0.62, 0.74)), float(rng.uniform(0.68, 0.80))),
+        parenchyma=float(rng.normal(LUNG_HU, 25)),
+        contrast=float(rng.choice([0.0, rng.uniform(60, 180)])),
+        noise=float(rng.uniform(12, 40)),
+        sharpness=float(rng.uniform(0.5, 0.9)),
+        vessels=tuple(vessels),
+        lesions=tuple(lesions),
+        effusion=(effusion[0], effusion[1]),
+    )
+
+
+def _draw_lesion(rng: np.random.Generator, kind: str, radius: float) -> Blob:
+    side = rng.choice([-1, 1])
+    reach = 0.46 if kind == "consolidation" else rng.uniform(0.25, 0.45)
+    angle = rng.uniform(-0.9, 0.9)
+    return Blob(
+        kind,
+        x=float(side * reach * np.cos(angle) * 1.1),
+        y=float(reach * np.sin(angle)),
+        z=float(rng.uniform(0.2, 0.8)),
+        radius=float(radius),
+        phase=float(rng.uniform(0, 6)),
+    )

@@ -1,0 +1,115 @@
+"""Reading what `prepare` and `split` wrote, and data sets that others laid out the same way."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lungseg import console
+from lungseg.config import Config
+from lungseg.errors import DataError
+from lungseg.files import read_csv
+from lungseg.groups import grouped
+from lungseg.images import pair_folders, read_slice
+from lungseg.masks import read_labels
+from lungseg.similarity import perceptual_hash
+from lungseg.slices import PARTS, SPLIT_COLUMNS, Slice
+from lungseg.workers import ordered_map
+
+
+def is_layout(folder: Path) -> bool:
+    """Whether a folder is a data set in the `train|valid|test/{images,masks}` layout."""
+    return (folder / "train" / "images").is_dir() and (folder / "train" / "masks").is_dir()
+
+
+def read_manifest(folder: Path) -> list[Slice]:
+    """Read the slices `prepare` wrote.
+
+    Raises:
+        DataError: for a missing or incomplete manifest, or one that names missing files.
+    """
+    path = folder / "manifest.csv"
+    if not path.exists():
+        raise DataError(
+            f"{folder}: holds neither manifest.csv (from lungseg prepare) nor train/images and "
+            "train/masks."
+        )
+    rows = read_csv(path, ("case", "source", "image", "mask", "lung_fraction", "sha256", "phash"))
+    slices = []
+    for row in rows:
+        image, mask = folder / row["image"], folder / row["mask"]
+        for file in (image, mask):
+            if not file.exists():
+                raise DataError(f"{file}: named in {path}, but there is no such file.")
+        try:
+            fraction = float(row["lung_fraction"])
+        except ValueError:
+            raise DataError(
+                f"{path}: lung_fraction of {row['case']} is {row['lung_fraction']!r}, no number."
+            ) from None
+        slices.append(
+            Slice(
+                row["case"],
+                row["source"],
+                row.get("group") or "",
+                image,
+                mask,
+                fraction,
+                row["sha256"],
+                row["phash"],
+            )
+        )
+    if not slices:
+        raise DataError(f"{path}: lists no slice.")
+    return slices
+
+
+def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
+    """Read a data set in the `train|valid|test` layout, with `split.csv` or without.
+
+    Without it (the original's published data, say) each slice is hashed here, and its group comes
+    from `split.group_regex`, or is the slice itself.
+    """
+    listing = folder / "split.csv"
+    if listing.exists():
+        parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
+        for row in read_csv(listing, SPLIT_COLUMNS):
+            parts.setdefault(row["part"], []).append(
+                Slice(
+                    row["case"],
+                    row["source"],
+                    row["group"],
+                    folder / row["image"],
+                    folder / row["mask"],
+                    float(row["lung_fraction"]),
+                    row["sha256"],
+                    row["phash"],
+                )
+            )
+        missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
+        if missing:
+            raise DataError(f"{missing[0]}: named in {listing}, but there is no such file.")
+        return parts
+    parts = {}
+    for part in PARTS:
+        images, masks = folder / part / "images", folder / part / "masks"
+        if not images.is_dir() or not masks.is_dir():
+            parts[part] = []
+            continue
+        pairs, unpaired = pair_folders(images, masks)
+        for path, finding in unpaired:
+            console.warn(f"{path}: {finding.code}: {finding.detail}")
+
+        def describe(pair: tuple[str, Path, Path]) -> Slice:
+            case, image, mask = pair
+            pixels, labels = read_slice(image, config.data), read_labels(mask, config.data)
+            digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+            lung = float((labels > 0).mean())
+            return Slice(case, case, case, image, mask, lung, digest, perceptual_hash(pixels))
+
+        work = ordered_map(describe, [(p.case, p.image, p.mask) for p in pairs])
+        slices = list(console.track(work, len(pairs), f"read {part}"))
+        if config.split.group_regex:
+            slices, _ = grouped(slices, config.split)
+        parts[part] = slices
+    return parts
