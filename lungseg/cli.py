@@ -7,7 +7,6 @@ Nothing heavy is imported here; `lungseg --help` has to answer at once.
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,7 +26,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    # Plain help: drawing it with rich would double the time to the first line.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -84,7 +84,7 @@ def _shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
         yield
     except LungsegError as problem:
         if debug:
-            traceback.print_exc()
+            _show_traceback()
         console.error(str(problem))
         raise typer.Exit(problem.exit_code) from None
     except KeyboardInterrupt:
@@ -94,12 +94,18 @@ def _shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
         raise
     except Exception as problem:
         if debug:
-            traceback.print_exc()
+            _show_traceback()
         console.error(
             f"this is a bug in lungseg {__version__}: {type(problem).__name__}: {problem}. "
             "Run the command again with --debug and report what it prints."
         )
         raise typer.Exit(ExitCode.BUG) from None
+
+
+def _show_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":
@@ -130,7 +136,10 @@ def _program(
     """
 
 
-@app.command(epilog="Example: lungseg prepare --images ct --masks lungs -o data/prepared")
+@app.command(
+    short_help="Check and resize images and masks.",
+    epilog="Example: lungseg prepare --images ct --masks lungs -o data/prepared",
+)
 def prepare(
     config: ConfigFile = None,
     images: ImagesFolder = None,
@@ -178,7 +187,10 @@ def prepare(
             raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-@app.command(epilog="Example: lungseg split --input data/prepared -o data/dataset -s split.folds=5")
+@app.command(
+    short_help="Share slices out by patient.",
+    epilog="Example: lungseg split --input data/prepared -o data/dataset -s split.folds=5",
+)
 def split(
     config: ConfigFile = None,
     input: PreparedFolder = None,
@@ -208,7 +220,8 @@ def split(
 
 
 @app.command(
-    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30"
+    short_help="Train a network; stop it and go on.",
+    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30",
 )
 def train(
     config: ConfigFile = None,
@@ -259,7 +272,10 @@ def train(
             console.emit_json(asdict(result))
 
 
-@app.command(epilog="Example: lungseg evaluate --run runs/lung --data data/dataset")
+@app.command(
+    short_help="Score a run, beside trivial baselines.",
+    epilog="Example: lungseg evaluate --run runs/lung --data data/dataset",
+)
 def evaluate(
     config: ConfigFile = None,
     run: ScoredRun = None,
@@ -291,7 +307,10 @@ def evaluate(
             console.emit_json(result.summary)
 
 
-@app.command(epilog="Example: lungseg infer --run runs/lung ct/ -o masks --overlay")
+@app.command(
+    short_help="Predict lung masks.",
+    epilog="Example: lungseg infer --run runs/lung ct/ -o masks --overlay",
+)
 def infer(
     inputs: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
@@ -337,7 +356,10 @@ def infer(
             raise typer.Exit(ExitCode.SOME_FAILED if done else ExitCode.DATA)
 
 
-@app.command(epilog="Example: lungseg inspect -c configs/original.yaml")
+@app.command(
+    short_help="Show a network's layers and size.",
+    epilog="Example: lungseg inspect -c configs/original.yaml",
+)
 def inspect(
     config: ConfigFile = None,
     settings: Settings = None,
@@ -366,7 +388,10 @@ def inspect(
             console.emit_text(f"{network.name}: {total}")
 
 
-@app.command(epilog="Example: lungseg export --run runs/lung --format onnx")
+@app.command(
+    short_help="Write the best model as ONNX again.",
+    epilog="Example: lungseg export --run runs/lung --format onnx",
+)
 def export(
     run: Annotated[Path, typer.Option("--run", help="Run folder with model.keras.")],
     format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
