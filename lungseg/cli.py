@@ -273,14 +273,25 @@ def train(
 
 
 @app.command(
-    short_help="Score a run, beside trivial baselines.",
-    epilog="Example: lungseg evaluate --run runs/lung --data data/dataset",
+    short_help="Score a run, or any folder of masks.",
+    epilog="Example: lungseg evaluate --run runs/lung --data data/dataset. "
+    "Or: lungseg evaluate --pred masks --truth lungs -o scores",
 )
 def evaluate(
     config: ConfigFile = None,
     run: ScoredRun = None,
     data: DataFolder = None,
     part: Annotated[str | None, typer.Option(help="train, valid or test.")] = None,
+    pred: Annotated[
+        Path | None, typer.Option("--pred", help="Folder of predicted masks, from any tool.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", help="Folder of true masks.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="With --pred: the images, for the pictures.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another evaluation's folder, to compare.")
+    ] = None,
     output: EvaluationOutput = None,
     settings: Settings = None,
     seed: Seed = None,
@@ -290,21 +301,40 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Score a run on its test part: lung Dice first, trivial baselines beside it.
+    """Score a run on its test part, or predicted masks against true ones.
 
-    Writes evaluation.csv, evaluation.json and per_case.csv. TensorFlow is not needed.
+    Lung Dice leads; trivial baselines stand beside every score; no case is dropped. Writes
+    report.html, evaluation.csv, evaluation.json and per_case.csv. TensorFlow is not needed.
+    With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
     """
     with _shell(quiet, verbose, debug):
-        cfg = _config(
-            config, [*(settings or []), *([f"evaluate.part={part}"] if part else [])], seed
-        )
+        if (pred is None) != (truth is None):
+            raise UsageError("--pred and --truth go together.")
+        if pred is not None and (run is not None or data is not None or part is not None):
+            raise UsageError("--pred/--truth need no --run, --data or --part.")
+        if pred is None and images is not None:
+            raise UsageError("--images goes with --pred and --truth.")
+        parts = [f"evaluate.part={part}"] if part else []
+        cfg = _config(config, [*(settings or []), *parts], seed)
         from lungseg.evaluate import evaluate, show
 
-        result = evaluate(cfg, run or cfg.train.run, data or cfg.data.dataset, output, overwrite)
+        if pred is None:
+            run, data = run or cfg.train.run, data or cfg.data.dataset
+            result = evaluate(cfg, run, data, output, overwrite, against)
+        else:
+            from lungseg.evaluate_folders import evaluate_folders
+
+            output = output or Path("evaluation")
+            result = evaluate_folders(cfg, pred, truth, output, images, overwrite, against)
         show(result.summary)
-        console.note(f"written to {result.output}: evaluation.csv, evaluation.json, per_case.csv")
+        console.note(
+            f"written to {result.output}: report.html (open it), evaluation.json, "
+            "evaluation.csv, per_case.csv"
+        )
         if json:
             console.emit_json(result.summary)
+        if result.failed:
+            raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 @app.command(

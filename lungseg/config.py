@@ -287,6 +287,10 @@ class EvaluateConfig(Section):
     part: Literal["train", "valid", "test"] = "test"
     bootstrap: Annotated[int, Field(ge=0)] = 2000
     batch_size: Positive = 4
+    tolerances: list[Annotated[float, Field(gt=0)]] = [1.0, 2.0]
+    flips: bool = True
+    missing: Literal["score_as_empty", "leave_out"] = "score_as_empty"
+    workers: Annotated[int, Field(ge=0)] = 0
 
 
 class InferConfig(Section):

@@ -8,8 +8,8 @@ are flagged, never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def specificity(counts: Counts) -> float:
 CLASS_METRICS = {f.__name__: f for f in (dice, iou, precision, recall, specificity)}
 
 
-def pixel_accuracy(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float:
+def pixel_accuracy(truth: NDArray[np.integer[Any]], prediction: NDArray[np.integer[Any]]) -> float:
     """Share of pixels whose class is right, background included."""
     return float(np.mean(truth == prediction))
 
@@ -105,52 +105,20 @@ def dice_coef_multiclass(truth: NDArray[np.uint8], probabilities: NDArray[np.flo
     return (2 * overlap + 1) / (total + 1)
 
 
-def summarise(
-    values: Mapping[str, float], groups: Mapping[str, str], resamples: int, seed: int
-) -> dict[str, object]:
-    """Summarise one value a case.
+def original_sensitivity(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
+    """The original's `sensitivity`: rounded true positives over positives, all classes together.
 
-    Args:
-        values: case to value.
-        groups: case to patient.
-        resamples: bootstrap resamples; 0 leaves the interval out.
-        seed: of the bootstrap.
-
-    Returns:
-        `mean`, `median`, `std` (with n - 1), `p5` and `n` over cases; `patients` and
-        `patient_mean`, the mean of the patients' means; `ci95`, the percentile interval of the mean
-        over cases when whole patients are drawn with replacement (Efron, 1979), None below 2
-        patients; `worst`, the five lowest as `[case, value]`.
+    With two classes it is the share of pixels with p(true class) above 1/2: pixel accuracy.
     """
-    numbers = np.array(list(values.values()), dtype=np.float64)
-    by_patient: dict[str, list[float]] = {}
-    for case, value in values.items():
-        by_patient.setdefault(groups[case], []).append(value)
-    lists = list(by_patient.values())
-    worst = sorted(values.items(), key=lambda item: item[1])[:5]
-    return {
-        "mean": float(numbers.mean()),
-        "median": float(np.median(numbers)),
-        "std": float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0,
-        "p5": float(np.percentile(numbers, 5)),
-        "n": len(numbers),
-        "patients": len(lists),
-        "patient_mean": float(np.mean([np.mean(one) for one in lists])),
-        "ci95": _bootstrap(lists, resamples, seed),
-        "worst": [[case, value] for case, value in worst],
-    }
+    chosen = np.take_along_axis(probabilities, truth[..., None].astype(np.intp), axis=-1)
+    return float(np.rint(chosen).sum(dtype=np.float64) / truth.size)
 
 
-def _bootstrap(lists: Sequence[Sequence[float]], resamples: int, seed: int) -> list[float] | None:
-    if len(lists) < 2 or not resamples:
-        return None
-    sums = np.array([sum(one) for one in lists])
-    sizes = np.array([len(one) for one in lists])
-    rng = np.random.default_rng(seed)
-    # A few hundred draws at a time: memory stays small for thousands of patients.
-    means = []
-    for start in range(0, resamples, 256):
-        drawn = rng.integers(len(lists), size=(min(256, resamples - start), len(lists)))
-        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return [float(low), float(high)]
+def original_specificity(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
+    """The original's `specificity`: rounded true negatives over negatives, all classes together.
+
+    With two classes it, too, is pixel accuracy.
+    """
+    absent = np.arange(probabilities.shape[-1]) != truth[..., None]
+    negatives = np.rint(1 - probabilities) * absent
+    return float(negatives.sum(dtype=np.float64) / absent.sum())

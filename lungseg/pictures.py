@@ -17,6 +17,7 @@ Picture = NDArray[np.uint8]
 
 TRUTH = (70, 200, 90)
 PREDICTION = (255, 80, 60)
+SHOWN_SIDE = 384  # pixels a side that a picture in a report should have
 
 
 def outline(
@@ -31,6 +32,24 @@ def outline(
             contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, contours, -1, colour, width)
     return np.asarray(picture)
+
+
+def two_outlines(
+    image: Picture | None, truth: NDArray[np.integer[Any]], prediction: NDArray[np.integer[Any]]
+) -> Picture:
+    """Draw truth (green) and prediction (red) on a slice, or on black without one; returns RGB.
+
+    A small slice is enlarged, so that the lines are thin beside what they outline.
+    """
+    ground = np.zeros(truth.shape, dtype=np.uint8) if image is None else image
+    times = max(1, round(SHOWN_SIDE / max(truth.shape)))
+    size = (ground.shape[1] * times, ground.shape[0] * times)
+
+    def enlarge(pixels: NDArray[Any]) -> Any:
+        return cv2.resize(pixels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+
+    drawn = outline(enlarge(ground), enlarge(truth), TRUTH)
+    return outline(drawn, enlarge(prediction), PREDICTION)
 
 
 def contact_sheet(
@@ -64,7 +83,8 @@ def _ascii(text: str) -> str:
     return plain if len(plain) <= 34 else "..." + plain[-31:]
 
 
-def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """Make a matplotlib figure and its axes, `(rows, columns)`."""
     # The object interface needs no display and keeps no figure alive behind our back.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -74,10 +94,11 @@ def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _save(figure: Any, path: Path) -> None:
+def to_png(figure: Any, dpi: int = 110) -> bytes:
+    """Render a figure as PNG."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
-    write_bytes(path, content.getvalue())
+    figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    return content.getvalue()
 
 
 def plot_dataset_statistics(
@@ -96,7 +117,7 @@ def plot_dataset_statistics(
         lung_fractions: lung area of each slice as a share of its pixels.
         grey_histogram: pixels of each grey value, 256 bins.
     """
-    figure, axes = _new_figure(2, 2, (11, 7.5))
+    figure, axes = new_figure(2, 2, (11, 7.5))
     for axis, values, title in (
         (axes[0, 0], counts, "Slices and findings"),
         (axes[0, 1], dict(list(sizes.items())[:12]), "Source sizes (height x width, pixels)"),
@@ -119,7 +140,7 @@ def plot_dataset_statistics(
     axes[1, 1].set_title("Grey values")
     axes[1, 1].set_xlabel("grey value of the prepared slices")
     axes[1, 1].set_ylabel("share of pixels (log)")
-    _save(figure, path)
+    write_bytes(path, to_png(figure))
 
 
 def plot_history(path: Path, history: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
@@ -130,7 +151,7 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]], names: Sequ
         history: one mapping an epoch, with `epoch` and values such as `loss` and `val_loss`.
         names: the quantities without `val_`, one panel each.
     """
-    figure, axes = _new_figure(1, len(names), (1 + 5.5 * len(names), 4.2))
+    figure, axes = new_figure(1, len(names), (1 + 5.5 * len(names), 4.2))
     for axis, name in zip(axes[0], names, strict=True):
         for key, style, label in ((name, "--", "train"), (f"val_{name}", "-", "valid")):
             points = [(row["epoch"], row[key]) for row in history if key in row]
@@ -141,4 +162,4 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]], names: Sequ
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)
         axis.legend()
-    _save(figure, path)
+    write_bytes(path, to_png(figure))

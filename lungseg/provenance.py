@@ -49,7 +49,7 @@ def describe_run(
         "seed": config.seed,
         "slices": {part: len(slices) for part, slices in parts.items()},
         "data_sha256": digests,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": describe_software(),
         "hardware": {**describe_hardware(), "devices": _devices()},
     }
 
@@ -57,6 +57,11 @@ def describe_run(
 def describe_hardware() -> dict[str, Any]:
     """Return architecture, processor and number of cores."""
     return {"machine": platform.machine(), "processor": _processor(), "cores": cores()}
+
+
+def describe_software() -> dict[str, str]:
+    """Return the versions of this program, Python and the packages that matter."""
+    return {"lungseg": __version__, "python": platform.python_version(), **_versions()}
 
 
 def _versions() -> dict[str, str]:

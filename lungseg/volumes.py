@@ -1,0 +1,154 @@
+"""Label volumes through SimpleITK: NIfTI, MHA, MHD, NRRD, and DICOM-SEG through highdicom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its documented name
+from numpy.typing import NDArray
+
+from lungseg.errors import DataError, UsageError
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
+# Two geometries are the same if they differ by less than this share of a pixel.
+GEOMETRY_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class LabelVolume:
+    """Labels on a grid in space, oriented so that axes run to the patient's left, back and head.
+
+    Attributes:
+        image: SimpleITK image of unsigned integers.
+        sparse: whether slices without label may have been left out, as DICOM-SEG does.
+    """
+
+    image: Any
+    sparse: bool = False
+
+    @property
+    def labels(self) -> NDArray[np.integer[Any]]:
+        """Class indices `(D, H, W)`."""
+        return np.asarray(sitk.GetArrayFromImage(self.image))
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm, ordered (z, y, x)."""
+        x, y, z = self.image.GetSpacing()
+        return (float(z), float(y), float(x))
+
+
+def volume_suffix(path: Path) -> str | None:
+    """Return the suffix of a volume file (`.nii.gz` whole), None for another file."""
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), None)
+
+
+def read_label_volume(path: Path) -> LabelVolume:
+    """Read a label volume.
+
+    Raises:
+        DataError: where it cannot be read, is not three-dimensional, or holds no whole numbers.
+        UsageError: for a DICOM-SEG without highdicom installed.
+    """
+    if volume_suffix(path) == ".dcm":
+        return _read_dicom_seg(path)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[-1]
+        raise DataError(f"{path}: the volume cannot be read: {reason}") from None
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise DataError(
+            f"{path}: expected a volume of three dimensions with one value a voxel, found "
+            f"{image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values."
+        )
+    values = sitk.GetArrayViewFromImage(image)
+    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
+        raise DataError(
+            f"{path}: a label volume holds whole numbers from 0 to 255, but this one has values "
+            f"from {values.min():g} to {values.max():g}."
+        )
+    return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
+
+
+def _read_dicom_seg(path: Path) -> LabelVolume:
+    try:
+        import highdicom
+    except ImportError:
+        raise UsageError(
+            f'{path}: reading DICOM-SEG needs highdicom: pip install "lungseg[dicom]".'
+        ) from None
+    try:
+        segmentation = highdicom.seg.segread(str(path))
+        volume = segmentation.get_volume(
+            combine_segments=True, skip_overlap_checks=True, allow_missing_positions=True
+        )
+    except Exception as problem:  # highdicom and pydicom raise many kinds for a damaged file
+        raise DataError(f"{path}: this is not a usable DICOM-SEG: {problem}") from None
+    if volume is None:
+        raise DataError(f"{path}: its frames do not form a volume of evenly spaced slices.")
+    # highdicom orders axes (slice, row, column); SimpleITK names them (column, row, slice).
+    image = sitk.GetImageFromArray(np.asarray(volume.array, dtype=np.uint8))
+    affine = np.asarray(volume.affine)[:, [2, 1, 0, 3]]
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    return LabelVolume(sitk.DICOMOrient(image, "LPS"), sparse=True)
+
+
+def match(
+    prediction: LabelVolume, truth: LabelVolume
+) -> tuple[LabelVolume, LabelVolume, list[str]]:
+    """Bring two volumes onto one grid where that changes no label.
+
+    A DICOM-SEG leaves out slices without label; on the other's grid, if that has the same spacing,
+    axes and voxel positions, they are put back as empty. Nothing else is ever resampled.
+
+    Returns:
+        Both volumes, and a line for each way in which their geometries still differ.
+    """
+    if prediction.sparse and _on_grid_of(prediction.image, truth.image):
+        prediction = LabelVolume(_placed(prediction.image, truth.image))
+    elif truth.sparse and _on_grid_of(truth.image, prediction.image):
+        truth = LabelVolume(_placed(truth.image, prediction.image))
+    return prediction, truth, _differences(prediction.image, truth.image)
+
+
+def _placed(image: Any, grid: Any) -> Any:
+    return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+
+
+def _on_grid_of(image: Any, grid: Any) -> bool:
+    """Whether each voxel of `image` is a voxel of `grid`."""
+    if not np.allclose(image.GetSpacing(), grid.GetSpacing(), rtol=GEOMETRY_TOLERANCE):
+        return False
+    if not np.allclose(image.GetDirection(), grid.GetDirection(), atol=GEOMETRY_TOLERANCE):
+        return False
+    first = np.array(grid.TransformPhysicalPointToContinuousIndex(image.GetOrigin()))
+    last = first + np.array(image.GetSize()) - 1
+    whole = np.allclose(first, np.rint(first), atol=GEOMETRY_TOLERANCE)
+    inside = first.min() > -0.5 and bool(np.all(last < np.array(grid.GetSize()) - 0.5))
+    return whole and inside
+
+
+def _differences(image: Any, other: Any) -> list[str]:
+    found = []
+    for what, get, tolerance in (
+        ("size", "GetSize", 0.0),
+        ("spacing", "GetSpacing", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
+        ("origin", "GetOrigin", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
+        ("direction", "GetDirection", GEOMETRY_TOLERANCE),
+    ):
+        one, two = np.array(getattr(image, get)()), np.array(getattr(other, get)())
+        if not np.allclose(one, two, rtol=0, atol=tolerance):
+            found.append(f"{what} {_short(one)} against {_short(two)}")
+    return found
+
+
+def _short(numbers: NDArray[Any]) -> str:
+    return "(" + ", ".join(f"{n:.4g}" for n in numbers) + ")"
