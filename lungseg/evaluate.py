@@ -211,7 +211,8 @@ def _score_run(
             if method == "model":
                 base |= score_probabilities(truth, p)
                 if case.mirrored is not None:
-                    base["entropy"] = relative_entropy((p + case.mirrored) / 2)
+                    both = np.asarray((p + case.mirrored) / 2, dtype=np.float32)
+                    base["entropy"] = relative_entropy(both)
             scores = score_classes(truth, guess, classes, scale, tolerances)
             rows += [{**base, **row} for row in scores]
         return rows

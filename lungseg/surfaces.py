@@ -124,11 +124,12 @@ def boundary_iou(
     """IoU of the masks' boundary bands.
 
     A band is the pixels of a mask whose distance to the background is at most `ratio` of the image
-    diagonal (Cheng et al., 2021, with Euclidean distance). Both empty: 1; one empty: 0.
+    diagonal, and at least one pixel (Cheng et al., 2021, with Euclidean distance). Both empty: 1;
+    one empty: 0.
     """
     if not truth.any() or not prediction.any():
         return float(not truth.any() and not prediction.any())
-    width = ratio * float(np.linalg.norm(np.multiply(truth.shape, spacing)))
+    width = max(ratio * float(np.linalg.norm(np.multiply(truth.shape, spacing))), min(spacing))
     bands = [_band(mask, width, spacing) for mask in crop_to_both(truth, prediction)]
     return float(np.count_nonzero(bands[0] & bands[1]) / np.count_nonzero(bands[0] | bands[1]))
 
