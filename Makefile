@@ -43,6 +43,7 @@ demo: setup  ## the five verbs on 12 synthetic patients, into demo/
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
 	@echo
 	@echo "Look at:"
+	@echo "  demo/run/report.html                   the report: open it in a browser"
 	@echo "  demo/prepared/dataset_statistics.png   what the data hold"
 	@echo "  demo/run/train_metrics.png             how the training went"
 	@echo "  demo/run/epoch_change_infer/           the same slices after each epoch"

@@ -98,7 +98,13 @@ def check_config(data: dict[str, Any], origin: str) -> Config:
 
 def dump_config(config: Config) -> str:
     """Return the config as YAML that loads to the same config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        config.model_dump(mode="json"),
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,  # short lists stay on one line
+        width=100,
+    )
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
