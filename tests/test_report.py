@@ -34,9 +34,6 @@ def test_every_section_is_there(report: Path) -> None:
     assert sections == [
         "Scores", "Distributions", "Worst and median cases", "Calibration", "Uncertainty",
         "Training", "Data", "Patients", "Versions and config",
-    ] or sections == [
-        "Scores", "Distributions", "Worst and median cases", "Calibration", "Uncertainty",
-        "Training", "Data", "Versions and config",
     ]  # fmt: skip
     for words in ("lung Dice, mean", "grey threshold", "all background", "boundary iou", "nsd 2",
                   "base_filters: 4", "near pixel accuracy"):  # fmt: skip
