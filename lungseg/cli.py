@@ -342,13 +342,19 @@ def evaluate(
     epilog="Example: lungseg infer --run runs/lung ct/ -o masks --overlay",
 )
 def infer(
-    inputs: Annotated[list[Path], typer.Argument(help="Images, and folders of images.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Images, CT volumes, folders of them."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
     config: ConfigFile = None,
     run: RunFolder = None,
     model: ModelFile = None,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also draw each mask's outline.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out what is done already.")
     ] = False,
     settings: Settings = None,
     seed: Seed = None,
@@ -359,9 +365,10 @@ def infer(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Predict lung masks at each image's own size, in the colours of the rgb_map.
+    """Predict lung masks in each input's own size and geometry.
 
-    Exits with 4 if some images failed; cases.csv names each. TensorFlow is not needed.
+    Reads PNG, JPG, TIF and BMP slices, and CT in HU: DICOM folders and zips, NIfTI, MHA, NRRD.
+    Volumes are measured (mL, HU) in cases.csv, which also names what failed (exit code 4).
     """
     with _shell(quiet, verbose, debug):
         cfg = _config(
@@ -370,11 +377,11 @@ def infer(
         from lungseg.infer import collect, infer
 
         if dry_run:
-            console.note(f"{len(collect(inputs))} images would be segmented into {output}")
+            console.note(f"{len(collect(inputs))} inputs would be segmented into {output}")
             return
         if run is None and model is None:
             run = cfg.train.run
-        result = infer(cfg, inputs, output, run, model, overwrite)
+        result = infer(cfg, inputs, output, run, model, overwrite, resume)
         done = len(result.cases) - len(result.failed)
         console.note(f"{result.output}: {done} masks and cases.csv")
         if json:

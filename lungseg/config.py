@@ -299,6 +299,11 @@ class InferConfig(Section):
     batch_size: Positive = 4
     overlay: bool = False
     threads: Annotated[int, Field(ge=0)] = 0
+    series_uid: str | None = None
+    components: Annotated[int, Field(ge=0)] = 2
+    min_component_ml: Annotated[float, Field(ge=0)] = 5.0
+    fill_holes: bool = True
+    sides: bool = False
 
 
 class Config(Section):

@@ -1,7 +1,13 @@
-"""Label volumes through SimpleITK: NIfTI, MHA, MHD, NRRD, and DICOM-SEG through highdicom."""
+"""Volumes through SimpleITK: CT in HU, and labels; DICOM-SEG through highdicom.
+
+Inside, a volume's axes run to the patient's left, back and head ("LPS"), so a slice is axial and
+looks as in every viewer; the way back gives the input's own geometry.
+"""
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +16,13 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
+from lungseg.dicom import read_dicom, read_files
 from lungseg.errors import DataError, UsageError
+from lungseg.images import Finding
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
+HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
+MAX_UNPACKED_BYTES = 8 << 30
 # Two geometries are the same if they differ by less than this share of a pixel.
 GEOMETRY_TOLERANCE = 1e-2
 
@@ -73,6 +83,114 @@ def read_label_volume(path: Path) -> LabelVolume:
             f"from {values.min():g} to {values.max():g}."
         )
     return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
+
+
+@dataclass(frozen=True)
+class Ct:
+    """A CT volume in HU.
+
+    Attributes:
+        name: of the case.
+        image: SimpleITK image with the input's own geometry.
+        suffix: of the file to write its mask to.
+        findings: what a person should know.
+    """
+
+    name: str
+    image: Any
+    suffix: str
+    findings: list[Finding]
+
+    def canonical(self) -> Any:
+        """Return the image with axes to the left, back and head."""
+        return sitk.DICOMOrient(self.image, "LPS")
+
+    def restore(self, labels: NDArray[np.uint8]) -> Any:
+        """Turn labels on the canonical grid, `(D, H, W)`, into the input's geometry."""
+        found = sitk.GetImageFromArray(labels)
+        found.CopyInformation(self.canonical())
+        orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
+            self.image.GetDirection()
+        )
+        found = sitk.DICOMOrient(found, orientation)
+        # Equal but for rounding in the last digit; a mask must match its image exactly.
+        found.CopyInformation(self.image)
+        return found
+
+
+def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
+    """Read a CT volume: a DICOM folder, file or zip, NIfTI, MHA, MHD or NRRD.
+
+    Raises:
+        DataError: where it cannot be read, is no volume, or is not in HU.
+    """
+    if path.is_dir():
+        image, findings = read_dicom(path, series_uid)
+        return _checked(path, Ct(name, image, ".nii.gz", findings))
+    suffix = volume_suffix(path)
+    if suffix == ".zip":
+        with tempfile.TemporaryDirectory() as unpacked:
+            image, findings = read_dicom(_unpack(path, Path(unpacked)), series_uid)
+        return _checked(path, Ct(name, image, ".nii.gz", findings))
+    if suffix == ".dcm":
+        image, findings = read_files([path], path)
+        return _checked(path, Ct(name, image, ".nii.gz", findings))
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[-1]
+        raise DataError(f"{path}: the volume cannot be read: {reason}") from None
+    return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), []))
+
+
+def write_volume(image: Any, path: Path) -> None:
+    """Write a volume beside its place, then rename it: whole or not at all.
+
+    Raises:
+        DataError: where it cannot be written.
+    """
+    partial = path.with_name(f".partial.{path.name}")
+    try:
+        sitk.WriteImage(image, str(partial), useCompression=True)
+        partial.replace(path)
+    except (RuntimeError, OSError) as problem:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {problem}") from None
+
+
+def _unpack(path: Path, target: Path) -> Path:
+    """Unpack a zip of DICOM files flat, under names of our own, and return the folder."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            if sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
+                raise DataError(f"{path}: unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB.")
+            for index, member in enumerate(members):
+                (target / f"{index:06d}.dcm").write_bytes(archive.read(member))
+    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError) as problem:
+        raise DataError(f"{path}: the zip file cannot be read: {problem}") from None
+    return target
+
+
+def _checked(path: Path, ct: Ct) -> Ct:
+    """Check that a volume has three dimensions and is in HU."""
+    image = ct.image
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise DataError(
+            f"{path}: expected a volume of three dimensions with one value a voxel, found "
+            f"{image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values."
+        )
+    values = sitk.GetArrayViewFromImage(image)
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        raise DataError(f"{path}: {count} voxels are NaN or infinite.")
+    lowest = float(values.min())
+    if lowest > HIGHEST_AIR_HU:
+        raise DataError(
+            f"{path}: air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "
+            "is not in Hounsfield units. Apply its rescale slope and intercept first."
+        )
+    return ct
 
 
 def _read_dicom_seg(path: Path) -> LabelVolume:

@@ -1,0 +1,222 @@
+"""DICOM series: found, checked slice by slice, and read in Hounsfield units.
+
+What makes a volume wrong (missing slices, mixed sizes, a tilted gantry) is an error; what can be
+put right (a slice given twice, no Modality) is a finding. Nothing about the patient is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its documented name
+from numpy.typing import NDArray
+
+from lungseg.errors import DataError
+from lungseg.images import Finding
+
+MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
+SPACING_TOLERANCE = 0.05  # of a slice's distance
+TILT_TOLERANCE_DEGREES = 0.5
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a slice says of itself, and nothing of the patient."""
+
+    path: Path
+    modality: str
+    size: tuple[int, ...]
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Direction across the slice."""
+        return np.cross(self.orientation[:3], self.orientation[3:])
+
+    @property
+    def height(self) -> float:
+        """Position along the normal, mm."""
+        return float(self.position @ self.normal)
+
+
+def series_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each image series in a folder, by series UID; empty without DICOM."""
+    reader = sitk.ImageSeriesReader
+    found = {}
+    for uid in reader.GetGDCMSeriesIDs(str(folder)):
+        files = [Path(name) for name in reader.GetGDCMSeriesFileNames(str(folder), uid)]
+        if files:
+            found[uid] = files
+    return found
+
+
+def read_dicom(folder: Path, series_uid: str | None = None) -> tuple[Any, list[Finding]]:
+    """Read one CT series of a folder.
+
+    Args:
+        folder: holds the files of one or more series, in whatever order and with whatever names.
+        series_uid: the series wanted; without it, the CT series with most slices.
+
+    Returns:
+        A SimpleITK image in HU, with the series' own geometry, and the findings.
+
+    Raises:
+        DataError: where there is no such series, or it does not form a volume.
+    """
+    found = series_in(folder)
+    if not found:
+        raise DataError(f"{folder}: holds no DICOM images.")
+    if series_uid is not None:
+        if series_uid not in found:
+            raise DataError(
+                f"{folder}: has no series {series_uid}; it has: {', '.join(sorted(found))}."
+            )
+        return read_files(found[series_uid], folder)
+    findings = []
+    uid, files = max(found.items(), key=lambda item: _rank(item[1]))
+    if len(found) > 1:
+        lines = ", ".join(f"{other} ({len(names)} files)" for other, names in found.items())
+        detail = f"{len(found)} series: {lines}; took {uid} (infer.series_uid picks another)"
+        findings.append(Finding("several_series", "warning", detail))
+    image, more = read_files(files, folder)
+    return image, findings + more
+
+
+def _rank(files: Sequence[Path]) -> tuple[bool, bool, int]:
+    """Order series by how likely they are the CT volume: CT, axial, many slices."""
+    try:
+        first = read_header(files[0])
+    except DataError:
+        return (False, False, 0)
+    axial = bool(abs(first.normal[2]) > 0.8)
+    return (first.modality in ("CT", ""), axial, len(files))
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of one DICOM file.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[-1]
+        raise DataError(f"{path}: the DICOM file cannot be read: {reason}") from None
+
+    def text(key: str) -> str:
+        return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
+
+    def numbers(key: str, default: Sequence[float]) -> NDArray[np.float64]:
+        try:
+            values = [float(part) for part in text(key).split("\\")]
+        except ValueError:
+            values = []
+        return np.array(values if len(values) == len(default) else default)
+
+    return Header(
+        path,
+        text(MODALITY),
+        tuple(reader.GetSize()[:2]),
+        numbers(POSITION, (0.0, 0.0, 0.0)),
+        numbers(ORIENTATION, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
+    )
+
+
+def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]:
+    """Check the slices of one series and read them as a volume.
+
+    Args:
+        files: its files, in any order.
+        origin: what to name in messages.
+
+    Raises:
+        DataError: where they do not form a volume.
+    """
+    headers = [read_header(path) for path in files]
+    findings = _check_modality(headers, origin)
+    sizes = Counter(header.size for header in headers)
+    if len(sizes) > 1:
+        said = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common())
+        raise DataError(f"{origin}: the slices differ in size: {said}.")
+    if any(not np.allclose(h.orientation, headers[0].orientation, atol=1e-3) for h in headers):
+        raise DataError(f"{origin}: the slices differ in orientation; they are no one volume.")
+    headers.sort(key=lambda header: header.height)
+    headers, repeated = _without_repeats(headers, origin)
+    findings += repeated
+    _check_spacing(headers, origin)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(header.path) for header in headers])
+    try:
+        image = reader.Execute()
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[-1]
+        raise DataError(f"{origin}: the DICOM series cannot be read: {reason}") from None
+    return image, findings
+
+
+def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
+    found = {header.modality for header in headers}
+    if found - {"CT", ""}:
+        raise DataError(f"{origin}: expected CT, found Modality {', '.join(sorted(found))}.")
+    if "" in found:
+        return [Finding("no_modality", "warning", "no Modality tag; taken as CT")]
+    return []
+
+
+def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header], list[Finding]]:
+    """Keep one slice a position; two with different pixels at one position are an error."""
+    kept = [headers[0]]
+    dropped = 0
+    for header in headers[1:]:
+        if abs(header.height - kept[-1].height) > 1e-3:
+            kept.append(header)
+            continue
+        pixels = [sitk.GetArrayFromImage(sitk.ReadImage(str(h.path))) for h in (kept[-1], header)]
+        if not np.array_equal(
+            sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second)
+        ):
+            raise DataError(
+                f"{origin}: {kept[-1].path.name} and {header.path.name} are different slices at "
+                "one position; are these several series (phases, reconstructions) in one?"
+            )
+        dropped += 1
+    if not dropped:
+        return kept, []
+    detail = f"{dropped} slices are given twice, the same pixels at one position; used once"
+    return kept, [Finding("repeated_slices", "repaired", detail)]
+
+
+def _check_spacing(headers: Sequence[Header], origin: Path) -> None:
+    if len(headers) < 2:
+        return
+    positions = np.array([header.position for header in headers])
+    steps = np.diff(positions, axis=0)
+    distances = steps @ headers[0].normal
+    usual = float(np.median(distances))
+    odd = np.flatnonzero(np.abs(distances - usual) > SPACING_TOLERANCE * usual)
+    if len(odd):
+        index = int(odd[np.abs(distances[odd] - usual).argmax()])
+        missing = distances[index] / usual - 1
+        what = f"{round(missing)} missing" if missing > 0.5 else "unevenly spaced"
+        raise DataError(
+            f"{origin}: slices are usually {usual:g} mm apart, but {distances[index]:g} mm between "
+            f"{headers[index].path.name} and {headers[index + 1].path.name} ({what}), so lengths "
+            "and volumes would be wrong. Complete the series."
+        )
+    along = np.mean(steps, axis=0)
+    cosine = float(along @ headers[0].normal / np.linalg.norm(along))
+    tilt = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    if tilt > TILT_TOLERANCE_DEGREES:
+        raise DataError(
+            f"{origin}: the slices are shifted against each other by a gantry tilt of {tilt:.1f} "
+            "degrees. Straighten the series first, for example with dcm2niix."
+        )
