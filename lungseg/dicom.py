@@ -160,7 +160,18 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
     except RuntimeError as problem:
         reason = str(problem).strip().splitlines()[-1]
         raise DataError(f"{origin}: the DICOM series cannot be read: {reason}") from None
-    return image, findings
+    return image, findings + _identical_neighbours(image)
+
+
+def _identical_neighbours(image: Any) -> list[Finding]:
+    """Report slices that equal the one before though they lie elsewhere."""
+    values = sitk.GetArrayViewFromImage(image)
+    same = [k + 1 for k in range(1, len(values)) if np.array_equal(values[k], values[k - 1])]
+    if not same:
+        return []
+    which = ", ".join(map(str, same[:5]))
+    detail = f"{len(same)} slices hold the same pixels as the one before ({which}): a copy?"
+    return [Finding("identical_slices", "warning", detail)]
 
 
 def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
@@ -180,10 +191,10 @@ def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header],
         if abs(header.height - kept[-1].height) > 1e-3:
             kept.append(header)
             continue
-        pixels = [sitk.GetArrayFromImage(sitk.ReadImage(str(h.path))) for h in (kept[-1], header)]
-        if not np.array_equal(
-            sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second)
-        ):
+        one, other = (
+            sitk.GetArrayFromImage(sitk.ReadImage(str(h.path))) for h in (kept[-1], header)
+        )
+        if not np.array_equal(one, other):
             raise DataError(
                 f"{origin}: {kept[-1].path.name} and {header.path.name} are different slices at "
                 "one position; are these several series (phases, reconstructions) in one?"

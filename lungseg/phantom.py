@@ -138,7 +138,7 @@ def _paint_trunk(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> Mask
         patient.cavity[1] * (0.62 + 0.38 * _smooth_step(z, -0.1, 0.4)),
     )
     # The chest is an egg: narrower in front than behind.
-    egg = x * (1 - 0.16 * np.clip(y / ry, -1.2, 1.2))
+    egg = np.asarray(x * (1 - 0.16 * np.clip(y / ry, -1.2, 1.2)), dtype=np.float32)
     inner = _wobbly(egg, y, rx, ry, patient, z, 2)
     wall = _wobbly(egg, y, rx + 0.055, ry + 0.05, patient, z, 2)
     hu[(wall > 0) & (body > 0.03)] = MUSCLE
