@@ -37,7 +37,7 @@ class Header:
     @property
     def normal(self) -> NDArray[np.float64]:
         """Direction across the slice."""
-        return np.cross(self.orientation[:3], self.orientation[3:])
+        return np.asarray(np.cross(self.orientation[:3], self.orientation[3:]), dtype=np.float64)
 
     @property
     def height(self) -> float:

@@ -28,8 +28,8 @@ def measure(ct: Any, sides: Any) -> dict[str, float | int | bool | str]:
     Returns:
         For both lungs together (`lung_`) and each (`left_`, `right_`): volume in mL, mean HU, and
         HU percentiles; the 15th is the lung density index Perc15 (Parr et al., 2008). Empty text
-        where there is no lung. `slices_with_lung`; `touches_border`, whether lung reaches the edge of the
-        image, so that some of it was not seen.
+        where there is no lung. `slices_with_lung`; `touches_border`, whether lung reaches the edge
+        of the image, so that some of it was not seen.
     """
     hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(sides)
     millilitres = float(np.prod(ct.GetSpacing())) / 1000
