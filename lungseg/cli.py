@@ -316,7 +316,8 @@ def evaluate(
             raise UsageError("--images goes with --pred and --truth.")
         parts = [f"evaluate.part={part}"] if part else []
         cfg = _config(config, [*(settings or []), *parts], seed)
-        from lungseg.evaluate import evaluate, show
+        from lungseg.evaluate import evaluate
+        from lungseg.evaluation import show
 
         if pred is None:
             run, data = run or cfg.train.run, data or cfg.data.dataset

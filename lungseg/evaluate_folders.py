@@ -20,7 +20,7 @@ from lungseg.baselines import BASELINES
 from lungseg.config import Config
 from lungseg.configfile import dump_config
 from lungseg.errors import DataError, UsageError
-from lungseg.evaluate import Evaluation, Row, Scored, finish, read_other
+from lungseg.evaluation import Evaluation, Row, Scored, finish, read_other
 from lungseg.files import existing_folder, natural_key, refuse_nonempty
 from lungseg.images import IMAGE_SUFFIXES, read_pixels, to_slice
 from lungseg.masks import decode_mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import re
@@ -103,15 +102,6 @@ def read_csv(path: Path, needed: Iterable[str] = ()) -> list[dict[str, str]]:
             f"{path}: expected the columns {', '.join(needed)}; it has {', '.join(columns)}."
         )
     return rows
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager

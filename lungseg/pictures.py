@@ -143,18 +143,30 @@ def plot_dataset_statistics(
     write_bytes(path, to_png(figure))
 
 
-def plot_history(path: Path, history: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-    """Plot quantities of a training over its epochs, training dashed, validation solid.
+def plot_history(path: Path, history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Plot quantities of a training over its epochs, as `history_figure` does, to a PNG."""
+    write_bytes(path, to_png(history_figure(history, names)))
+
+
+def history_figure(
+    history: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    panel: tuple[float, float] = (5.5, 4.2),
+) -> Any:
+    """Draw quantities of a training over its epochs, training dashed, validation solid.
 
     Args:
-        path: the PNG to write.
-        history: one mapping an epoch, with `epoch` and values such as `loss` and `val_loss`.
+        history: one mapping an epoch, with `epoch` and values such as `loss` and `val_loss`;
+            numbers, or texts as a CSV has them.
         names: the quantities without `val_`, one panel each.
+        panel: width and height of a panel, inches.
     """
-    figure, axes = new_figure(1, len(names), (1 + 5.5 * len(names), 4.2))
+    figure, axes = new_figure(1, len(names), (panel[0] * len(names), panel[1]))
     for axis, name in zip(axes[0], names, strict=True):
         for key, style, label in ((name, "--", "train"), (f"val_{name}", "-", "valid")):
-            points = [(row["epoch"], row[key]) for row in history if key in row]
+            points = [
+                (int(r["epoch"]), float(r[key])) for r in history if r.get(key) not in (None, "")
+            ]
             if points:
                 marker = "o" if len(points) < 3 else None
                 axis.plot(*zip(*points, strict=True), style, label=label, marker=marker)
@@ -162,4 +174,4 @@ def plot_history(path: Path, history: Sequence[Mapping[str, float]], names: Sequ
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)
         axis.legend()
-    write_bytes(path, to_png(figure))
+    return figure

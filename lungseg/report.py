@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lungseg.images import encode_png
-from lungseg.pictures import Picture, new_figure, to_png
+from lungseg.pictures import Picture, history_figure, new_figure, to_png
 
 Row = Mapping[str, Any]
 
@@ -150,18 +150,7 @@ def _dice_against_area(rows: Sequence[Row], class_name: str) -> str:
 def _training(history: Sequence[Mapping[str, str]]) -> str:
     names = ["loss"]
     names += [n for n in ("lung_dice", "dice_coef_multiclass") if n in history[0]]
-    figure, axes = new_figure(1, len(names), (3.5 * len(names), 3.2))
-    for axis, name in zip(axes[0], names, strict=True):
-        for key, style, label in ((name, "--", "train"), (f"val_{name}", "-", "valid")):
-            points = [(int(r["epoch"]), float(r[key])) for r in history if r.get(key)]
-            if points:
-                marker = "o" if len(points) < 3 else None
-                axis.plot(*zip(*points, strict=True), style, label=label, marker=marker)
-        axis.set_title(name)
-        axis.set_xlabel("epoch")
-        axis.grid(alpha=0.3)
-        axis.legend()
-    return _embed(to_png(figure, 130))
+    return _embed(to_png(history_figure(history, names, (3.5, 3.2)), 130))
 
 
 def _calibration(calibration: Mapping[str, Any]) -> str:

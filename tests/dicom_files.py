@@ -19,7 +19,7 @@ def write_series(
 ) -> list[Path]:
     """Write HU `(D, H, W)` as a CT series whose file names are not in order."""
     folder.mkdir(parents=True, exist_ok=True)
-    study, series = generate_uid(), generate_uid()
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
     order = np.random.default_rng(0).permutation(len(hu))
     paths = []
     for index, pixels in enumerate(hu):
@@ -30,6 +30,10 @@ def write_series(
         ct = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
         ct.SOPClassUID, ct.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         ct.StudyInstanceUID, ct.SeriesInstanceUID = study, series
+        ct.FrameOfReferenceUID, ct.SeriesNumber = frame, 1
+        ct.PatientBirthDate = ct.PatientSex = ct.StudyID = ct.AccessionNumber = ""
+        ct.StudyDate = ct.StudyTime = ct.ReferringPhysicianName = ""
+        ct.PositionReferenceIndicator = ct.Laterality = ""
         ct.Modality, ct.PatientID, ct.PatientName = "CT", "SECRET-ID", "SECRET^NAME"
         ct.InstanceNumber = index + 1
         ct.Rows, ct.Columns = pixels.shape

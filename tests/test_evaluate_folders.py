@@ -14,9 +14,11 @@ from typer.testing import Result
 from lungseg import metrics
 from lungseg.config import Config
 from lungseg.configfile import check_config
+from lungseg.dicom import read_dicom
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluate_folders import evaluate_folders
 from lungseg.files import read_csv
+from tests.dicom_files import write_series
 
 SIDE = 48
 Cli = Callable[..., Result]
@@ -155,36 +157,15 @@ def test_left_and_right_labels_are_lung_and_said(folders: tuple[Path, Path, Path
     assert set(result.summary["overall"]) >= {"right", "left"}
 
 
-def dicom_seg(folder: Path, labels: np.ndarray) -> Path:
-    """Write a small CT series and a DICOM-SEG of `labels`, empty slices left out."""
+def dicom_seg(folder: Path, labels: np.ndarray) -> sitk.Image:
+    """Write a DICOM-SEG of `labels`, empty slices left out, and return the series it refers to."""
     import highdicom
-    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom import dcmread
     from pydicom.sr.codedict import codes
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import generate_uid
 
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    sources = []
-    for index in range(labels.shape[0]):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = CTImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ct = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-        ct.SOPClassUID, ct.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        ct.StudyInstanceUID, ct.SeriesInstanceUID, ct.FrameOfReferenceUID = study, series, frame
-        ct.Modality, ct.PatientID, ct.PatientName = "CT", "phantom", "Phantom"
-        ct.PatientBirthDate = ct.PatientSex = ct.StudyID = ct.AccessionNumber = ""
-        ct.StudyDate = ct.StudyTime = ct.ReferringPhysicianName = ""
-        ct.PositionReferenceIndicator = ct.Laterality = ""
-        ct.SeriesNumber, ct.InstanceNumber = 1, index + 1
-        ct.Rows, ct.Columns = labels.shape[1:]
-        ct.PixelSpacing, ct.SliceThickness = [0.8, 0.8], 2.5
-        ct.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * index]
-        ct.BitsAllocated, ct.BitsStored, ct.HighBit, ct.PixelRepresentation = 16, 16, 15, 1
-        ct.SamplesPerPixel, ct.PhotometricInterpretation = 1, "MONOCHROME2"
-        ct.PixelData = np.zeros(labels.shape[1:], np.int16).tobytes()
-        sources.append(ct)
+    paths = write_series(folder.parent / "series", np.zeros(labels.shape, np.int16))
+    sources = [dcmread(path) for path in paths]
     description = highdicom.seg.SegmentDescription(
         segment_number=1, segment_label="lung", segmented_property_category=codes.SCT.Organ,
         segmented_property_type=codes.SCT.Lung,
@@ -198,9 +179,8 @@ def dicom_seg(folder: Path, labels: np.ndarray) -> Path:
         manufacturer_model_name="none", software_versions="0", device_serial_number="0",
         omit_empty_frames=True,
     )  # fmt: skip
-    path = folder / "case.dcm"
-    made.save_as(path)
-    return path
+    made.save_as(folder / "case.dcm")
+    return read_dicom(folder.parent / "series")[0]
 
 
 def test_a_dicom_seg_is_put_back_on_the_grid_it_came_from(
@@ -209,8 +189,9 @@ def test_a_dicom_seg_is_put_back_on_the_grid_it_came_from(
     pred, truth, out = folders
     labels = np.zeros((12, SIDE, SIDE), np.uint8)
     labels[3:8, 10:30, 12:25] = 1
-    dicom_seg(pred, labels)
-    sitk.WriteImage(volume(labels), str(truth / "case.nii.gz"))
+    true = sitk.GetImageFromArray(labels)
+    true.CopyInformation(dicom_seg(pred, labels))
+    sitk.WriteImage(true, str(truth / "case.nii.gz"))
     result = evaluate_folders(Config(), pred, truth, out)
     assert result.summary["problems"] == []
     assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0

@@ -171,6 +171,11 @@ def test_early_stopping_stops_and_stays_stopped(dataset: Path, tmp_path: Path) -
     assert again.epochs == first.epochs
 
 
+def test_tensorboard_files_are_written_when_asked(dataset: Path, tmp_path: Path) -> None:
+    train(check_config(tiny(epochs=1, tensorboard=True), "t"), dataset, tmp_path / "run")
+    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+
+
 def test_a_finished_run_can_be_given_more_epochs(dataset: Path, tmp_path: Path) -> None:
     def longer(epochs: int) -> Config:
         return check_config(tiny(epochs=epochs, schedule="constant"), "test")
