@@ -62,6 +62,7 @@ class PrepareConfig(Section):
     workers: Annotated[int, Field(ge=0)] = 0
     copies: Annotated[int, Field(ge=0)] = 0
     match_mask_size: bool = False
+    empty_slices: Annotated[float, Field(ge=0)] = 0.25
     near_duplicate: Probability = 0.97
     blank_contrast: Annotated[float, Field(ge=0)] = 2.0
 

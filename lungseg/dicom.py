@@ -20,6 +20,7 @@ from lungseg.errors import DataError
 from lungseg.images import Finding
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
+PATIENT_ID = "0010|0020"
 SPACING_TOLERANCE = 0.05  # of a slice's distance
 TILT_TOLERANCE_DEGREES = 0.5
 
@@ -129,6 +130,17 @@ def read_header(path: Path) -> Header:
         numbers(POSITION, (0.0, 0.0, 0.0)),
         numbers(ORIENTATION, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
     )
+
+
+def patient_id(folder: Path) -> str:
+    """Return the PatientID of the first file of a folder's series; only ever to be hashed."""
+    for files in series_in(folder).values():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(files[0]))
+        reader.ReadImageInformation()
+        if reader.HasMetaDataKey(PATIENT_ID):
+            return str(reader.GetMetaData(PATIENT_ID)).strip()
+    return ""
 
 
 def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]:

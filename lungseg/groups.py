@@ -41,10 +41,9 @@ def grouped(slices: Sequence[Slice], split: SplitConfig) -> tuple[list[Slice], l
                     "it must match every name."
                 )
             groups[s.case] = match.group(1)
-    elif all(s.group for s in originals):
-        groups = {s.case: s.group for s in originals}
     else:
-        groups, merged = _groups_by_likeness(originals, split)
+        groups, merged = _groups_by_likeness([s for s in originals if not s.group], split)
+        groups |= {s.case: s.group for s in originals if s.group}
     return [replace(s, group=groups[s.source]) for s in slices], merged
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -230,6 +230,15 @@ def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=method))
 
 
+def pad_to_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pad a slice or labels `(H, W)` with 0 to a centred square; patients are not stretched."""
+    side = max(pixels.shape)
+    top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
+    square = np.zeros((side, side), dtype=np.uint8)
+    square[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return square
+
+
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """Encode grey or RGB pixels as PNG."""
     if pixels.ndim == 3:
@@ -252,7 +261,7 @@ def read_slice(path: Path, data: DataConfig) -> NDArray[np.uint8]:
 
 
 def pair_folders(
-    images: Path, masks: Path, others: Sequence[str] = ()
+    images: Path, masks: Path, others: Collection[str] = ()
 ) -> tuple[list[Pair], list[tuple[Path, Finding]]]:
     """Pair images with masks by stem; extensions may differ.
 

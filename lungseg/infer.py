@@ -24,6 +24,7 @@ from lungseg.files import read_csv, refuse_nonempty, write_csv
 from lungseg.images import (
     apply_window,
     list_images,
+    pad_to_square,
     read_pixels,
     resize_image,
     to_slice,
@@ -368,12 +369,7 @@ def _predict_volume(predictor: Predictor, item: Input, output: Path, config: Con
 def _network_input(hu: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
     """Window a slice, pad it to a square (patients are not stretched), resize it."""
     data = predictor.data
-    grey = apply_window(hu, data.window)
-    side = max(grey.shape)
-    top, left = (side - grey.shape[0]) // 2, (side - grey.shape[1]) // 2
-    square = np.zeros((side, side), dtype=np.uint8)
-    square[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
-    resized = resize_image(square, data.image_size)
+    resized = resize_image(pad_to_square(apply_window(hu, data.window)), data.image_size)
     return np.repeat(resized[..., None], 3, axis=2) if data.channels == 3 else resized
 
 

@@ -7,9 +7,12 @@ a finding) and `dataset_statistics.png`.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -20,7 +23,7 @@ from lungseg import console
 from lungseg.augment import Augmenter, draw_seed
 from lungseg.config import Config
 from lungseg.errors import DataError
-from lungseg.files import existing_folder, staged_folder, write_csv
+from lungseg.files import existing_folder, staged_folder, write_csv, write_text
 from lungseg.images import (
     Finding,
     Labels,
@@ -33,7 +36,9 @@ from lungseg.images import (
 )
 from lungseg.masks import decode_mask, encode_mask, resize_labels
 from lungseg.pictures import plot_dataset_statistics
+from lungseg.prepare_volumes import VolumeSlice, cut, pair_volumes, patient_group
 from lungseg.similarity import perceptual_hash, similar_pairs
+from lungseg.volumes import volume_suffix
 from lungseg.workers import ordered_map
 
 MANIFEST_COLUMNS = (
@@ -99,12 +104,19 @@ def prepare(
     """
     pairs, issues = plan(images, masks)
     rows: list[dict[str, object]] = []
+    salt = secrets.token_hex(16)
     histogram = np.zeros(256, dtype=np.int64)
     with staged_folder(output, overwrite, (images, masks)) as staged:
         (staged / "images").mkdir()
         (staged / "masks").mkdir()
         work = partial(_prepare_case, config=config, output=staged, augmenter=_augmenter(config))
-        results = ordered_map(work, pairs, config.prepare.workers)
+        plain = [pair for pair in pairs if not is_volume(pair)]
+        volumes = [pair for pair in pairs if is_volume(pair)]
+        results = chain(
+            ordered_map(work, plain, config.prepare.workers),
+            # One volume at a time in memory; its slices share the threads.
+            (done for pair in volumes for done in _prepare_volume(pair, salt, work, config)),
+        )
         for result in console.track(results, len(pairs), "prepare"):
             rows += result.rows
             histogram += result.grey_histogram
@@ -119,6 +131,9 @@ def prepare(
         issues += _duplicates(rows, config.prepare.near_duplicate)
         write_csv(staged / "manifest.csv", MANIFEST_COLUMNS, rows)
         write_csv(staged / "issues.csv", ISSUE_COLUMNS, issues)
+        if any(pair.image.is_dir() for pair in volumes):
+            # Kept, so that the owner of the data can tell which patient a group is.
+            write_text(staged / "salt.txt", salt + "\n")
         originals = [row for row in rows if row["source"] == row["case"]]
         result_ = PrepareResult(output, len(originals), len(rows) - len(originals), issues)
         sizes = Counter(f"{row['source_height']} x {row['source_width']}" for row in originals)
@@ -136,44 +151,87 @@ def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[dict
     """Return the pairs of two folders and the issues of what has no partner; reads no image."""
     images = existing_folder(images, "images", "--images")
     masks = existing_folder(masks, "masks", "--masks")
-    pairs, unpaired = pair_folders(images, masks)
-    issues = [_issue(finding, path.stem, path) for path, finding in unpaired]
-    if not pairs:
+    volumes, unpaired, names = pair_volumes(images, masks)
+    pairs, others = pair_folders(images, masks, names)
+    issues = [_issue(finding, path.stem, path) for path, finding in (*unpaired, *others)]
+    if not pairs and not volumes:
         reason = f" First finding: {_say(issues[0])}." if issues else " Both folders are empty."
         raise DataError(
-            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF or BMP).{reason}"
+            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF, BMP; DICOM "
+            f"folder, NIfTI, MHA, NRRD).{reason}"
         )
-    return pairs, issues
+    return [*pairs, *volumes], issues
 
 
 def _augmenter(config: Config) -> Augmenter | None:
     return Augmenter(config.augment.offline) if config.prepare.copies else None
 
 
+def is_volume(pair: Pair) -> bool:
+    """Whether a pair is of volumes, to be cut into slices."""
+    return pair.image.is_dir() or volume_suffix(pair.image) is not None
+
+
 def _prepare_case(
-    pair: Pair, config: Config, output: Path, augmenter: Augmenter | None
+    pair: Pair,
+    config: Config,
+    output: Path,
+    augmenter: Augmenter | None,
+    given: VolumeSlice | None = None,
+    group: str = "",
 ) -> _Prepared:
+    """Check, resize and write a pair of images, or a slice of a volume."""
     histogram = np.zeros(256, dtype=np.int64)
     try:
-        image, labels, size, findings = _read_pair(pair, config)
+        if given is None:
+            image, labels, size, findings = _read_pair(pair, config)
+        else:
+            size, findings = (given.labels.shape[0], given.labels.shape[1]), []
+            image = resize_image(given.image, config.data.image_size)
+            labels = resize_labels(given.labels, config.data.image_size)
     except DataError as problem:
         finding = Finding("unreadable", "failed", str(problem).removesuffix("."))
         return _Prepared(pair, [], [finding], histogram)
     if any(finding.severity in ("failed", "left_out") for finding in findings):
         return _Prepared(pair, [], findings, histogram)
     histogram += cv2.calcHist([image], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    rows = [_write_case(pair, pair.case, "", image, labels, size, config, output)]
+    source = pair.case if given is None else given.case
+    rows = [_write_case(pair, source, source, "", image, labels, size, config, output)]
     for copy in range(config.prepare.copies):
         assert augmenter is not None
         # The seed hangs on the name, so adding cases does not change the copies of the others.
-        name_hash = int.from_bytes(hashlib.sha256(pair.case.encode()).digest()[:4], "big")
+        name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
         seed = draw_seed(config.seed, name_hash, copy)
         moved, moved_labels = augmenter(image, labels, seed)
-        case = f"{pair.case}_aug{copy + 1:02d}"
-        rows.append(
-            _write_case(pair, case, f"seed {seed}", moved, moved_labels, size, config, output)
-        )
+        case, how = f"{source}_aug{copy + 1:02d}", f"seed {seed}"
+        rows.append(_write_case(pair, case, source, how, moved, moved_labels, size, config, output))
+    for row in rows:
+        row["group"] = group
     return _Prepared(pair, rows, findings, histogram)
+
+
+def _prepare_volume(
+    pair: Pair, salt: str, work: Callable[..., _Prepared], config: Config
+) -> Iterator[_Prepared]:
+    """Prepare the slices of a volume; yields one result, of all of them."""
+    histogram = np.zeros(256, dtype=np.int64)
+    try:
+        slices, count, findings = cut(pair, config)
+        group = patient_group(pair, salt)
+    except DataError as problem:
+        finding = Finding("unreadable", "failed", str(problem).removesuffix("."))
+        yield _Prepared(pair, [], [finding], histogram)
+        return
+    rows: list[dict[str, object]] = []
+
+    def one(cut_slice: VolumeSlice) -> _Prepared:
+        return work(pair, given=cut_slice, group=group)
+
+    results = ordered_map(one, slices, config.prepare.workers)
+    for result in console.track(results, count, pair.case, "slice"):
+        rows += result.rows
+        histogram += result.grey_histogram
+    yield _Prepared(pair, rows, findings, histogram)
 
 
 def _read_pair(
@@ -216,6 +274,7 @@ def _read_pair(
 def _write_case(
     pair: Pair,
     case: str,
+    source: str,
     augmentation: str,
     image: NDArray[np.uint8],
     labels: Labels,
@@ -228,7 +287,7 @@ def _write_case(
     write_png(output / "masks" / name, encode_mask(labels, config.data.rgb_map))
     return {
         "case": case,
-        "source": pair.case,
+        "source": source,
         "augmentation": augmentation,
         "group": "",
         "image": f"images/{name}",

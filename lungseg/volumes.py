@@ -234,7 +234,7 @@ def match(
         prediction = LabelVolume(_placed(prediction.image, truth.image))
     elif truth.sparse and _on_grid_of(truth.image, prediction.image):
         truth = LabelVolume(_placed(truth.image, prediction.image))
-    return prediction, truth, _differences(prediction.image, truth.image)
+    return prediction, truth, differences(prediction.image, truth.image)
 
 
 def _placed(image: Any, grid: Any) -> Any:
@@ -254,7 +254,8 @@ def _on_grid_of(image: Any, grid: Any) -> bool:
     return whole and inside
 
 
-def _differences(image: Any, other: Any) -> list[str]:
+def differences(image: Any, other: Any) -> list[str]:
+    """Return a line for each way in which two images' geometries differ, both values in it."""
     found = []
     for what, get, tolerance in (
         ("size", "GetSize", 0.0),
