@@ -58,10 +58,28 @@ def label_sides(lungs: Any) -> tuple[Any, list[str]]:
     eroded until they part, and each voxel goes to the nearer one. If that fails, the middle
     of the mask divides them, which is said.
     """
+    box = _bounding_box(lungs)
+    if box is None:
+        return lungs, []
+    # Labels and distances of the box alone: those of a whole CT would take more than the CT.
+    start, size = box
+    found, steps = _label_box(sitk.RegionOfInterest(lungs, size, start))
+    return sitk.Paste(lungs, found, size, destinationIndex=start), steps
+
+
+def _bounding_box(mask: Any) -> tuple[list[int], list[int]] | None:
+    """Return start and size of the smallest box around a mask, in SimpleITK's order (x, y, z)."""
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(mask)
+    if not shape.GetNumberOfLabels():
+        return None
+    box = shape.GetBoundingBox(1)
+    return list(box[:3]), list(box[3:])
+
+
+def _label_box(lungs: Any) -> tuple[Any, list[str]]:
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(lungs), sortByObjectSize=True)
     sizes = _sizes(parts)
-    if not sizes:
-        return lungs, []
     if len(sizes) > 1 and sizes[1] >= SMALLEST_SHARE * sum(sizes):
         return _by_nearest(lungs, parts), []
     for radius in range(1, MAX_EROSION + 1):
@@ -88,12 +106,18 @@ def _by_nearest(lungs: Any, parts: Any) -> Any:
     first, second = shape.GetCentroid(1)[0], shape.GetCentroid(2)[0]
     # Towards the patient's left x grows.
     left, right = (1, 2) if first > second else (2, 1)
+    if not np.any((sitk.GetArrayViewFromImage(markers) > 0) != _mask_of(lungs)):
+        return sitk.Cast(markers == left, sitk.sitkUInt8) * LEFT + (markers == right) * RIGHT
     distance = [
         sitk.SignedMaurerDistanceMap(markers == label, squaredDistance=False, useImageSpacing=True)
         for label in (left, right)
     ]
     nearer_left = sitk.Cast(distance[0] <= distance[1], sitk.sitkUInt8)
     return lungs * (nearer_left * LEFT + (1 - nearer_left) * RIGHT)
+
+
+def _mask_of(lungs: Any) -> NDArray[np.bool_]:
+    return np.asarray(sitk.GetArrayFromImage(lungs) > 0)
 
 
 def _sizes(parts: Any) -> list[int]:

@@ -103,16 +103,18 @@ class Ct:
 
     def canonical(self) -> Any:
         """Return the image with axes to the left, back and head."""
-        return sitk.DICOMOrient(self.image, "LPS")
+        # Most CT lies so already: no second copy of it then.
+        return self.image if self._orientation() == "LPS" else sitk.DICOMOrient(self.image, "LPS")
+
+    def _orientation(self) -> str:
+        direction = self.image.GetDirection()
+        return str(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction))
 
     def restore(self, labels: NDArray[np.uint8]) -> Any:
         """Turn labels on the canonical grid, `(D, H, W)`, into the input's geometry."""
         found = sitk.GetImageFromArray(labels)
         found.CopyInformation(self.canonical())
-        orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(
-            self.image.GetDirection()
-        )
-        found = sitk.DICOMOrient(found, orientation)
+        found = sitk.DICOMOrient(found, self._orientation())
         # Equal but for rounding in the last digit; a mask must match its image exactly.
         found.CopyInformation(self.image)
         return found

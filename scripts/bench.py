@@ -203,6 +203,85 @@ def training_and_inference() -> dict[str, float]:
     }
 
 
+def trained_run(folder: Path) -> None:
+    """Train the default network for a moment on phantoms, so that it finds lungs, and export it."""
+    from lungseg.train import import_tensorflow
+
+    import_tensorflow()
+    from lungseg.export import export_onnx
+    from lungseg.images import apply_window
+    from lungseg.phantom import make_patient, make_slice
+    from lungseg.train import compile_model
+
+    config = check_config({"train": {"schedule": "constant", "learning_rate": 0.003}}, "bench")
+    model = compile_model(config, 1)
+    pairs = [make_slice(make_patient(n), 0.1 + 0.8 * (n % 8) / 8) for n in range(24)]
+    images = np.stack([apply_window(hu, config.data.window) for hu, _ in pairs])[..., None]
+    labels = np.stack([mask for _, mask in pairs])
+    model.fit(images.astype(np.float32), labels, batch_size=4, epochs=8, verbose=0)
+    export_onnx(model, config, folder)
+
+
+ORIGINAL = """
+import tensorflow
+import numpy as np
+from pathlib import Path
+from lungseg.configfile import load_config
+from lungseg.models import build_model
+model = build_model(load_config(Path("configs/original.yaml")))
+model.predict(np.zeros((1, 512, 512, 3), "float32"), verbose=0)
+"""
+MEMORY = """
+import resource, runpy, sys
+sys.argv = ["lungseg", *sys.argv[1:]]
+try:
+    runpy.run_module("lungseg", run_name="__main__")
+except SystemExit:
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def inference() -> dict[str, float]:
+    """`lungseg infer` as a process, on one image and on a volume of 300 slices."""
+    import SimpleITK as sitk  # noqa: N813
+
+    from lungseg.images import apply_window, write_png
+    from lungseg.phantom import make_patient, make_volume
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        trained_run(folder)
+        slices = np.stack([hu for hu, _ in make_volume(make_patient(0), 60)])[::-1]
+        write_png(folder / "slice.png", apply_window(slices[30], (-1000, 400)))
+        volume = sitk.GetImageFromArray(np.repeat(slices, 5, axis=0))
+        volume.SetSpacing((0.7, 0.7, 1.0))
+        sitk.WriteImage(volume, str(folder / "volume.nii.gz"))
+        model = str(folder / "model.onnx")
+
+        def infer(source: str) -> str:
+            arguments = (model, str(folder / source), "-o", str(folder / "out"), "--overwrite")
+            return shell("-c", MEMORY, "infer", "--model", *arguments)
+
+        infer("slice.png")
+        one = best_of(5, lambda: infer("slice.png"))
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with it the 9 x 9 kernels can take minutes
+        original = best_of(2, lambda: shell("-c", ORIGINAL))
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+        memory: list[float] = []
+        seconds = best_of(2, lambda: memory.append(float(infer("volume.nii.gz").split()[-1])))
+        mask = sitk.ReadImage(str(folder / "out" / "volume.nii.gz"))
+        lung = float(np.mean(sitk.GetArrayViewFromImage(mask) > 0))
+    return {
+        "lungseg infer, one 512 x 512 PNG, s": one,
+        "import tensorflow and one prediction of the original network, s": original,
+        "the second / the first": original / one,
+        "volume of 300 slices, s a slice": seconds / 300,
+        "volume of 300 slices, peak memory, MiB": max(memory),
+        "share of the volume found to be lung": lung,
+    }
+
+
 def main() -> None:
     """Measure, print and write."""
     from lungseg.provenance import describe_hardware
@@ -212,6 +291,7 @@ def main() -> None:
         "Start": start_up(),
         "Preparing, peak memory": prepare_memory(),
         "Scoring 300 pairs of 512 x 512 masks, all scores": scoring(),
+        "Inference, from the start of the process to the mask on disk": inference(),
         "Default network (resunet), 512 x 512": training_and_inference(),
     }
     hardware = describe_hardware()
