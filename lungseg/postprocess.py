@@ -38,15 +38,14 @@ def tidy(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
         if _count(lungs) > before:
             done.append(f"holes filled: {_ml(lungs, _count(lungs) - before):.1f} mL")
     if settings.components or settings.min_component_ml:
-        parts = sitk.RelabelComponent(sitk.ConnectedComponent(lungs), sortByObjectSize=True)
-        sizes = _sizes(parts)
+        parts, sizes = _parts(lungs)
         smallest = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
         most = settings.components or len(sizes)
         keep = [i for i, size in enumerate(sizes, 1) if i <= most and size >= smallest]
         dropped = [size for i, size in enumerate(sizes, 1) if i not in keep]
         if dropped:
             last = max(keep, default=0)
-            lungs = sitk.Cast((parts > 0) & (parts <= last), sitk.sitkUInt8)
+            lungs = sitk.BinaryThreshold(parts, 1, last, 1, 0) if last else lungs * 0
             done.append(f"{len(dropped)} small parts dropped: {_ml(lungs, sum(dropped)):.1f} mL")
     return lungs, done
 
@@ -78,15 +77,13 @@ def _bounding_box(mask: Any) -> tuple[list[int], list[int]] | None:
 
 
 def _label_box(lungs: Any) -> tuple[Any, list[str]]:
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(lungs), sortByObjectSize=True)
-    sizes = _sizes(parts)
+    parts, sizes = _parts(lungs)
     if len(sizes) > 1 and sizes[1] >= SMALLEST_SHARE * sum(sizes):
         return _by_nearest(lungs, parts), []
     for radius in range(1, MAX_EROSION + 1):
         # Lungs meet in front of the heart, within slices: erode there, not along the body.
         eroded = sitk.BinaryErode(lungs, [radius, radius, 0])
-        parts = sitk.RelabelComponent(sitk.ConnectedComponent(eroded), sortByObjectSize=True)
-        sizes = _sizes(parts)
+        parts, sizes = _parts(eroded)
         if len(sizes) > 1 and sizes[1] >= SMALLEST_SHARE * sum(sizes):
             return _by_nearest(lungs, parts), [f"lungs parted by {radius} voxels of erosion"]
     values = sitk.GetArrayFromImage(lungs)
@@ -120,10 +117,12 @@ def _mask_of(lungs: Any) -> NDArray[np.bool_]:
     return np.asarray(sitk.GetArrayFromImage(lungs) > 0)
 
 
-def _sizes(parts: Any) -> list[int]:
-    """Voxels of each part, the largest first."""
-    counts: NDArray[np.int64] = np.bincount(sitk.GetArrayViewFromImage(parts).ravel())
-    return [int(n) for n in counts[1:]]
+def _parts(mask: Any) -> tuple[Any, list[int]]:
+    """Label the connected parts, the largest 1, the next 2, and return their voxels beside."""
+    order = sitk.RelabelComponentImageFilter()
+    order.SortByObjectSizeOn()
+    parts = order.Execute(sitk.ConnectedComponent(mask))
+    return parts, [int(size) for size in order.GetSizeOfObjectsInPixels()]
 
 
 def _count(image: Any) -> int:
