@@ -46,6 +46,11 @@ class Header:
         return float(self.position @ self.normal)
 
 
+def reason_of(problem: RuntimeError) -> str:
+    """Return the last line of a SimpleITK error, which says what is wrong."""
+    return str(problem).strip().splitlines()[-1]
+
+
 def series_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each image series in a folder, by series UID; empty without DICOM."""
     reader = sitk.ImageSeriesReader
@@ -110,8 +115,7 @@ def read_header(path: Path) -> Header:
     try:
         reader.ReadImageInformation()
     except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
-        raise DataError(f"{path}: the DICOM file cannot be read: {reason}") from None
+        raise DataError(f"{path}: the DICOM file cannot be read: {reason_of(problem)}") from None
 
     def text(key: str) -> str:
         return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
@@ -170,8 +174,9 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
     try:
         image = reader.Execute()
     except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
-        raise DataError(f"{origin}: the DICOM series cannot be read: {reason}") from None
+        raise DataError(
+            f"{origin}: the DICOM series cannot be read: {reason_of(problem)}"
+        ) from None
     return image, findings + _identical_neighbours(image)
 
 

@@ -22,12 +22,12 @@ from lungseg.configfile import dump_config
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation import Evaluation, Row, Scored, finish, read_other
 from lungseg.files import existing_folder, natural_key, refuse_nonempty
-from lungseg.images import IMAGE_SUFFIXES, read_pixels, to_slice
+from lungseg.images import IMAGE_SUFFIXES, read_pixels, to_slice, volume_suffix
 from lungseg.masks import decode_mask
 from lungseg.metrics import pixel_accuracy
 from lungseg.pictures import Picture, two_outlines
 from lungseg.scoring import Labels, Scale, score_classes
-from lungseg.volumes import LabelVolume, match, read_label_volume, volume_suffix
+from lungseg.volumes import LabelVolume, match, read_label_volume
 from lungseg.workers import ordered_map
 
 

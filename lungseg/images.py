@@ -27,6 +27,7 @@ Pixels = NDArray[Any]
 Labels = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below what fills a memory
 
 # MAX_PIXELS is checked here, before decoding, with an error that names the file.
@@ -72,6 +73,12 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and not e.is_dir()]
     known = set(images)
     return images, [entry for entry in entries if entry not in known]
+
+
+def volume_suffix(path: Path) -> str | None:
+    """Return the suffix of a volume file (`.nii.gz` whole), None for another file."""
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), None)
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:

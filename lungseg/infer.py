@@ -28,6 +28,7 @@ from lungseg.images import (
     read_pixels,
     resize_image,
     to_slice,
+    volume_suffix,
     write_png,
 )
 from lungseg.masks import encode_mask
@@ -42,7 +43,6 @@ COLUMNS = (
     "detail",
 )  # fmt: skip
 SHEET_SLICES = 12
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,11 @@ def infer(
     with _case_log(output, rows) as log:
         images = [item for item in open_items if not item.is_volume]
         volumes = [item for item in open_items if item.is_volume]
-        with console.progress(len(images), "infer") if images else _nothing() as bar:
-            for batch in _image_batches(images, clashes, predictor, config):
-                log(_predict_images(predictor, batch, output, config.infer.overlay))
-                bar.advance(len(batch))
+        if images:
+            with console.progress(len(images), "infer") as bar:
+                for batch in _image_batches(images, clashes, predictor, config):
+                    log(_predict_images(predictor, batch, output, config.infer.overlay))
+                    bar.advance(len(batch))
         for item in volumes:
             if item.path in clashes:
                 log([_failed(item, f"same name as {clashes[item.path].name}")])
@@ -161,8 +162,7 @@ def collect(inputs: Iterable[Path]) -> list[Input]:
 
 
 def _file(path: Path) -> Input:
-    lower = path.name.lower()
-    suffix = next((s for s in VOLUME_SUFFIXES if lower.endswith(s)), None)
+    suffix = volume_suffix(path)
     if suffix:
         return Input(path, path.name[: -len(suffix)], True)
     return Input(path, path.stem, False)
@@ -196,11 +196,6 @@ def _clashes(items: Iterable[Input]) -> dict[Path, Path]:
         if earlier != item.path:
             found[item.path] = earlier
     return found
-
-
-@contextmanager
-def _nothing() -> Iterator[Any]:
-    yield None
 
 
 @contextmanager

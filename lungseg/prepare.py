@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -32,13 +31,13 @@ from lungseg.images import (
     read_pixels,
     resize_image,
     to_slice,
+    volume_suffix,
     write_png,
 )
 from lungseg.masks import decode_mask, encode_mask, resize_labels
 from lungseg.pictures import plot_dataset_statistics
 from lungseg.prepare_volumes import VolumeSlice, cut, pair_volumes, patient_group
 from lungseg.similarity import perceptual_hash, similar_pairs
-from lungseg.volumes import volume_suffix
 from lungseg.workers import ordered_map
 
 MANIFEST_COLUMNS = (
@@ -109,13 +108,14 @@ def prepare(
     with staged_folder(output, overwrite, (images, masks)) as staged:
         (staged / "images").mkdir()
         (staged / "masks").mkdir()
-        work = partial(_prepare_case, config=config, output=staged, augmenter=_augmenter(config))
+        augmenter = Augmenter(config.augment.offline) if config.prepare.copies else None
+        writer = _Writer(config, staged, augmenter)
         plain = [pair for pair in pairs if not is_volume(pair)]
         volumes = [pair for pair in pairs if is_volume(pair)]
         results = chain(
-            ordered_map(work, plain, config.prepare.workers),
+            ordered_map(partial(_prepare_pair, writer=writer), plain, config.prepare.workers),
             # One volume at a time in memory; its slices share the threads.
-            (done for pair in volumes for done in _prepare_volume(pair, salt, work, config)),
+            (_prepare_volume(pair, salt, writer) for pair in volumes),
         )
         for result in console.track(results, len(pairs), "prepare"):
             rows += result.rows
@@ -135,16 +135,16 @@ def prepare(
             # Kept, so that the owner of the data can tell which patient a group is.
             write_text(staged / "salt.txt", salt + "\n")
         originals = [row for row in rows if row["source"] == row["case"]]
-        result_ = PrepareResult(output, len(originals), len(rows) - len(originals), issues)
+        prepared = PrepareResult(output, len(originals), len(rows) - len(originals), issues)
         sizes = Counter(f"{row['source_height']} x {row['source_width']}" for row in originals)
         plot_dataset_statistics(
             staged / "dataset_statistics.png",
-            {"slices": result_.slices, "augmented copies": result_.copies, **result_.count()},
+            {"slices": prepared.slices, "augmented copies": prepared.copies, **prepared.count()},
             dict(sizes.most_common()),
             [float(str(row["lung_fraction"])) for row in originals],
             histogram,
         )
-    return result_
+    return prepared
 
 
 def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[dict[str, str]]]:
@@ -163,75 +163,91 @@ def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[dict
     return [*pairs, *volumes], issues
 
 
-def _augmenter(config: Config) -> Augmenter | None:
-    return Augmenter(config.augment.offline) if config.prepare.copies else None
-
-
 def is_volume(pair: Pair) -> bool:
     """Whether a pair is of volumes, to be cut into slices."""
     return pair.image.is_dir() or volume_suffix(pair.image) is not None
 
 
-def _prepare_case(
-    pair: Pair,
-    config: Config,
-    output: Path,
-    augmenter: Augmenter | None,
-    given: VolumeSlice | None = None,
-    group: str = "",
-) -> _Prepared:
-    """Check, resize and write a pair of images, or a slice of a volume."""
-    histogram = np.zeros(256, dtype=np.int64)
+@dataclass(frozen=True)
+class _Writer:
+    """Writes prepared slices, and their augmented copies."""
+
+    config: Config
+    output: Path
+    augmenter: Augmenter | None
+
+    def write(
+        self,
+        pair: Pair,
+        source: str,
+        group: str,
+        image: NDArray[np.uint8],
+        labels: Labels,
+        size: tuple[int, int],
+    ) -> list[dict[str, object]]:
+        """Write a slice and its copies; return their manifest rows."""
+        versions = [(source, "", image, labels)]
+        for copy in range(self.config.prepare.copies):
+            assert self.augmenter is not None
+            # The seed hangs on the name, so adding cases does not change the copies of the others.
+            name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
+            seed = draw_seed(self.config.seed, name_hash, copy)
+            moved = self.augmenter(image, labels, seed)
+            versions.append((f"{source}_aug{copy + 1:02d}", f"seed {seed}", *moved))
+        return [
+            {
+                **_write_case(
+                    pair, case, source, how, pixels, mask, size, self.config, self.output
+                ),
+                "group": group,
+            }
+            for case, how, pixels, mask in versions
+        ]
+
+
+def _unreadable(pair: Pair, problem: DataError) -> _Prepared:
+    finding = Finding("unreadable", "failed", str(problem).removesuffix("."))
+    return _Prepared(pair, [], [finding], np.zeros(256, dtype=np.int64))
+
+
+def _histogram(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    counts = cv2.calcHist([image], [0], None, [256], [0, 256])
+    return np.asarray(counts.ravel(), dtype=np.int64)
+
+
+def _prepare_pair(pair: Pair, writer: _Writer) -> _Prepared:
+    """Check, resize and write a pair of images."""
     try:
-        if given is None:
-            image, labels, size, findings = _read_pair(pair, config)
-        else:
-            size, findings = (given.labels.shape[0], given.labels.shape[1]), []
-            image = resize_image(given.image, config.data.image_size)
-            labels = resize_labels(given.labels, config.data.image_size)
+        image, labels, size, findings = _read_pair(pair, writer.config)
     except DataError as problem:
-        finding = Finding("unreadable", "failed", str(problem).removesuffix("."))
-        return _Prepared(pair, [], [finding], histogram)
+        return _unreadable(pair, problem)
     if any(finding.severity in ("failed", "left_out") for finding in findings):
-        return _Prepared(pair, [], findings, histogram)
-    histogram += cv2.calcHist([image], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    source = pair.case if given is None else given.case
-    rows = [_write_case(pair, source, source, "", image, labels, size, config, output)]
-    for copy in range(config.prepare.copies):
-        assert augmenter is not None
-        # The seed hangs on the name, so adding cases does not change the copies of the others.
-        name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
-        seed = draw_seed(config.seed, name_hash, copy)
-        moved, moved_labels = augmenter(image, labels, seed)
-        case, how = f"{source}_aug{copy + 1:02d}", f"seed {seed}"
-        rows.append(_write_case(pair, case, source, how, moved, moved_labels, size, config, output))
-    for row in rows:
-        row["group"] = group
-    return _Prepared(pair, rows, findings, histogram)
+        return _Prepared(pair, [], findings, np.zeros(256, dtype=np.int64))
+    rows = writer.write(pair, pair.case, "", image, labels, size)
+    return _Prepared(pair, rows, findings, _histogram(image))
 
 
-def _prepare_volume(
-    pair: Pair, salt: str, work: Callable[..., _Prepared], config: Config
-) -> Iterator[_Prepared]:
-    """Prepare the slices of a volume; yields one result, of all of them."""
-    histogram = np.zeros(256, dtype=np.int64)
+def _prepare_volume(pair: Pair, salt: str, writer: _Writer) -> _Prepared:
+    """Cut a pair of volumes into slices, resize and write them."""
     try:
-        slices, count, findings = cut(pair, config)
+        slices, count, findings = cut(pair, writer.config)
         group = patient_group(pair, salt)
     except DataError as problem:
-        finding = Finding("unreadable", "failed", str(problem).removesuffix("."))
-        yield _Prepared(pair, [], [finding], histogram)
-        return
+        return _unreadable(pair, problem)
+    wanted = writer.config.data.image_size
+
+    def one(piece: VolumeSlice) -> tuple[list[dict[str, object]], NDArray[np.int64]]:
+        image, labels = resize_image(piece.image, wanted), resize_labels(piece.labels, wanted)
+        size = (piece.labels.shape[0], piece.labels.shape[1])
+        return writer.write(pair, piece.case, group, image, labels, size), _histogram(image)
+
     rows: list[dict[str, object]] = []
-
-    def one(cut_slice: VolumeSlice) -> _Prepared:
-        return work(pair, given=cut_slice, group=group)
-
-    results = ordered_map(one, slices, config.prepare.workers)
-    for result in console.track(results, count, pair.case, "slice"):
-        rows += result.rows
-        histogram += result.grey_histogram
-    yield _Prepared(pair, rows, findings, histogram)
+    histogram = np.zeros(256, dtype=np.int64)
+    results = ordered_map(one, slices, writer.config.prepare.workers)
+    for new_rows, counts in console.track(results, count, pair.case, "slice"):
+        rows += new_rows
+        histogram += counts
+    return _Prepared(pair, rows, findings, histogram)
 
 
 def _read_pair(
@@ -289,7 +305,6 @@ def _write_case(
         "case": case,
         "source": source,
         "augmentation": augmentation,
-        "group": "",
         "image": f"images/{name}",
         "mask": f"masks/{name}",
         "source_image": pair.image.name,

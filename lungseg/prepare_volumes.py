@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.config import Config
-from lungseg.dicom import patient_id, series_in
 from lungseg.errors import DataError
 from lungseg.files import natural_key
-from lungseg.images import Finding, Labels, Pair, apply_window, pad_to_square
-from lungseg.volumes import differences, read_ct, read_label_volume, volume_suffix
+from lungseg.images import Finding, Labels, Pair, apply_window, pad_to_square, volume_suffix
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,8 @@ def _is_volume(path: Path, folders: bool) -> bool:
     if path.name.startswith("."):
         return False
     if path.is_dir():
+        from lungseg.dicom import series_in
+
         return folders and bool(series_in(path))
     return volume_suffix(path) is not None
 
@@ -77,6 +76,11 @@ def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Fi
     Raises:
         DataError: where a volume cannot be read, or image and mask do not overlap.
     """
+    # Imported here: folders of plain images have no need of it.
+    import SimpleITK as sitk  # noqa: N813 - its documented name
+
+    from lungseg.volumes import differences, read_ct, read_label_volume
+
     ct = read_ct(pair.image, pair.case)
     findings = list(ct.findings)
     scan, mask = ct.canonical(), read_label_volume(pair.mask).image
@@ -124,6 +128,8 @@ def _kept(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
 
 def patient_group(pair: Pair, salt: str) -> str:
     """Return what stands for the patient: the hashed PatientID of a DICOM series, else the stem."""
+    from lungseg.dicom import patient_id
+
     identity = patient_id(pair.image) if pair.image.is_dir() else ""
     if not identity:
         return pair.case

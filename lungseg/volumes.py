@@ -16,11 +16,10 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
-from lungseg.dicom import read_dicom, read_files
+from lungseg.dicom import read_dicom, read_files, reason_of
 from lungseg.errors import DataError, UsageError
-from lungseg.images import Finding
+from lungseg.images import Finding, volume_suffix
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
 MAX_UNPACKED_BYTES = 8 << 30
 # Two geometries are the same if they differ by less than this share of a pixel.
@@ -51,12 +50,6 @@ class LabelVolume:
         return (float(z), float(y), float(x))
 
 
-def volume_suffix(path: Path) -> str | None:
-    """Return the suffix of a volume file (`.nii.gz` whole), None for another file."""
-    name = path.name.lower()
-    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), None)
-
-
 def read_label_volume(path: Path) -> LabelVolume:
     """Read a label volume.
 
@@ -66,16 +59,7 @@ def read_label_volume(path: Path) -> LabelVolume:
     """
     if volume_suffix(path) == ".dcm":
         return _read_dicom_seg(path)
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
-        raise DataError(f"{path}: the volume cannot be read: {reason}") from None
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DataError(
-            f"{path}: expected a volume of three dimensions with one value a voxel, found "
-            f"{image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values."
-        )
+    image = _require_volume(path, _read_file(path))
     values = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
         raise DataError(
@@ -137,11 +121,7 @@ def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
     if suffix == ".dcm":
         image, findings = read_files([path], path)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
-        raise DataError(f"{path}: the volume cannot be read: {reason}") from None
+    image = _read_file(path)
     return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), []))
 
 
@@ -174,14 +154,27 @@ def _unpack(path: Path, target: Path) -> Path:
     return target
 
 
-def _checked(path: Path, ct: Ct) -> Ct:
-    """Check that a volume has three dimensions and is in HU."""
-    image = ct.image
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+def _read_file(path: Path) -> Any:
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as problem:
+        raise DataError(f"{path}: the volume cannot be read: {reason_of(problem)}") from None
+
+
+def _require_volume(path: Path, image: Any) -> Any:
+    """Return the image if it has three dimensions and one value a voxel."""
+    dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    if (dimensions, values) != (3, 1):
         raise DataError(
             f"{path}: expected a volume of three dimensions with one value a voxel, found "
-            f"{image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values."
+            f"{dimensions} dimensions and {values} values."
         )
+    return image
+
+
+def _checked(path: Path, ct: Ct) -> Ct:
+    """Check that a volume has three dimensions and is in HU."""
+    image = _require_volume(path, ct.image)
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
