@@ -27,8 +27,8 @@ BLUR_PIXELS = 3.0  # standard deviation at limit 1
 class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     """Show the slice through another grey window: both ends move by up to `limit` of the range.
 
-    A narrower window clips lungs to black or bone to white, as other sites' images have it; what
-    is clipped already stays so. Defined for uint8.
+    A narrower window clips lungs to black or bone to white, as other sites' images have it; a wider
+    one lifts black to grey; what is clipped already stays so. Defined for uint8.
     """
 
     def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
@@ -37,15 +37,69 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
         self.limit = limit
 
     def get_params(self) -> dict[str, Any]:
-        """Draw the two ends; the lower one moves mostly up, for windows are mostly narrower."""
-        low = self.py_random.uniform(-0.4 * self.limit, self.limit)
-        high = 1 + self.py_random.uniform(-self.limit, 0.4 * self.limit)
+        """Draw the two ends; at least a fifth of the range stays between them."""
+        low = self.py_random.uniform(-self.limit, self.limit)
+        high = 1 + self.py_random.uniform(-0.5 * self.limit, self.limit)
         return {"low": low, "high": max(high, low + 0.2)}
 
     def apply(self, img: NDArray[np.uint8], low: float, high: float, **_: Any) -> Any:
         """Map grey values through a table of 256."""
         table = (np.arange(256) / 255 - low) / (high - low) * 255
         return cv2.LUT(img, np.clip(np.rint(table), 0, 255).astype(np.uint8)).reshape(img.shape)
+
+
+class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Make part of a lung opaque, as consolidation or a tumour does; the label stays lung.
+
+    Classical methods lose such lung, and so does a network that has seen healthy lungs alone. One
+    soft-edged ellipse at a random lung pixel takes on the grey of the surrounding tissue, wholly or
+    in part. Without lung in the mask nothing happens. Defined for uint8.
+    """
+
+    def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
+        """Take the largest half axis of the ellipse, as a share of the image's longer side."""
+        super().__init__(p=p)
+        self.limit = limit
+
+    @property
+    def targets_as_params(self) -> list[str]:
+        """Ask for the labels, which say where lung is."""
+        return ["image", "mask"]
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Draw the ellipse and compute its opacity, float32 `(H, W)`, and its grey."""
+        image, lung = data["image"], data["mask"] > 0
+        inside = np.flatnonzero(lung)
+        if not len(inside):
+            return {"opacity": None, "grey": 0.0}
+        rng = self.random_generator
+        y, x = divmod(int(rng.choice(inside)), lung.shape[1])
+        half_axes = rng.uniform(0.15, 1.0, 2) * self.limit * max(lung.shape)
+        angle = rng.uniform(0, np.pi)
+        rows = np.arange(lung.shape[0], dtype=np.float32)[:, None] - y
+        columns = np.arange(lung.shape[1], dtype=np.float32)[None] - x
+        along = (columns * np.cos(angle) + rows * np.sin(angle)) / half_axes[0]
+        across = (rows * np.cos(angle) - columns * np.sin(angle)) / half_axes[1]
+        edge = rng.uniform(0.1, 1.0)
+        opacity = np.clip((1 - np.hypot(along, across)) / edge, 0, 1) * rng.uniform(0.3, 1.0)
+        grey = image if image.ndim == 2 else image.mean(axis=-1)
+        bright = grey[grey > grey.mean()]
+        tissue = float(np.median(bright)) if bright.size else 255.0
+        return {
+            "opacity": (opacity * lung).astype(np.float32),
+            "grey": tissue * rng.uniform(0.85, 1.1),
+        }
+
+    def apply(
+        self, img: NDArray[np.uint8], opacity: NDArray[np.float32] | None, grey: float, **_: Any
+    ) -> Any:
+        """Blend the grey over the image."""
+        if opacity is None:
+            return img
+        share = opacity if img.ndim == 2 else opacity[..., None]
+        return np.clip(np.rint(img + (grey - img) * share), 0, 255).astype(np.uint8)
 
 
 def build(transforms: TransformsConfig) -> A.Compose:
@@ -74,6 +128,7 @@ def build(transforms: TransformsConfig) -> A.Compose:
         A.GridDistortion(
             distort_limit=(-t.grid.limit, t.grid.limit), p=t.grid.p, **nearest, **border
         ),
+        RandomLesion(limit=t.lesion.limit, p=t.lesion.p),
         RandomWindow(limit=t.window.limit, p=t.window.p),
         A.RandomGamma(
             gamma_limit=(max(1, 100 * (1 - t.gamma.limit)), 100 * (1 + t.gamma.limit)), p=t.gamma.p

@@ -6,10 +6,11 @@ which `keras.callbacks.BackupAndRestore` leaves out.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def is_better(name: str, value: float, best: float | None) -> bool:
 def direction(name: str) -> str:
     """`min` for a loss, `max` for a score."""
     return "min" if name.removeprefix("val_") == "loss" else "max"
+
+
+@contextlib.contextmanager
+def averaged(average: keras.callbacks.SwapEMAWeights | None) -> Iterator[None]:
+    """Put the average of the weights in their place, as validation does; nothing without one."""
+    if average is None:
+        yield
+        return
+    average.on_test_begin()
+    try:
+        yield
+    finally:
+        average.on_test_end()
 
 
 class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
@@ -101,10 +115,17 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     after their `on_train_begin` has reset them.
     """
 
-    def __init__(self, run: Path, config: Config, others: list[Any], state: Mapping[str, Any]):
-        """Take the run folder, and the `state` of a checkpoint, empty for a new run."""
+    def __init__(
+        self,
+        run: Path,
+        config: Config,
+        others: list[Any],
+        state: Mapping[str, Any],
+        average: keras.callbacks.SwapEMAWeights | None = None,
+    ) -> None:
+        """Take the run folder, the `state` of a checkpoint, empty for a new run, and `average`."""
         super().__init__()
-        self.run, self.config, self.others = run, config, others
+        self.run, self.config, self.others, self.average = run, config, others, average
         self.monitor = config.train.monitor
         self.history: list[dict[str, float]] = list(state.get("history", []))
         self.best: float | None = state.get("best")
@@ -138,11 +159,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         better = is_better(self.monitor, value, self.best)
         if better:
             self.best, self.best_epoch = value, epoch + 1
-        checkpoint = self._save_checkpoint(epoch + 1)
+        # The best model first: swapping weights in and out rounds them, and a resumed run has to go
+        # on from the very same ones.
         if better:
             partial = self.run / ".partial.model.keras"
-            shutil.copyfile(checkpoint / "model.keras", partial)
+            with averaged(self.average):
+                self.model.save(partial)
             partial.replace(self.run / "model.keras")
+        self._save_checkpoint(epoch + 1)
         self._write_history()
         if time.monotonic() - self._plotted >= SECONDS_BETWEEN_PLOTS:
             self._plot()
@@ -156,7 +180,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Draw the plots a last time."""
         self._plot()
 
-    def _save_checkpoint(self, epochs_done: int) -> Path:
+    def _save_checkpoint(self, epochs_done: int) -> None:
         folder = self.run / "checkpoints"
         partial = folder / f".epoch_{epochs_done:04d}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -186,7 +210,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         for old in folder.iterdir():
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)
-        return final
 
     def _write_history(self) -> None:
         write_csv(self.run / "history.csv", list(self.history[-1]), self.history)
@@ -209,20 +232,27 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
     """Predict the same few images after every epoch, as one contact sheet an epoch."""
 
-    def __init__(self, folder: Path, names: list[str], slices: list[NDArray[np.uint8]]) -> None:
-        """Take the folder to write, and the slices with their names."""
+    def __init__(
+        self,
+        folder: Path,
+        names: list[str],
+        slices: list[NDArray[np.uint8]],
+        average: keras.callbacks.SwapEMAWeights | None = None,
+    ) -> None:
+        """Take the folder to write, the slices with their names, and `average`."""
         super().__init__()
-        self.folder, self.names, self.slices = folder, names, slices
+        self.folder, self.names, self.slices, self.average = folder, names, slices, average
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write `epoch_0001.png` and so on."""
         batch = np.stack(self.slices).astype(np.float32)
         batch = batch[..., None] if batch.ndim == 3 else batch
         # One call a slice: memory as in training, whatever the number of images.
-        labels = [
-            np.asarray(self.model(one[None], training=False))[0].argmax(-1).astype(np.uint8)
-            for one in batch
-        ]
+        with averaged(self.average):
+            labels = [
+                np.asarray(self.model(one[None], training=False))[0].argmax(-1).astype(np.uint8)
+                for one in batch
+            ]
         self.folder.mkdir(parents=True, exist_ok=True)
         pictures = [outline(s, mask) for s, mask in zip(self.slices, labels, strict=True)]
         captions = [f"{name}  epoch {epoch + 1}" for name in self.names]

@@ -143,6 +143,7 @@ class TransformsConfig(Section):
     elastic: ElasticConfig = ElasticConfig()
     barrel: StrengthConfig = StrengthConfig()
     grid: StrengthConfig = StrengthConfig()
+    lesion: StrengthConfig = StrengthConfig()
     window: StrengthConfig = StrengthConfig()
     gamma: StrengthConfig = StrengthConfig()
     noise: StrengthConfig = StrengthConfig(limit=0.05)
@@ -219,6 +220,7 @@ ModelConfig = Annotated[Union[FlexUNetConfig, ResUNetConfig], Field(discriminato
 LossName = Literal[
     "categorical_crossentropy",
     "ce_dice",
+    "ce_dice_edge",
     "dice",
     "bce_dice",
     "iou",
@@ -251,6 +253,7 @@ class TrainConfig(Section):
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.99
     clipvalue: Annotated[float, Field(gt=0)] | None = None
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1

@@ -98,6 +98,19 @@ def ce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 @_serializable
+def ce_dice_edge(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """`ce_dice` with five times the cross-entropy within 3 pixels of a boundary of the truth."""
+    truth = _one_hot(y_true, y_pred)
+    guess = ops.clip(ops.cast(y_pred, "float32"), EPSILON, 1.0)
+    widest = ops.max_pool(truth, 7, 1, "same")
+    narrowest = -ops.max_pool(-truth, 7, 1, "same")
+    weight = 1 + 4 * ops.max(widest - narrowest, axis=-1)
+    entropy = -ops.sum(truth * ops.log(guess), axis=-1)
+    weighted = ops.sum(weight * entropy, axis=PIXELS) / ops.sum(weight, axis=PIXELS)
+    return weighted + dice(y_true, y_pred)
+
+
+@_serializable
 def bce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Binary cross-entropy of the foreground plus soft Dice loss."""
     return _binary_crossentropy(y_true, y_pred) + dice(y_true, y_pred)
@@ -178,7 +191,17 @@ def specificity(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 LOSSES: dict[str, Function] = {
     f.__name__: f
-    for f in (categorical_crossentropy, ce_dice, dice, bce_dice, iou, bce_iou, ssim, basnet_hybrid)
+    for f in (
+        categorical_crossentropy,
+        ce_dice,
+        ce_dice_edge,
+        dice,
+        bce_dice,
+        iou,
+        bce_iou,
+        ssim,
+        basnet_hybrid,
+    )
 }
 METRICS: dict[str, Function] = {
     f.__name__: f

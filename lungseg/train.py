@@ -242,12 +242,15 @@ def compile_model(config: Config, steps: int) -> Any:
             warmup_target=settings.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
+    average: dict[str, Any] = {}
+    if settings.weight_average:
+        average = {"use_ema": True, "ema_momentum": settings.weight_average}
     if settings.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=settings.weight_decay, clipvalue=settings.clipvalue
+            rate, weight_decay=settings.weight_decay, clipvalue=settings.clipvalue, **average
         )
     else:
-        optimizer = keras.optimizers.Adam(rate, clipvalue=settings.clipvalue)
+        optimizer = keras.optimizers.Adam(rate, clipvalue=settings.clipvalue, **average)
     model.compile(
         optimizer,
         loss=LOSSES[settings.loss],
@@ -306,12 +309,17 @@ def _fit(
                 monitor=settings.monitor, mode=mode, patience=settings.patience
             )
         )
-    recorder = Recorder(run, config, stateful, state)
+    average = keras.callbacks.SwapEMAWeights() if settings.weight_average else None
+    recorder = Recorder(run, config, stateful, state, average)
     callbacks: list[Any] = [NotANumber(pipeline), *stateful]
+    if average is not None:
+        callbacks.insert(0, average)
     if settings.epoch_change_images:
         names, slices = _mini_test(config, parts)
         if slices:
-            callbacks.append(EpochChangeInference(run / "epoch_change_infer", names, slices))
+            callbacks.append(
+                EpochChangeInference(run / "epoch_change_infer", names, slices, average)
+            )
     if settings.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False))
     stopped_early = (state.get("callbacks", {}).get("EarlyStopping") or {}).get("stopped_epoch", 0)
