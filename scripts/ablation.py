@@ -121,7 +121,9 @@ def _volumes(config: Config, folder: Path, window: Sequence[float], work: Path) 
         update={"split": config.split.model_copy(update={"folds": 0, "neighbour_gap": 0})}
     )
     split(plain, work / "prepared", work / "dataset")
-    return read_layout(work / "dataset", changed)["train"][::6]
+    slices = read_layout(work / "dataset", changed)["train"]
+    # Slices above the lungs, where classical labels mark the trachea alone, say nothing.
+    return [s for s in slices if s.lung_fraction == 0 or s.lung_fraction > 0.005][::6]
 
 
 def _phantoms(folder: Path, size: int, patients: int = 12) -> list[Slice]:
