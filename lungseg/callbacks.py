@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg import console
+from lungseg.budget import Deadline
 from lungseg.config import Config
 from lungseg.dataset import Pipeline
 from lungseg.errors import DataError
@@ -87,6 +88,28 @@ class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
             )
 
 
+class StopAtDeadline(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stop where another epoch would not fit the time budget: the machine slowed down."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        """Take the deadline."""
+        super().__init__()
+        self.deadline = deadline
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Note the time."""
+        self.deadline.begin_epoch()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Stop if the next epoch would end too late."""
+        if not self.deadline.allows_another() and epoch + 1 < self.params["epochs"]:
+            console.warn(
+                f"the time budget ends after epoch {epoch + 1}, before the planned "
+                f"{self.params['epochs']}: this machine has become slower than it was measured"
+            )
+            self.model.stop_training = True
+
+
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     """Advance a bar after each batch."""
 
@@ -122,9 +145,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         others: list[Any],
         state: Mapping[str, Any],
         average: keras.callbacks.SwapEMAWeights | None = None,
+        writes: bool = True,
     ) -> None:
-        """Take the run folder, the `state` of a checkpoint, empty for a new run, and `average`."""
+        """Take the run folder, the `state` of a checkpoint, empty for a new run, and `average`.
+
+        `writes` is false for a worker that is not the chief: it keeps the history alone.
+        """
         super().__init__()
+        self.writes = writes
         self.run, self.config, self.others, self.average = run, config, others, average
         self.monitor = config.train.monitor
         self.history: list[dict[str, float]] = list(state.get("history", []))
@@ -159,6 +187,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         better = is_better(self.monitor, value, self.best)
         if better:
             self.best, self.best_epoch = value, epoch + 1
+        if self.writes:
+            self._write(epoch, better)
+        shown = ", ".join(
+            f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate")
+        )
+        mark = "  best" if better else ""
+        console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
+
+    def _write(self, epoch: int, better: bool) -> None:
         # The best model first: swapping weights in and out rounds them, and a resumed run has to go
         # on from the very same ones.
         if better:
@@ -170,15 +207,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._write_history()
         if time.monotonic() - self._plotted >= SECONDS_BETWEEN_PLOTS:
             self._plot()
-        shown = ", ".join(
-            f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate")
-        )
-        mark = "  best" if better else ""
-        console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Draw the plots a last time."""
-        self._plot()
+        if self.writes:
+            self._plot()
 
     def _save_checkpoint(self, epochs_done: int) -> None:
         folder = self.run / "checkpoints"

@@ -409,8 +409,8 @@ def inspect(
     """Show the network of a config: its layers, parameters and GFLOP a slice."""
     with _shell(quiet, verbose, debug):
         cfg = _config(config, settings, None)
+        from lungseg.execution import import_tensorflow
         from lungseg.inspect import inspect
-        from lungseg.train import import_tensorflow
 
         import_tensorflow()
         network = inspect(cfg)

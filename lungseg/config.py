@@ -6,6 +6,7 @@ that names the nearest known one. All errors of a file are reported together.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Union
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Activation = Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"]
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)],
     Annotated[int, Field(ge=0, le=255)],
@@ -189,7 +192,7 @@ class FlexUNetConfig(Section):
     dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.04
     dilation: tuple[Positive, Positive] = (1, 1)
     normalization: bool = False
-    activation: Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"] = "relu"
+    activation: Activation = "relu"
     input_normalize: bool = False
 
     @model_validator(mode="after")
@@ -202,6 +205,11 @@ class FlexUNetConfig(Section):
             )
         return self
 
+    @property
+    def side_multiple(self) -> int:
+        """What both sides of a slice must be multiples of."""
+        return 1 << (self.num_layers - 1)
+
 
 class ResUNetConfig(Section):
     """A compact residual U-Net that works on half the pixels a side."""
@@ -211,11 +219,89 @@ class ResUNetConfig(Section):
     num_layers: Annotated[int, Field(ge=2, le=8)] = 5
     max_filters: Positive = 128
     stem_stride: Literal[1, 2, 4] = 2
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    activation: Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"] = "relu"
+    dropout_rate: Rate = 0.1
+    activation: Activation = "relu"
+
+    @property
+    def side_multiple(self) -> int:
+        """What both sides of a slice must be multiples of."""
+        return int(self.stem_stride) << (self.num_layers - 1)
 
 
-ModelConfig = Annotated[Union[FlexUNetConfig, ResUNetConfig], Field(discriminator="name")]  # noqa: UP007
+class _LevelsConfig(Section):
+    """A U-Net of `num_layers` levels, the filters doubled a level."""
+
+    base_filters: Positive = 16
+    num_layers: Annotated[int, Field(ge=2, le=8)] = 5
+    dropout_rate: Rate = 0.1
+    activation: Activation = "relu"
+
+    @property
+    def side_multiple(self) -> int:
+        """What both sides of a slice must be multiples of."""
+        return 1 << (self.num_layers - 1)
+
+
+class AttentionUNetConfig(_LevelsConfig):
+    """A U-Net whose skip connections are gated."""
+
+    name: Literal["attention_unet"]
+
+
+class UNet3PlusConfig(_LevelsConfig):
+    """A U-Net whose decoder levels see all levels."""
+
+    name: Literal["unet3plus"]
+
+
+class MultiResUNetConfig(_LevelsConfig):
+    """A U-Net of multi-resolution blocks."""
+
+    name: Literal["multiresunet"]
+
+
+class DeepLabV3PlusConfig(Section):
+    """Atrous convolutions over a small residual encoder."""
+
+    name: Literal["deeplabv3plus"]
+    base_filters: Positive = 16
+    middle_blocks: Annotated[int, Field(ge=0)] = 4
+    dropout_rate: Rate = 0.1
+    activation: Activation = "relu"
+
+    @property
+    def side_multiple(self) -> int:
+        """What both sides of a slice must be multiples of."""
+        return 16
+
+
+class EfficientUNetConfig(Section):
+    """A U-Net decoder on an EfficientNet encoder."""
+
+    name: Literal["efficientunet"]
+    variant: Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"] = "B0"
+    base_filters: Positive = 16
+    dropout_rate: Rate = 0.1
+    activation: Activation = "relu"
+
+    @property
+    def side_multiple(self) -> int:
+        """What both sides of a slice must be multiples of."""
+        return 32
+
+
+ModelConfig = Annotated[
+    Union[  # noqa: UP007
+        FlexUNetConfig,
+        ResUNetConfig,
+        AttentionUNetConfig,
+        UNet3PlusConfig,
+        MultiResUNetConfig,
+        DeepLabV3PlusConfig,
+        EfficientUNetConfig,
+    ],
+    Field(discriminator="name"),
+]
 
 LossName = Literal[
     "categorical_crossentropy",
@@ -253,7 +339,7 @@ class TrainConfig(Section):
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     weight_decay: Annotated[float, Field(ge=0)] = 0.0001
-    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    weight_average: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     clipvalue: Annotated[float, Field(gt=0)] | None = None
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
@@ -263,9 +349,23 @@ class TrainConfig(Section):
     epoch_change_images: Annotated[int, Field(ge=0)] = 6
     mini_test: Path | None = None
     tensorboard: bool = False
+    time_budget: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(s|min|h)$")] | None = None
+    strategy: Literal["none", "mirrored", "multiworker"] = "none"
+    tune: Literal["none", "auto"] = "none"
     threads: Annotated[int, Field(ge=0)] = 0
+    onednn: bool = True
     jit_compile: bool = False
+    mixed_precision: bool = False
     deterministic: bool = False
+
+    @property
+    def budget_seconds(self) -> float:
+        """The time budget in seconds; infinite without one."""
+        if self.time_budget is None:
+            return math.inf
+        number = float(self.time_budget.rstrip("sminh"))
+        unit = self.time_budget.lstrip("0123456789.")
+        return number * {"s": 1, "min": 60, "h": 3600}[unit]
 
     @model_validator(mode="after")
     def _one_master_of_the_rate(self) -> TrainConfig:
@@ -278,6 +378,8 @@ class TrainConfig(Section):
             raise ValueError(
                 f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})"
             )
+        if self.time_budget and self.strategy == "multiworker":
+            raise ValueError("time_budget: every worker would plan for itself; give epochs instead")
         known = {"loss", *self.metrics}
         if self.monitor.removeprefix("val_") not in known:
             names = ", ".join(sorted(f"val_{name}" for name in known))
@@ -325,8 +427,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _size_fits_the_network(self) -> Config:
-        stem = self.model.stem_stride if isinstance(self.model, ResUNetConfig) else 1
-        step = stem * 2 ** (self.model.num_layers - 1)
+        step = self.model.side_multiple
         if any(side % step for side in self.data.image_size):
             raise ValueError(
                 f"data.image_size {list(self.data.image_size)} must be multiples of {step}: "

@@ -158,7 +158,7 @@ def _run(config: Config, train: Sequence[Slice], tests: dict[str, list[Slice]]) 
     import keras
 
     from lungseg.dataset import Pipeline
-    from lungseg.train import compile_model
+    from lungseg.fitting import compile_model
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)

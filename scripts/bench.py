@@ -156,17 +156,17 @@ def plain_scores(truth: np.ndarray, guess: np.ndarray, tolerances: list[float]) 
 
 def training_and_inference() -> dict[str, float]:
     """Default network at 512 x 512: the input pipeline, a training step, Keras and ONNX Runtime."""
-    from lungseg.train import import_tensorflow
+    from lungseg.execution import import_tensorflow
 
     import_tensorflow()
     import onnxruntime
 
     from lungseg.dataset import Pipeline
     from lungseg.export import export_onnx
+    from lungseg.fitting import compile_model
     from lungseg.images import apply_window, write_png
     from lungseg.phantom import make_patient, make_slice
     from lungseg.slices import Slice
-    from lungseg.train import compile_model
 
     config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
     with tempfile.TemporaryDirectory() as name:
@@ -205,13 +205,13 @@ def training_and_inference() -> dict[str, float]:
 
 def trained_run(folder: Path) -> None:
     """Train the default network for a moment on phantoms, so that it finds lungs, and export it."""
-    from lungseg.train import import_tensorflow
+    from lungseg.execution import import_tensorflow
 
     import_tensorflow()
     from lungseg.export import export_onnx
+    from lungseg.fitting import compile_model
     from lungseg.images import apply_window
     from lungseg.phantom import make_patient, make_slice
-    from lungseg.train import compile_model
 
     config = check_config({"train": {"schedule": "constant", "learning_rate": 0.003}}, "bench")
     model = compile_model(config, 1)

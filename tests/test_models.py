@@ -7,17 +7,27 @@ import pytest
 
 from lungseg.config import Config
 from lungseg.configfile import check_config, load_config
+from lungseg.images import read_slice
 from lungseg.inspect import inspect
+from lungseg.masks import read_labels
 from lungseg.models import NETWORKS, build_model
+from lungseg.slices import Slice
+from tests.conftest import write_phantoms
 
+SIDE = 64  # of the slices that every network is trained on
+EASY: dict[str, dict[str, object]] = {
+    # Made for 512 pixels; with its own settings it would see 4 x 4 at the deepest level.
+    "resunet": {"stem_stride": 1},
+    "flexunet": {"base_kernels": [5, 5], "input_normalize": True, "normalization": True},
+}
 ORIGINAL = Path(__file__).parent.parent / "configs" / "original.yaml"
 
 
-def small(**model: object) -> Config:
-    return check_config(
-        {"data": {"image_size": [32, 32]}, "model": {"base_filters": 4, "num_layers": 3, **model}},
-        "test",
-    )
+def small(side: int = 32, **model: object) -> Config:
+    sizes = {"base_filters": 4}
+    if model["name"] not in ("deeplabv3plus", "efficientunet"):
+        sizes["num_layers"] = 3
+    return check_config({"data": {"image_size": [side, side]}, "model": {**sizes, **model}}, "test")
 
 
 def test_the_original_has_exactly_its_parameters_and_operations() -> None:
@@ -39,6 +49,51 @@ def test_outputs_are_probabilities_of_the_inputs_size(name: str) -> None:
     assert found.shape == (2, 32, 32, 2)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_learns_the_phantom_and_leaves_keras_unchanged(
+    name: str, tmp_path: Path
+) -> None:
+    import keras
+
+    from lungseg.dataset import Pipeline
+    from lungseg.export import export_onnx
+    from lungseg.fitting import compile_model
+    from lungseg.runtime import Predictor
+
+    keras.utils.set_random_seed(0)
+    layers = {} if name in ("deeplabv3plus", "efficientunet") else {"num_layers": 4}
+    config = check_config(
+        {
+            "data": {"image_size": [SIDE, SIDE]},
+            "augment": {"online": {"hflip": 0.5, "affine": {"p": 0.5}}},
+            "model": {"name": name, "base_filters": 8, **layers, **EASY.get(name, {})},
+            "train": {"samples_per_epoch": 240, "epochs": 6, "learning_rate": 0.003},
+        },
+        "test",
+    )
+    write_phantoms(tmp_path, patients=12, slices=6, side=SIDE)
+    slices = [
+        Slice(p.stem, p.stem, p.stem[:9], p, tmp_path / "masks" / p.name, 0.2, "", "")
+        for p in sorted((tmp_path / "images").iterdir())
+    ]
+    train, test = slices[:54], slices[54:]
+    pipeline = Pipeline(config, train, [])
+    model = compile_model(config, pipeline.steps)
+    model.fit(
+        pipeline.training(0, 6), epochs=6, steps_per_epoch=pipeline.steps, shuffle=False, verbose=0
+    )
+    assert export_onnx(model, config, tmp_path) <= 1e-4
+    predictor = Predictor(tmp_path / "model.onnx")
+    found = []
+    for s in test:
+        guess = predictor.probabilities([read_slice(s.image, config.data)])[0].argmax(-1)
+        truth = read_labels(s.mask, config.data)
+        total = int((guess > 0).sum() + (truth > 0).sum())
+        found.append(2 * int(((guess > 0) & (truth > 0)).sum()) / total if total else 1.0)
+    assert np.mean(found) >= 0.95
 
 
 def test_flexunet_takes_each_of_its_parameters() -> None:

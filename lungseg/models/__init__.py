@@ -9,8 +9,16 @@ from lungseg.config import Config
 
 # Name in the config -> module with `build(config, input_shape, num_classes)`.
 NETWORKS = {
-    "flexunet": "lungseg.models.flexunet",
-    "resunet": "lungseg.models.resunet",
+    name: f"lungseg.models.{name}"
+    for name in (
+        "resunet",
+        "flexunet",
+        "attention_unet",
+        "unet3plus",
+        "multiresunet",
+        "deeplabv3plus",
+        "efficientunet",
+    )
 }
 
 

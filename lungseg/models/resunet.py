@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from lungseg.config import ResUNetConfig
+from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
 
 
 def build(
@@ -20,21 +21,13 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of
-            `stem_stride * 2 ** (num_layers - 1)`.
+        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
         num_classes: classes, background included.
 
     Example:
         >>> build(ResUNetConfig(base_filters=4, num_layers=3), (32, 32, 1), 2).output_shape
         (None, 32, 32, 2)
     """
-
-    def convolve(x: keras.KerasTensor, filters: int, kernel: int, stride: int) -> keras.KerasTensor:
-        x = layers.Conv2D(
-            filters, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal"
-        )(x)
-        # The default momentum of 0.99 needs more steps than a small data set gives.
-        return layers.BatchNormalization(momentum=0.9)(x)
 
     def activate(x: keras.KerasTensor) -> keras.KerasTensor:
         return layers.Activation(config.activation)(x)
@@ -43,28 +36,23 @@ def build(
         shortcut = x
         if stride > 1 or x.shape[-1] != filters:
             shortcut = layers.AveragePooling2D(stride)(x) if stride > 1 else x
-            shortcut = convolve(shortcut, filters, 1, 1)
-        x = activate(convolve(x, filters, 3, stride))
-        return activate(layers.Add()([convolve(x, filters, 3, 1), shortcut]))
+            shortcut = convolve(shortcut, filters, 1, activation=None)
+        x = convolve(x, filters, 3, stride, activation=config.activation)
+        return activate(layers.Add()([convolve(x, filters, activation=None), shortcut]))
 
     widths = [
         min(config.base_filters * 2**level, config.max_filters)
         for level in range(config.num_layers)
     ]
-    inputs = keras.Input(input_shape, name="image")
-    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    x = activate(convolve(x, widths[0], 2 * config.stem_stride + 1, config.stem_stride))
+    inputs, x = grey_input(input_shape)
+    stride = config.stem_stride
+    x = convolve(x, widths[0], 2 * stride + 1, stride, activation=config.activation)
     skips = []
     for level, filters in enumerate(widths):
         x = residual(x, filters, stride=2 if level else 1)
         skips.append(x)
     x = layers.Dropout(config.dropout_rate)(x)
     for level in reversed(range(config.num_layers - 1)):
-        x = convolve(x, widths[level], 1, 1)
-        x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+        x = enlarge(convolve(x, widths[level], 1, activation=None), 2)
         x = residual(activate(layers.Add()([x, skips[level]])), widths[level])
-    x = layers.Conv2D(num_classes, 1)(x)
-    if config.stem_stride > 1:
-        x = layers.UpSampling2D(config.stem_stride, interpolation="bilinear")(x)
-    outputs = layers.Softmax(dtype="float32", name="classes")(x)
-    return keras.Model(inputs, outputs, name="resunet")
+    return keras.Model(inputs, class_scores(x, num_classes, stride), name="resunet")

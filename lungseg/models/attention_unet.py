@@ -1,0 +1,55 @@
+"""Attention U-Net: gates on the skip connections let through what the level below asks for.
+
+Source: Oktay et al., 2018, https://arxiv.org/abs/1804.03999. With batch normalisation, and the
+gate's signal enlarged bilinearly.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from lungseg.config import AttentionUNetConfig
+from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
+
+
+def build(
+    config: AttentionUNetConfig, input_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Build the network.
+
+    Args:
+        config: the network's parameters.
+        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
+        num_classes: classes, background included.
+
+    Example:
+        >>> small = AttentionUNetConfig(name="attention_unet", base_filters=4, num_layers=3)
+        >>> build(small, (32, 32, 1), 2).output_shape
+        (None, 32, 32, 2)
+    """
+
+    def block(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+        x = convolve(x, filters, activation=config.activation)
+        return convolve(x, filters, activation=config.activation)
+
+    def gate(skip: keras.KerasTensor, signal: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+        """Weigh each pixel of `skip` by what `signal`, of the same size, makes of it."""
+        both = layers.Add()([convolve(x, filters, 1, activation=None) for x in (skip, signal)])
+        weight = layers.Conv2D(1, 1, activation="sigmoid")(layers.Activation("relu")(both))
+        return layers.Multiply()([skip, weight])
+
+    inputs, x = grey_input(input_shape)
+    skips = []
+    for level in range(config.num_layers):
+        if level:
+            x = layers.MaxPooling2D(2)(x)
+        x = block(x, config.base_filters * 2**level)
+        skips.append(x)
+    x = layers.Dropout(config.dropout_rate)(x)
+    for level in reversed(range(config.num_layers - 1)):
+        filters = config.base_filters * 2**level
+        x = convolve(enlarge(x, 2), filters, activation=config.activation)
+        x = layers.Concatenate()([gate(skips[level], x, max(1, filters // 2)), x])
+        x = block(x, filters)
+    return keras.Model(inputs, class_scores(x, num_classes), name="attention_unet")

@@ -1,0 +1,48 @@
+"""Parts the networks share: what goes in, a normalised convolution, what comes out."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+# Keras' default of 0.99 needs more steps than a small data set gives.
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def grey_input(shape: tuple[int, int, int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the input, grey values 0..255, and the same scaled to -1..1."""
+    inputs = keras.Input(shape, name="image")
+    return inputs, layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+
+
+def convolve(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel: int = 3,
+    stride: int = 1,
+    dilation: int = 1,
+    activation: str | None = "relu",
+) -> keras.KerasTensor:
+    """Convolution without bias, batch normalisation, and an activation unless it is None."""
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        stride,
+        padding="same",
+        dilation_rate=dilation,
+        use_bias=False,
+        kernel_initializer="he_normal",
+    )(x)
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    return layers.Activation(activation)(x) if activation else x
+
+
+def enlarge(x: keras.KerasTensor, factor: int) -> keras.KerasTensor:
+    """Enlarge bilinearly."""
+    return layers.UpSampling2D(factor, interpolation="bilinear")(x) if factor > 1 else x
+
+
+def class_scores(x: keras.KerasTensor, num_classes: int, factor: int = 1) -> keras.KerasTensor:
+    """Score the classes, enlarge the scores by `factor`, and turn them into probabilities."""
+    x = enlarge(layers.Conv2D(num_classes, 1)(x), factor)
+    return layers.Softmax(dtype="float32", name="classes")(x)

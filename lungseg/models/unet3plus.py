@@ -1,0 +1,57 @@
+"""U-Net 3+: every decoder level sees every encoder level and all decoder levels below it.
+
+Source: Huang et al., 2020, https://arxiv.org/abs/2004.08790. Without its deep supervision and its
+classification of whole slices.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from lungseg.config import UNet3PlusConfig
+from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
+
+
+def build(
+    config: UNet3PlusConfig, input_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    """Build the network.
+
+    Args:
+        config: the network's parameters.
+        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
+        num_classes: classes, background included.
+
+    Example:
+        >>> small = UNet3PlusConfig(name="unet3plus", base_filters=4, num_layers=3)
+        >>> build(small, (32, 32, 1), 2).output_shape
+        (None, 32, 32, 2)
+    """
+
+    def to_level(x: keras.KerasTensor, source: int, target: int) -> keras.KerasTensor:
+        """Bring a map of level `source` to the size of level `target`, with `base_filters`."""
+        if source < target:
+            x = layers.MaxPooling2D(2 ** (target - source))(x)
+        else:
+            x = enlarge(x, 2 ** (source - target))
+        return convolve(x, config.base_filters, activation=config.activation)
+
+    inputs, x = grey_input(input_shape)
+    encoder = []
+    for level in range(config.num_layers):
+        if level:
+            x = layers.MaxPooling2D(2)(x)
+        for _ in range(2):
+            x = convolve(x, config.base_filters * 2**level, activation=config.activation)
+        encoder.append(x)
+    deepest = config.num_layers - 1
+    decoder = {deepest: layers.Dropout(config.dropout_rate)(encoder[deepest])}
+    for level in reversed(range(deepest)):
+        maps = [to_level(encoder[source], source, level) for source in range(level + 1)]
+        maps += [to_level(x, source, level) for source, x in sorted(decoder.items())]
+        x = layers.Concatenate()(maps)
+        decoder[level] = convolve(
+            x, config.base_filters * config.num_layers, activation=config.activation
+        )
+    return keras.Model(inputs, class_scores(decoder[0], num_classes), name="unet3plus")
