@@ -230,6 +230,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
     ] = False,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", metavar="K", help="Fold to train (split.folds), 1 to k, or all."),
+    ] = None,
     settings: Settings = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -239,7 +243,7 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network: resunet (light, the default) or flexunet (the original's).
+    """Train a network on the train part of a data set, watched on its valid part.
 
     The run folder gets the best model (model.keras, model.onnx), history, plots and all that is
     needed to repeat the run. Stop it with Ctrl-C and go on with --resume.
@@ -251,25 +255,26 @@ def train(
             config = run / "config.yaml"
         cfg = _config(config, settings, seed)
         from lungseg.provenance import this_command
-        from lungseg.train import train
+        from lungseg.train import jobs, train
 
-        run, data = run or cfg.train.run, data or cfg.data.dataset
-        if dry_run:
-            from lungseg.files import existing_folder
-            from lungseg.layout import read_layout
+        results = []
+        for dataset, target in jobs(data or cfg.data.dataset, run or cfg.train.run, fold):
+            if dry_run:
+                from lungseg.layout import read_layout
 
-            parts = read_layout(existing_folder(data, "slices", "--data"), cfg)
-            counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())
-            console.note(f"{cfg.model.name} would be trained on {counts} slices into {run}")
-            return
-        result = train(cfg, data, run, resume, overwrite, this_command())
-        console.note(
-            f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; best "
-            f"{result.monitor} {result.best:.4f} in epoch {result.best_epoch}; ONNX differs "
-            f"from Keras by {result.onnx_difference:.1e}"
-        )
-        if json:
-            console.emit_json(asdict(result))
+                parts = read_layout(dataset, cfg)
+                counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())
+                console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
+                continue
+            result = train(cfg, dataset, target, resume, overwrite, this_command())
+            console.note(
+                f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; best "
+                f"{result.monitor} {result.best:.4f} in epoch {result.best_epoch}; ONNX differs "
+                f"from Keras by {result.onnx_difference:.1e}"
+            )
+            results.append(asdict(result))
+        if json and results:
+            console.emit_json(results if fold == "all" else results[0])
 
 
 @app.command(

@@ -404,6 +404,7 @@ class InferConfig(Section):
 
     batch_size: Positive = 4
     overlay: bool = False
+    device: Literal["auto", "cpu", "gpu"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     series_uid: str | None = None
     components: Annotated[int, Field(ge=0)] = 2

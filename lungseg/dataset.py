@@ -111,6 +111,11 @@ class Pipeline:
         def to_float(image: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return tf.cast(image, tf.float32), labels
 
+        # Where several workers train, each takes its share of every batch.
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
         # Decoding and augmenting release Python's lock: threads, no forked workers.
         threads = self.config.train.threads or cores()
         return (
@@ -119,4 +124,5 @@ class Pipeline:
             .batch(batch_size)
             .map(to_float)
             .prefetch(2)
+            .with_options(options)
         )

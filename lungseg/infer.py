@@ -33,7 +33,7 @@ from lungseg.images import (
 )
 from lungseg.masks import encode_mask
 from lungseg.pictures import contact_sheet, outline
-from lungseg.runtime import Predictor, model_path, to_labels
+from lungseg.runtime import Predictor, model_paths, to_labels
 from lungseg.workers import batches, ordered_map
 
 Row = dict[str, object]
@@ -101,8 +101,9 @@ def infer(
     """
     items = collect(inputs)
     refuse_nonempty(output, overwrite or resume, also="--resume to leave out what is done, or ")
-    predictor = Predictor(model_path(run, model), config.infer.threads)
-    console.detail(f"{predictor.path}: {predictor.provider}")
+    predictor = Predictor(model_paths(run, model), config.infer.threads, config.infer.device)
+    together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
+    console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
     try:
         output.mkdir(parents=True, exist_ok=True)
         if config.infer.overlay:

@@ -22,6 +22,16 @@ def is_layout(folder: Path) -> bool:
     return (folder / "train" / "images").is_dir() and (folder / "train" / "masks").is_dir()
 
 
+def fold_folders(folder: Path) -> list[Path]:
+    """Return the folders `fold_1`, `fold_2` and so on in a data set or a run, in order."""
+    found = {}
+    for path in folder.glob("fold_*"):
+        number = path.name.removeprefix("fold_")
+        if path.is_dir() and number.isdecimal():
+            found[int(number)] = path
+    return [found[number] for number in sorted(found)]
+
+
 def read_manifest(folder: Path) -> list[Slice]:
     """Read the slices `prepare` wrote.
 

@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 from lungseg.config import DataConfig
 from lungseg.errors import DataError, UsageError
 from lungseg.files import read_json
+from lungseg.layout import fold_folders
 from lungseg.workers import cores
 
+GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
 
-def model_path(run: Path | None, model: Path | None) -> Path:
-    """Return the ONNX file of a run folder, or the one given.
+
+def model_paths(run: Path | None, model: Path | None) -> list[Path]:
+    """Return the ONNX files of a run folder, or the one given.
+
+    A folder of folds (`lungseg train --fold all`) has one for each fold; they predict together.
 
     Raises:
         UsageError: where neither or both are given, or the path does not exist.
@@ -30,63 +35,80 @@ def model_path(run: Path | None, model: Path | None) -> Path:
     if model is not None:
         if not model.is_file():
             raise UsageError(f"{model}: there is no such model file (--model).")
-        return model
+        return [model]
     assert run is not None
     if not run.is_dir():
         raise UsageError(f"{run}: there is no such run folder (--run); lungseg train makes one.")
-    path = run / "model.onnx"
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: the run has no exported model. If its training was stopped, go on with "
-            "lungseg train --resume; else write it with lungseg export."
-        )
-    return path
+    folders = fold_folders(run) or [run]
+    for folder in folders:
+        if not (folder / "model.onnx").is_file():
+            raise UsageError(
+                f"{folder / 'model.onnx'}: the run has no exported model. If its training was "
+                "stopped, go on with lungseg train --resume; else write it with lungseg export."
+            )
+    return [folder / "model.onnx" for folder in folders]
 
 
 class Predictor:
-    """A trained network, ready to predict.
+    """A trained network, or several that predict together, ready to predict.
 
     Attributes:
-        path: the ONNX file.
+        path: the ONNX file, the first of several.
         data: what the network expects of a slice, and the colours of its classes.
         provider: ONNX Runtime's execution provider.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """Load an ONNX file and the `model.json` beside it.
+    def __init__(self, paths: Path | Sequence[Path], threads: int = 0, device: str = "cpu") -> None:
+        """Load ONNX files and the `model.json` beside each.
+
+        Args:
+            paths: one file, or several of one kind: their probabilities are averaged.
+            threads: of the CPU; 0 takes every core.
+            device: `cpu`, `gpu`, or `auto`, which takes a GPU where there is one.
 
         Raises:
-            DataError: where either is damaged, or they do not belong together.
+            UsageError: for `gpu` where ONNX Runtime finds none.
+            DataError: where a file is damaged, or they do not belong together.
         """
-        self.path = path
-        self.data = _read_description(path.with_name("model.json"))
+        files = [paths] if isinstance(paths, Path) else list(paths)
+        self.path = files[0]
+        self.data = _read_description(self.path.with_name("model.json"))
+        for path in files[1:]:
+            if _read_description(path.with_name("model.json")) != self.data:
+                raise DataError(
+                    f"{path}: expects other slices or classes than {self.path}; they cannot "
+                    "predict together."
+                )
+        providers = _providers(device)
+        self._sessions = [self._open(path, threads, providers) for path in files]
+        self.provider = self._sessions[0].get_providers()[0]
+
+    def __len__(self) -> int:
+        """Return the number of networks that predict together."""
+        return len(self._sessions)
+
+    def _open(self, path: Path, threads: int, providers: list[str]) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as problem:  # ONNX Runtime's own errors share no public base class
             reason = str(problem).splitlines()[0]
             raise DataError(f"{path}: this is not a usable ONNX model: {reason}") from None
-        self.provider = self._session.get_providers()[0]
-        self._input = self._session.get_inputs()[0].name
-        self._check_shapes()
-
-    def _check_shapes(self) -> None:
         expected = [*self.data.image_size, self.data.channels]
-        found = self._session.get_inputs()[0].shape
-        classes = self._session.get_outputs()[0].shape[-1:]
+        found = session.get_inputs()[0].shape
+        classes = session.get_outputs()[0].shape[-1:]
         if found[1:] != expected or classes != [len(self.data.rgb_map)]:
             raise DataError(
-                f"{self.path}: takes {found[1:]} and gives {classes} classes, but model.json "
+                f"{path}: takes {found[1:]} and gives {classes} classes, but model.json "
                 f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
                 "models."
             )
+        return session
 
     def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Predict class probabilities.
+        """Predict class probabilities, the mean over the networks.
 
         Args:
             slices: prepared slices of the network's size and channels.
@@ -97,7 +119,26 @@ class Predictor:
         batch = np.stack(slices).astype(np.float32)
         if batch.ndim == 3:
             batch = batch[..., None]
-        return np.asarray(self._session.run(None, {self._input: batch})[0])
+        total, *others = (
+            np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
+            for session in self._sessions
+        )
+        for found in others:
+            total += found
+        if others:
+            total /= np.float32(len(self))
+        return total
+
+
+def _providers(device: str) -> list[str]:
+    """Return ONNX Runtime's execution providers for a device, the CPU's always last."""
+    found = [p for p in onnxruntime.get_available_providers() if p in GPU_PROVIDERS]
+    if device == "gpu" and not found:
+        raise UsageError(
+            "infer.device is gpu, but this ONNX Runtime has no GPU provider: install "
+            "onnxruntime-gpu in place of onnxruntime, or set infer.device=cpu."
+        )
+    return [*(found if device != "cpu" else []), "CPUExecutionProvider"]
 
 
 def to_labels(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:

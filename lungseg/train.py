@@ -24,7 +24,7 @@ from lungseg.execution import (
     start_tensorflow,
 )
 from lungseg.files import existing_folder, read_json, refuse_nonempty, write_json, write_text
-from lungseg.layout import is_layout, read_layout
+from lungseg.layout import fold_folders, is_layout, read_layout
 from lungseg.provenance import describe_run, write_data_list
 from lungseg.slices import Slice
 from lungseg.split import leakage
@@ -56,6 +56,34 @@ class TrainResult:
     learning_rate: float
     seconds: float
     onnx_difference: float
+
+
+def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
+    """Return the data set and run folder of each training a command asks for.
+
+    Args:
+        dataset: data set, or a folder of folds.
+        run: run folder; a fold's run is `fold_k` in it.
+        fold: None, a fold's number, or `all`.
+
+    Raises:
+        UsageError: for a fold that is not there, or folds without `fold`.
+    """
+    dataset = existing_folder(dataset, "slices", "--data")
+    folds = fold_folders(dataset)
+    if fold is None:
+        if folds and not is_layout(dataset):
+            raise UsageError(
+                f"{dataset}: holds {len(folds)} folds; train one with --fold 1, or --fold all."
+            )
+        return [(dataset, run)]
+    chosen = [f for f in folds if fold in ("all", f.name.removeprefix("fold_"))]
+    if not chosen:
+        raise UsageError(
+            f"--fold {fold}: {dataset} holds {len(folds)} folds. lungseg split -s split.folds=5 "
+            "makes five."
+        )
+    return [(folder, run / folder.name) for folder in chosen]
 
 
 def train(
