@@ -1,0 +1,289 @@
+"""Measure the networks: the original as shipped against ours, and every network in the registry.
+
+Each is measured in a process of its own, one after the other: speed of training and inference at
+512 x 512, peak memory, and the lung Dice of one short training on phantoms, the same for all.
+Writes lungseg/models/measured.json, which `lungseg train --help` shows, and docs/networks.md.
+
+Example:
+    python scripts/bench_networks.py
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+from lungseg.config import Config
+from lungseg.configfile import check_config, load_config
+from lungseg.execution import Execution, seconds_per_slice, start_tensorflow
+from lungseg.files import write_json, write_text
+from lungseg.models import NETWORKS
+from lungseg.provenance import describe_hardware, describe_software
+from lungseg.workers import cores
+
+ROOT = Path(__file__).parent.parent
+# As the original runs on this TensorFlow: it asks for neither oneDNN nor XLA; one thread.
+AS_SHIPPED = Execution(1, False, False, False)
+SHORT_RUN_SIDE, SHORT_RUN_SLICES = 128, 480
+
+
+def child(job: dict[str, Any]) -> dict[str, float]:
+    """Do one measurement in a process of its own, where TensorFlow starts as `job` says."""
+    config = check_config(job["config"], "bench")
+    start_tensorflow(Execution(**job["execution"]))
+    from lungseg.inspect import inspect
+
+    if job["what"] == "size":
+        network = inspect(config)
+        return {"parameters": network.parameters, "gflop": network.gflop}
+    if job["what"] == "train":
+        from lungseg.fitting import compile_model
+
+        model = compile_model(config, 1, Execution(**job["execution"]))
+        seconds = seconds_per_slice(model, config, job["tries"])
+        return {"train_s": seconds, "train_mib": _peak_mib()}
+    if job["what"] == "keras":
+        from lungseg.models import build_model
+
+        model = build_model(config)
+        one = _noise(config)
+        model.predict(one, verbose=0)
+        seconds = _best_of(job["tries"], lambda: model.predict(one, verbose=0))
+        return {"infer_s": seconds, "infer_mib": _peak_mib()}
+    if job["what"] == "export":
+        from lungseg.export import export_onnx
+        from lungseg.models import build_model
+
+        return {"onnx_difference": export_onnx(build_model(config), config, Path(job["folder"]))}
+    return {"dice": _short_run(config)}
+
+
+ONNX = """
+import resource, sys, time
+from pathlib import Path
+import numpy as np
+from lungseg.runtime import Predictor
+predictor = Predictor(Path(sys.argv[1]))
+size = (*predictor.data.image_size, 3)[: 2 + (predictor.data.channels == 3)]
+slices = [np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)]
+predictor.probabilities(slices)
+seconds = []
+for _ in range(int(sys.argv[2])):
+    start = time.perf_counter()
+    predictor.probabilities(slices)
+    seconds.append(time.perf_counter() - start)
+print(min(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def onnx_speed(config: Config, tries: int) -> dict[str, float]:
+    """Export a network and measure ONNX Runtime on it, TensorFlow absent."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Execution(cores(), False, False, False)
+        ask(config, plain, "export", folder=folder)
+        path = str(Path(folder) / "model.onnx")
+        printed = subprocess.run(
+            [sys.executable, "-c", ONNX, path, str(tries)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+    return {"infer_s": float(printed[0]), "infer_mib": float(printed[1])}
+
+
+def ask(
+    config: Config, execution: Execution, what: str, tries: int = 3, folder: str = ""
+) -> dict[str, float]:
+    """Run `child` in a process of its own."""
+    job = {
+        "config": config.model_dump(mode="json"),
+        "execution": asdict(execution),
+        "what": what,
+        "tries": tries,
+        "folder": folder,
+    }
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__)), "--child"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{config.model.name} {what}: {done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _noise(config: Config) -> np.ndarray:
+    shape = (1, *config.data.image_size, config.data.channels)
+    return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _best_of(tries: int, work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _short_run(config: Config) -> float:
+    """Train on slices of eight phantoms and return the mean lung Dice on four others."""
+    import keras
+
+    from lungseg.dataset import Pipeline
+    from lungseg.fitting import compile_model
+    from lungseg.images import apply_window, write_png
+    from lungseg.phantom import make_patient, make_slice
+    from lungseg.slices import Slice
+
+    keras.utils.set_random_seed(config.seed)
+    with tempfile.TemporaryDirectory() as name:
+        slices = []
+        for number in range(12):
+            for index in range(6):
+                hu, mask = make_slice(make_patient(number), (index + 0.5) / 6, SHORT_RUN_SIDE)
+                paths = [Path(name) / f"{number}_{index}{kind}.png" for kind in ("", "_mask")]
+                write_png(paths[0], apply_window(hu, config.data.window))
+                write_png(paths[1], mask * np.uint8(255))
+                slices.append(Slice(paths[0].stem, paths[0].stem, str(number), *paths, 0.2, "", ""))
+        pipeline = Pipeline(config, slices[:48], slices[48:])
+        model = compile_model(config, pipeline.steps)
+        epochs = config.train.epochs
+        model.fit(
+            pipeline.training(0, epochs),
+            epochs=epochs,
+            steps_per_epoch=pipeline.steps,
+            shuffle=False,
+            verbose=0,
+        )
+        return float(
+            model.evaluate(pipeline.validation(), verbose=0, return_dict=True)["lung_dice"]
+        )
+
+
+def short_run(name: str) -> dict[str, float]:
+    """Ask for the short training of one network with its own defaults."""
+    config = check_config(
+        {
+            "data": {"image_size": [SHORT_RUN_SIDE] * 2},
+            "model": {"name": name},
+            "train": {"epochs": 8, "samples_per_epoch": SHORT_RUN_SLICES // 8},
+        },
+        "bench",
+    )
+    # XLA's compilation would take longer than so short a training.
+    return ask(config, Execution(cores(), name != "flexunet", False, False), "short_run")
+
+
+def original() -> dict[str, dict[str, Any]]:
+    """The original's network as shipped, and by the fastest settings found here."""
+    config = load_config(ROOT / "configs" / "original.yaml")
+    shipped = ask(config, AS_SHIPPED, "train", tries=1) | ask(config, AS_SHIPPED, "keras", tries=2)
+    tried = {}
+    for onednn, xla in ((True, False), (False, True)):
+        execution = Execution(cores(), onednn, xla, False)
+        tried[execution] = ask(config, execution, "train", tries=2)
+    best = min(tried, key=lambda execution: tried[execution]["train_s"])
+    ours = {**tried[best], **onnx_speed(config, tries=3), "settings": str(best)}
+    return {
+        "original, as shipped": {**shipped, "settings": f"{AS_SHIPPED}; inference by Keras"},
+        "original, ours": ours,
+    }
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Every network of the registry with its defaults."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in NETWORKS:
+        config = check_config({"model": {"name": name}}, "bench")
+        # oneDNN helps all but the 9 x 9 kernels, whose predictions it may hold up for minutes.
+        execution = Execution(cores(), name != "flexunet", False, False)
+        found[name] = ask(config, execution, "size")
+        found[name] |= ask(config, execution, "train", tries=1 if name == "flexunet" else 3)
+        found[name] |= onnx_speed(config, tries=3)
+        found[name] |= short_run(name)
+        sys.stderr.write(f"{name}: {found[name]}\n")
+    return found
+
+
+def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) -> Sequence[str]:
+    """Return both tables as lines of Markdown."""
+    shipped = first["original, as shipped"]
+    rows = {**first, "default (resunet)": {**second["resunet"], "settings": "oneDNN"}}
+    lines = [
+        "## The original as shipped, and ours, at 512 x 512",
+        "",
+        "| | training, s a slice | times faster | inference, s a slice | times faster "
+        "| peak memory in training, MiB | settings |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {row['train_s']:.3g} | {shipped['train_s'] / row['train_s']:.3g} "
+        f"| {row['infer_s']:.3g} | {shipped['infer_s'] / row['infer_s']:.3g} "
+        f"| {row['train_mib']:.0f} | {row['settings']} |"
+        for name, row in rows.items()
+    ]
+    lines += [
+        "",
+        "## Networks",
+        "",
+        "Speed at 512 x 512, training with batches of "
+        f"{check_config({}, 'bench').train.batch_size}, inference by ONNX Runtime. Dice after one "
+        f"short training, the same for all: {SHORT_RUN_SLICES} phantom slices of "
+        f"{SHORT_RUN_SIDE} x {SHORT_RUN_SIDE}, then 24 of other phantoms.",
+        "",
+        "| network | parameters | GFLOP | training, s | inference, s | training, MiB | Dice |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {row['parameters']:,} | {row['gflop']:.1f} | {row['train_s']:.3g} "
+        f"| {row['infer_s']:.3g} | {row['train_mib']:.0f} | {row['dice']:.3f} |"
+        for name, row in second.items()
+    ]
+    return lines
+
+
+def main() -> None:
+    """Measure everything and write it."""
+    import datetime
+
+    first, second = original(), networks()
+    hardware, date = describe_hardware(), datetime.date.today().isoformat()
+    facts = {"date": date, "hardware": hardware, "software": describe_software()}
+    write_json(ROOT / "lungseg" / "models" / "measured.json", {**facts, "networks": second})
+    write_json(ROOT / "docs" / "networks.json", {**facts, "original": first, "networks": second})
+    lines = [
+        "# Networks",
+        "",
+        f"`python scripts/bench_networks.py` on {date}: {hardware['processor']}, {cores()} cores; "
+        + ", ".join(f"{name} {number}" for name, number in describe_software().items())
+        + ". Seconds drift from machine to machine; ratios hold.",
+        "",
+        *tables(first, second),
+    ]
+    write_text(ROOT / "docs" / "networks.md", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    if "--child" in sys.argv:
+        answer = child(json.load(sys.stdin))
+        sys.stdout.write(json.dumps(answer) + "\n")
+    else:
+        main()
