@@ -6,6 +6,8 @@ step says what it did.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,21 +33,30 @@ def tidy(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
     Returns:
         The image, and a line for each step that changed something. A second call changes nothing.
     """
+    box = _bounding_box(lungs)
+    if box is None:
+        return lungs, []
+    # The box alone: labels of a whole CT's parts take twice the memory of the CT.
+    start, size = box
+    found, done = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings)
+    return (sitk.Paste(lungs, found, size, destinationIndex=start) if done else lungs), done
+
+
+def _tidy_box(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
     done = []
     before = _count(lungs)
-    if settings.fill_holes and before:
+    if settings.fill_holes:
         lungs = sitk.BinaryFillhole(lungs, fullyConnected=False)
         if _count(lungs) > before:
             done.append(f"holes filled: {_ml(lungs, _count(lungs) - before):.1f} mL")
     if settings.components or settings.min_component_ml:
-        parts, sizes = _parts(lungs)
+        parts = _parts(lungs)
         smallest = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
-        most = settings.components or len(sizes)
-        keep = [i for i, size in enumerate(sizes, 1) if i <= most and size >= smallest]
-        dropped = [size for i, size in enumerate(sizes, 1) if i not in keep]
+        most = settings.components or len(parts.sizes)
+        keep = sum(size >= smallest for size in parts.sizes[:most])
+        dropped = parts.sizes[keep:]
         if dropped:
-            last = max(keep, default=0)
-            lungs = sitk.BinaryThreshold(parts, 1, last, 1, 0) if last else lungs * 0
+            lungs = parts.select([1] * keep)
             done.append(f"{len(dropped)} small parts dropped: {_ml(lungs, sum(dropped)):.1f} mL")
     return lungs, done
 
@@ -77,14 +88,14 @@ def _bounding_box(mask: Any) -> tuple[list[int], list[int]] | None:
 
 
 def _label_box(lungs: Any) -> tuple[Any, list[str]]:
-    parts, sizes = _parts(lungs)
-    if len(sizes) > 1 and sizes[1] >= SMALLEST_SHARE * sum(sizes):
+    parts = _parts(lungs)
+    if parts.hold_two_lungs:
         return _by_nearest(lungs, parts), []
     for radius in range(1, MAX_EROSION + 1):
         # Lungs meet in front of the heart, within slices: erode there, not along the body.
         eroded = sitk.BinaryErode(lungs, [radius, radius, 0])
-        parts, sizes = _parts(eroded)
-        if len(sizes) > 1 and sizes[1] >= SMALLEST_SHARE * sum(sizes):
+        parts = _parts(eroded)
+        if parts.hold_two_lungs:
             return _by_nearest(lungs, parts), [f"lungs parted by {radius} voxels of erosion"]
     values = sitk.GetArrayFromImage(lungs)
     columns = np.flatnonzero(values.any(axis=(0, 1)))
@@ -95,9 +106,9 @@ def _label_box(lungs: Any) -> tuple[Any, list[str]]:
     return divided, ["lungs could not be told apart: divided at the middle of the mask"]
 
 
-def _by_nearest(lungs: Any, parts: Any) -> Any:
+def _by_nearest(lungs: Any, parts: _Parts) -> Any:
     """Give each voxel the side of the nearer of the two largest parts."""
-    markers = sitk.Cast(parts * sitk.Cast(parts <= 2, parts.GetPixelID()), sitk.sitkUInt8)
+    markers = parts.select([1, 2])
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(markers)
     first, second = shape.GetCentroid(1)[0], shape.GetCentroid(2)[0]
@@ -117,12 +128,49 @@ def _mask_of(lungs: Any) -> NDArray[np.bool_]:
     return np.asarray(sitk.GetArrayFromImage(lungs) > 0)
 
 
-def _parts(mask: Any) -> tuple[Any, list[int]]:
-    """Label the connected parts, the largest 1, the next 2, and return their voxels beside."""
-    order = sitk.RelabelComponentImageFilter()
-    order.SortByObjectSizeOn()
-    parts = order.Execute(sitk.ConnectedComponent(mask))
-    return parts, [int(size) for size in order.GetSizeOfObjectsInPixels()]
+@dataclass(frozen=True)
+class _Parts:
+    """The connected parts of a mask.
+
+    Attributes:
+        labelled: SimpleITK image, a number for each part.
+        numbers: those numbers, the largest part's first.
+        sizes: their voxels, in the same order.
+    """
+
+    labelled: Any
+    numbers: list[int]
+    sizes: list[int]
+
+    @property
+    def hold_two_lungs(self) -> bool:
+        """Whether the second part is large enough to be a lung."""
+        return len(self.sizes) > 1 and self.sizes[1] >= SMALLEST_SHARE * sum(self.sizes)
+
+    def select(self, values: Sequence[int]) -> Any:
+        """Return a uint8 image with `values` for the largest parts, 0 for the others."""
+        table = np.zeros(len(self.numbers) + 1, dtype=np.uint8)
+        table[self.numbers[: len(values)]] = values
+        labelled = sitk.GetArrayViewFromImage(self.labelled)
+        selected = np.empty(labelled.shape, dtype=np.uint8)
+        # Slice by slice: an index array of the whole would be another copy.
+        for k, one in enumerate(labelled):
+            selected[k] = table[one]
+        image = sitk.GetImageFromArray(selected)
+        image.CopyInformation(self.labelled)
+        return image
+
+
+def _parts(mask: Any) -> _Parts:
+    # Sizes are counted here: RelabelComponent would make a second copy of the labels.
+    labelled = sitk.ConnectedComponent(mask)
+    counts = np.zeros(1, dtype=np.int64)
+    for one in sitk.GetArrayViewFromImage(labelled):
+        found = np.bincount(one.ravel(), minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    numbers = 1 + np.argsort(-counts[1:], kind="stable")
+    return _Parts(labelled, [int(n) for n in numbers], [int(counts[n]) for n in numbers])
 
 
 def _count(image: Any) -> int:
