@@ -362,6 +362,10 @@ def infer(
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out what is done already.")
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Dask scheduler to share the cases, tcp://host:8786."),
+    ] = None,
     settings: Settings = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -387,7 +391,7 @@ def infer(
             return
         if run is None and model is None:
             run = cfg.train.run
-        result = infer(cfg, inputs, output, run, model, overwrite, resume)
+        result = infer(cfg, inputs, output, run, model, overwrite, resume, scheduler)
         done = len(result.cases) - len(result.failed)
         console.note(f"{result.output}: {done} masks and cases.csv")
         if json:
@@ -432,27 +436,33 @@ def inspect(
 
 
 @app.command(
-    short_help="Write the best model as ONNX again.",
-    epilog="Example: lungseg export --run runs/lung --format onnx",
+    short_help="Write the best model as ONNX, SavedModel or LiteRT.",
+    epilog="Example: lungseg export --run runs/lung --format litert",
 )
 def export(
     run: Annotated[Path, typer.Option("--run", help="Run folder with model.keras.")],
-    format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    format: Annotated[str, typer.Option("--format", help="onnx, savedmodel or litert.")] = "onnx",
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a run's best model as ONNX again, checked against Keras."""
+    """Write a run's best model in another format, checked against Keras.
+
+    onnx: model.onnx and model.json, which training writes too; savedmodel: the folder saved_model,
+    for TensorFlow Serving; litert: model.tflite, for phones and small devices.
+    """
     with _shell(quiet, verbose, debug):
-        if format != "onnx":
-            raise UsageError(f"--format {format}: this version writes onnx only.")
+        from lungseg.export import FILES
         from lungseg.train import export_run
 
-        difference = export_run(run)
-        console.note(f"{run / 'model.onnx'}: differs from Keras by {difference:.1e} at most")
+        if format not in FILES:
+            raise UsageError(f"--format {format}: there are {', '.join(FILES)}.")
+        difference = export_run(run, format)
+        path = run / FILES[format]
+        console.note(f"{path}: differs from Keras by {difference:.1e} at most")
         if json:
-            console.emit_json({"onnx": run / "model.onnx", "difference": difference})
+            console.emit_json({format: path, "difference": difference})
 
 
 def _interrupt(number: int, frame: object) -> None:

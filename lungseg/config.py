@@ -411,6 +411,11 @@ class InferConfig(Section):
     min_component_ml: Annotated[float, Field(ge=0)] = 5.0
     fill_holes: bool = True
     sides: bool = False
+    flips: bool = False
+    tiles: bool = False
+    probabilities: bool = False
+    video: bool = False
+    dicom_seg: bool = False
 
 
 class Config(Section):

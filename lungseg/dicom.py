@@ -75,6 +75,23 @@ def read_dicom(folder: Path, series_uid: str | None = None) -> tuple[Any, list[F
     Raises:
         DataError: where there is no such series, or it does not form a volume.
     """
+    files, findings = _pick(folder, series_uid)
+    image, more = read_files(files, folder)
+    return image, findings + more
+
+
+def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
+    """Return the files of a DICOM folder or file that `read_dicom` makes its slices of, in order.
+
+    Raises:
+        DataError: as `read_dicom` does.
+    """
+    files = _pick(path, series_uid)[0] if path.is_dir() else [path]
+    return [header.path for header in _in_order(files, path)[0]]
+
+
+def _pick(folder: Path, series_uid: str | None) -> tuple[list[Path], list[Finding]]:
+    """Return the files of the series wanted, or of the likeliest one."""
     found = series_in(folder)
     if not found:
         raise DataError(f"{folder}: holds no DICOM images.")
@@ -83,15 +100,14 @@ def read_dicom(folder: Path, series_uid: str | None = None) -> tuple[Any, list[F
             raise DataError(
                 f"{folder}: has no series {series_uid}; it has: {', '.join(sorted(found))}."
             )
-        return read_files(found[series_uid], folder)
+        return found[series_uid], []
     findings = []
     uid, files = max(found.items(), key=lambda item: _rank(item[1]))
     if len(found) > 1:
         lines = ", ".join(f"{other} ({len(names)} files)" for other, names in found.items())
         detail = f"{len(found)} series: {lines}; took {uid} (infer.series_uid picks another)"
         findings.append(Finding("several_series", "warning", detail))
-    image, more = read_files(files, folder)
-    return image, findings + more
+    return files, findings
 
 
 def _rank(files: Sequence[Path]) -> tuple[bool, bool, int]:
@@ -157,6 +173,20 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
     Raises:
         DataError: where they do not form a volume.
     """
+    headers, findings = _in_order(files, origin)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(header.path) for header in headers])
+    try:
+        image = reader.Execute()
+    except RuntimeError as problem:
+        raise DataError(
+            f"{origin}: the DICOM series cannot be read: {reason_of(problem)}"
+        ) from None
+    return image, findings + _identical_neighbours(image)
+
+
+def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[Finding]]:
+    """Check the headers of a series and sort them from feet to head, each place once."""
     headers = [read_header(path) for path in files]
     findings = _check_modality(headers, origin)
     sizes = Counter(header.size for header in headers)
@@ -169,15 +199,7 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
     headers, repeated = _without_repeats(headers, origin)
     findings += repeated
     _check_spacing(headers, origin)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(header.path) for header in headers])
-    try:
-        image = reader.Execute()
-    except RuntimeError as problem:
-        raise DataError(
-            f"{origin}: the DICOM series cannot be read: {reason_of(problem)}"
-        ) from None
-    return image, findings + _identical_neighbours(image)
+    return headers, findings
 
 
 def _identical_neighbours(image: Any) -> list[Finding]:

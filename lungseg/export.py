@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungseg.config import Config
 from lungseg.errors import DataError
@@ -20,6 +23,9 @@ from lungseg.files import write_json
 
 # Probabilities of Keras and of the exported file may differ by this much at the most.
 TOLERANCE = 1e-4
+
+
+FILES = {"onnx": "model.onnx", "savedmodel": "saved_model", "litert": "model.tflite"}
 
 
 def export_onnx(model: Any, config: Config, folder: Path) -> float:
@@ -36,29 +42,75 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
     Raises:
         DataError: where they differ by more than `TOLERANCE`; nothing is written then.
     """
-    import onnxruntime
+    difference = export(model, config, folder, "onnx")
+    write_json(folder / "model.json", describe(model, config, difference))
+    return difference
 
+
+def export(model: Any, config: Config, folder: Path, format: str) -> float:
+    """Write a model in one of the formats of `FILES`, and compare it with Keras.
+
+    Args:
+        model: a built `keras.Model`.
+        config: says what the model was trained on.
+        folder: the run folder.
+        format: `onnx`, `savedmodel` or `litert`.
+
+    Returns:
+        The largest difference of a probability between Keras and the file's own runtime.
+
+    Raises:
+        DataError: where they differ by more than `TOLERANCE`; nothing is written then.
+    """
     shape = (2, *config.data.image_size, config.data.channels)
     rng = np.random.default_rng(config.seed)
     batch = rng.uniform(0, 255, shape).astype(np.float32)
     expected = np.asarray(model.predict(batch, batch_size=1, verbose=0))
-    partial = folder / ".partial.model.onnx"
-    try:
-        _export_quietly(model, partial)
-        session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        found = np.concatenate([session.run(None, {name: one[None]})[0] for one in batch])
+    final = folder / FILES[format]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial.") as staged:
+        partial = Path(staged) / final.name
+        _export_quietly(model, partial, format)
+        found = np.concatenate([_predict(partial, format, one[None]) for one in batch])
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
             raise DataError(
-                f"{folder / 'model.onnx'}: ONNX Runtime and Keras differ by {difference:.2e} on "
-                f"one batch, more than {TOLERANCE:.0e}; it was not kept. model.keras is whole."
+                f"{final}: its runtime and Keras differ by {difference:.2e} on one batch, more "
+                f"than {TOLERANCE:.0e}; it was not kept. model.keras is whole."
             )
-        partial.replace(folder / "model.onnx")
-    finally:
-        partial.unlink(missing_ok=True)
-    write_json(folder / "model.json", describe(model, config, difference))
+        if final.is_dir():
+            shutil.rmtree(final)
+        partial.replace(final)
     return difference
+
+
+def _predict(path: Path, format: str, slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Predict as a user of the exported file would."""
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return np.asarray(session.run(None, {session.get_inputs()[0].name: slices})[0])
+    if format == "savedmodel":
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(path))
+        return np.asarray(loaded.serve(slices))
+    interpreter = _litert_interpreter(path)
+    given, found = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    interpreter.resize_tensor_input(given["index"], slices.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], slices)
+    interpreter.invoke()
+    return np.asarray(interpreter.get_tensor(found["index"]))
+
+
+def _litert_interpreter(path: Path) -> Any:
+    """Open a LiteRT file with LiteRT's own package where it is, else with TensorFlow's copy."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite import Interpreter
+    return Interpreter(model_path=str(path))
 
 
 def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
@@ -81,9 +133,10 @@ def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
     }
 
 
-def _export_quietly(model: Any, path: Path) -> None:
-    """Export without the converter's chatter: progress, deprecations, notes on stdout."""
+def _export_quietly(model: Any, path: Path, format: str) -> None:
+    """Export without the converters' chatter: progress, deprecations, notes on stdout."""
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    named = {"onnx": "onnx", "savedmodel": "tf_saved_model", "litert": "litert"}[format]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        model.export(path, format="onnx", verbose=False)
+        model.export(path, format=named, verbose=False)

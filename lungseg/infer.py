@@ -10,8 +10,8 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,11 +20,9 @@ from numpy.typing import NDArray
 from lungseg import console
 from lungseg.config import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.files import read_csv, refuse_nonempty, write_csv
+from lungseg.files import read_csv, refuse_nonempty, write_csv, write_json
 from lungseg.images import (
-    apply_window,
     list_images,
-    pad_to_square,
     read_pixels,
     resize_image,
     to_slice,
@@ -32,8 +30,8 @@ from lungseg.images import (
     write_png,
 )
 from lungseg.masks import encode_mask
-from lungseg.pictures import contact_sheet, outline
-from lungseg.runtime import Predictor, model_paths, to_labels
+from lungseg.pictures import outline
+from lungseg.runtime import Predictor, at_size, foreground_map, labels_of, model_paths
 from lungseg.workers import batches, ordered_map
 
 Row = dict[str, object]
@@ -42,7 +40,6 @@ COLUMNS = (
     "case", "input", "status", "mask", "height", "width", "slices", "lung_pixels", "lung_fraction",
     "detail",
 )  # fmt: skip
-SHEET_SLICES = 12
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ def infer(
     model: Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    scheduler: str | None = None,
 ) -> InferResult:
     """Predict the mask of each image and volume.
 
@@ -94,6 +92,7 @@ def infer(
         model: ONNX file with its `model.json` beside it.
         overwrite: write into an `output` that is not empty; files of the same name are replaced.
         resume: write into an `output` that is not empty, and leave out what is done there.
+        scheduler: address of a Dask scheduler whose workers, which see the same files, do the work.
 
     Raises:
         UsageError: for a missing input or model, or an `output` that holds something.
@@ -101,7 +100,8 @@ def infer(
     """
     items = collect(inputs)
     refuse_nonempty(output, overwrite or resume, also="--resume to leave out what is done, or ")
-    predictor = Predictor(model_paths(run, model), config.infer.threads, config.infer.device)
+    paths = model_paths(run, model)
+    predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
     try:
@@ -117,18 +117,26 @@ def infer(
     open_items = [item for item in items if item.name not in done]
     clashes = _clashes(open_items)
     with _case_log(output, rows) as log:
+        log([_clash(item, clashes) for item in open_items if item.path in clashes])
+        open_items = [item for item in open_items if item.path not in clashes]
+        if scheduler is not None:
+            from lungseg.cluster import map_cases
+
+            with console.progress(len(open_items), "infer", "case") as bar:
+                job = (segment_case, [p.resolve() for p in paths], output.resolve(), config)
+                for row in map_cases(scheduler, open_items, *job):
+                    log([row])
+                    bar.advance(1)
+            open_items = []
         images = [item for item in open_items if not item.is_volume]
         volumes = [item for item in open_items if item.is_volume]
         if images:
             with console.progress(len(images), "infer") as bar:
-                for batch in _image_batches(images, clashes, predictor, config):
-                    log(_predict_images(predictor, batch, output, config.infer.overlay))
+                for batch in _image_batches(images, predictor, config):
+                    log(_predict_images(predictor, batch, output, config))
                     bar.advance(len(batch))
         for item in volumes:
-            if item.path in clashes:
-                log([_failed(item, f"same name as {clashes[item.path].name}")])
-            else:
-                log([_predict_volume(predictor, item, output, config)])
+            log([_predict_volume(predictor, item, output, config)])
     order = {item.name: position for position, item in enumerate(items)}
     rows.sort(key=lambda row: order.get(str(row["case"]), len(order)))
     _write_cases(output, rows)
@@ -221,6 +229,7 @@ def _write_cases(output: Path, rows: Sequence[Row]) -> None:
     from lungseg.measure import MEASURE_COLUMNS
 
     write_csv(output / "cases.csv", (*COLUMNS, *MEASURE_COLUMNS), rows)
+    write_json(output / "cases.json", rows)
 
 
 def _done_before(output: Path) -> dict[str, Row]:
@@ -234,6 +243,10 @@ def _done_before(output: Path) -> dict[str, Row]:
         for row in rows
         if row["status"] == "done" and (output / row["mask"]).is_file()
     }
+
+
+def _clash(item: Input, clashes: dict[Path, Path]) -> Row:
+    return _failed(item, f"same name as {clashes[item.path].name}")
 
 
 def _failed(item: Input, problem: str) -> Row:
@@ -251,14 +264,11 @@ class _Loaded:
 
 
 def _image_batches(
-    items: Sequence[Input], clashes: dict[Path, Path], predictor: Predictor, config: Config
+    items: Sequence[Input], predictor: Predictor, config: Config
 ) -> Iterator[list[_Loaded]]:
     nothing = np.zeros((0, 0), dtype=np.uint8)
 
     def load(item: Input) -> _Loaded:
-        if item.path in clashes:
-            problem = f"same name as {clashes[item.path].name}"
-            return _Loaded(item, nothing, nothing, "", problem)
         try:
             image, findings = to_slice(read_pixels(item.path), predictor.data)
         except DataError as problem:
@@ -269,24 +279,45 @@ def _image_batches(
     return batches(ordered_map(load, items), config.infer.batch_size)
 
 
+def _probabilities(
+    predictor: Predictor, batch: Sequence[_Loaded], tiles: bool
+) -> dict[Path, NDArray[np.float32]]:
+    """Predict images, each at its own size."""
+    sizes = {one.item.path: (one.image.shape[0], one.image.shape[1]) for one in batch}
+    height, width = predictor.data.image_size
+    large = [
+        one
+        for one in batch
+        if tiles and one.image.shape[0] >= height and one.image.shape[1] >= width
+    ]
+    found = {one.item.path: predictor.tiled(one.image) for one in large}
+    rest = [one for one in batch if one.item.path not in found]
+    if rest:
+        squares = predictor.probabilities([one.network_input for one in rest])
+        for one, probabilities in zip(rest, squares, strict=True):
+            found[one.item.path] = at_size(probabilities, sizes[one.item.path])
+    return found
+
+
 def _predict_images(
-    predictor: Predictor, batch: Sequence[_Loaded], output: Path, overlay: bool
+    predictor: Predictor, batch: Sequence[_Loaded], output: Path, config: Config
 ) -> list[Row]:
+    settings = config.infer
     good = [loaded for loaded in batch if not loaded.problem]
-    probabilities = predictor.probabilities([g.network_input for g in good]) if good else ()
-    labels = {
-        loaded.item.path: to_labels(one, (loaded.image.shape[0], loaded.image.shape[1]))
-        for loaded, one in zip(good, probabilities, strict=True)
-    }
+    probabilities = _probabilities(predictor, good, settings.tiles)
     rows: list[Row] = []
     for loaded in batch:
         if loaded.problem:
             rows.append(_failed(loaded.item, loaded.problem))
             continue
-        mask = labels[loaded.item.path]
+        mask = labels_of(probabilities[loaded.item.path])
         name = f"{loaded.item.name}.png"
         write_png(output / name, encode_mask(mask, predictor.data.rgb_map))
-        if overlay:
+        if settings.probabilities:
+            (output / "probabilities").mkdir(exist_ok=True)
+            certainty = foreground_map(probabilities[loaded.item.path])
+            write_png(output / "probabilities" / name, certainty)
+        if settings.overlay:
             write_png(output / "overlays" / name, outline(loaded.image, mask))
         lung = int(cv2.countNonZero(mask))
         detail = "; ".join(filter(None, [loaded.remarks, "" if lung else "no lung was found"]))
@@ -308,81 +339,42 @@ def _predict_images(
 
 
 def _predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> Row:
-    import SimpleITK as sitk  # noqa: N813 - its documented name
+    # Imported here: images alone have no need of SimpleITK.
+    from lungseg.infer_volumes import segment
 
-    from lungseg.measure import measure
-    from lungseg.postprocess import label_sides, tidy
-    from lungseg.volumes import read_ct, write_volume
-
-    settings = config.infer
     try:
-        ct = read_ct(item.path, item.name, settings.series_uid)
+        done = segment(predictor, item.path, item.name, output, config)
     except DataError as problem:
         return _failed(item, str(problem))
-    for finding in ct.findings:
-        console.warn(f"{item.name}: {finding.code}: {finding.detail}")
-    canonical = ct.canonical()
-    hu = sitk.GetArrayViewFromImage(canonical)
-    labels = np.zeros(hu.shape, dtype=np.uint8)
-    with console.progress(len(hu), item.name, "slice") as bar:
-        for positions in batches(range(len(hu)), settings.batch_size):
-            slices = [_network_input(hu[k], predictor) for k in positions]
-            for k, one in zip(positions, predictor.probabilities(slices), strict=True):
-                labels[k] = _to_slice_size(one, hu.shape[1:])
-            bar.advance(len(positions))
-    steps: list[str] = []
-    lungs = sitk.GetImageFromArray((labels > 0).astype(np.uint8))
-    lungs.CopyInformation(canonical)
-    lungs, steps = tidy(lungs, settings)
-    sides, more = label_sides(lungs)
-    measured = measure(canonical, sides)
-    mask = sides if settings.sides else lungs
-    name = f"{item.name}{ct.suffix}"
-    write_volume(ct.restore(sitk.GetArrayFromImage(mask)), output / name)
-    found = sitk.GetArrayViewFromImage(mask)
-    if settings.overlay:
-        write_png(output / "overlays" / f"{item.name}.png", _sheet(hu, found, predictor))
-    lung = int(np.count_nonzero(found))
-    if not lung:
-        console.warn(f"{item.name}: no lung was found in the whole volume")
-        steps.append("no lung was found")
-    remarks = [finding.detail for finding in ct.findings]
+    width, height, depth = done.labels.GetSize()
+    lung = round(float(done.measures["lung_voxels"]))
     return {
         "case": item.name,
         "input": item.path.name,
         "status": "done",
-        "mask": name,
-        "height": hu.shape[1],
-        "width": hu.shape[2],
-        "slices": hu.shape[0],
+        "mask": f"{item.name}{done.ct.suffix}",
+        "height": height,
+        "width": width,
+        "slices": depth,
         "lung_pixels": lung,
-        "lung_fraction": f"{lung / found.size:.6f}",
-        "detail": "; ".join([*remarks, *steps, *(more if settings.sides else [])]),
-        **measured,
+        "lung_fraction": f"{lung / (width * height * depth):.6f}",
+        "detail": "; ".join(done.remarks),
+        **{key: value for key, value in done.measures.items() if key != "lung_voxels"},
     }
 
 
-def _network_input(hu: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
-    """Window a slice, pad it to a square (patients are not stretched), resize it."""
-    data = predictor.data
-    resized = resize_image(pad_to_square(apply_window(hu, data.window)), data.image_size)
-    return np.repeat(resized[..., None], 3, axis=2) if data.channels == 3 else resized
+def segment_case(item: Input, paths: Sequence[Path], output: Path, config: Config) -> Row:
+    """Segment one input, by itself: what a worker of a cluster does. Returns its row."""
+    settings = config.infer
+    predictor = _loaded(tuple(paths), settings.threads, settings.device, settings.flips)
+    if item.is_volume:
+        return _predict_volume(predictor, item, output, config)
+    (batch,) = _image_batches([item], predictor, config)
+    (row,) = _predict_images(predictor, batch, output, config)
+    return row
 
 
-def _to_slice_size(probabilities: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Undo `_network_input` for a prediction: labels at the slice's own size."""
-    side = max(size)
-    top, left = (side - size[0]) // 2, (side - size[1]) // 2
-    labels = to_labels(probabilities, (side, side))
-    return labels[top : top + size[0], left : left + size[1]]
-
-
-def _sheet(hu: NDArray[Any], labels: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
-    """Draw evenly spaced slices, from head to feet, with the lungs outlined."""
-    positions = np.unique(np.linspace(len(hu) - 1, 0, min(SHEET_SLICES, len(hu))).round())[::-1]
-    chosen = [int(k) for k in positions]
-    pictures = [
-        outline(apply_window(hu[k], predictor.data.window), np.asarray(labels[k])) for k in chosen
-    ]
-    captions = [f"slice {k + 1} of {len(hu)}" for k in chosen]
-    return contact_sheet(pictures, captions, columns=4)
+@lru_cache(maxsize=1)
+def _loaded(paths: tuple[Path, ...], threads: int, device: str, flips: bool) -> Predictor:
+    """Keep the networks between the cases of one worker."""
+    return Predictor(paths, threads, device, flips)

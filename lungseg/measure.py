@@ -28,8 +28,8 @@ def measure(ct: Any, sides: Any) -> dict[str, float | int | bool | str]:
     Returns:
         For both lungs together (`lung_`) and each (`left_`, `right_`): volume in mL, mean HU, and
         HU percentiles; the 15th is the lung density index Perc15 (Parr et al., 2008). Empty text
-        where there is no lung. `slices_with_lung`; `touches_border`, whether lung reaches the edge
-        of the image, so that some of it was not seen.
+        where there is no lung. `lung_voxels`; `slices_with_lung`; `touches_border`, whether lung
+        reaches the edge of the image, so that some of it was not seen.
     """
     hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(sides)
     millilitres = float(np.prod(ct.GetSpacing())) / 1000
@@ -46,6 +46,7 @@ def measure(ct: Any, sides: Any) -> dict[str, float | int | bool | str]:
             percentile = round(float(np.percentile(values, p)), 1) if len(values) else ""
             found[f"{name}_p{p}_hu"] = percentile
     lung = labels > 0
+    found["lung_voxels"] = int(np.count_nonzero(lung))
     found["slices_with_lung"] = int(lung.any(axis=(1, 2)).sum())
     faces = (lung[0], lung[-1], lung[:, 0], lung[:, -1], lung[:, :, 0], lung[:, :, -1])
     found["touches_border"] = any(bool(face.any()) for face in faces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,28 @@ def contact_sheet(
         cells.append(np.full_like(cells[0], 24))
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     return np.asarray(np.vstack(rows))
+
+
+def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: float = 0.1) -> None:
+    """Write pictures as an animation, each shown for some time, the longer side `side` pixels."""
+    from PIL import Image
+
+    def small(frame: Picture) -> Any:
+        image = Image.fromarray(frame)
+        image.thumbnail((side, side))
+        return image.quantize(64)
+
+    first, *others = (small(frame) for frame in frames)
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=others,
+        duration=round(seconds * 1000),
+        loop=0,
+    )
+    write_bytes(path, buffer.getvalue())
 
 
 def _ascii(text: str) -> str:

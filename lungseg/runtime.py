@@ -58,13 +58,20 @@ class Predictor:
         provider: ONNX Runtime's execution provider.
     """
 
-    def __init__(self, paths: Path | Sequence[Path], threads: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        paths: Path | Sequence[Path],
+        threads: int = 0,
+        device: str = "cpu",
+        flips: bool = False,
+    ) -> None:
         """Load ONNX files and the `model.json` beside each.
 
         Args:
             paths: one file, or several of one kind: their probabilities are averaged.
             threads: of the CPU; 0 takes every core.
             device: `cpu`, `gpu`, or `auto`, which takes a GPU where there is one.
+            flips: average each prediction with that of the mirrored slice; takes twice the time.
 
         Raises:
             UsageError: for `gpu` where ONNX Runtime finds none.
@@ -72,6 +79,7 @@ class Predictor:
         """
         files = [paths] if isinstance(paths, Path) else list(paths)
         self.path = files[0]
+        self._flips = flips
         self.data = _read_description(self.path.with_name("model.json"))
         for path in files[1:]:
             if _read_description(path.with_name("model.json")) != self.data:
@@ -108,7 +116,7 @@ class Predictor:
         return session
 
     def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Predict class probabilities, the mean over the networks.
+        """Predict class probabilities, the mean over the networks (and over flips).
 
         Args:
             slices: prepared slices of the network's size and channels.
@@ -119,15 +127,71 @@ class Predictor:
         batch = np.stack(slices).astype(np.float32)
         if batch.ndim == 3:
             batch = batch[..., None]
+        total = self._run(batch)
+        if self._flips:
+            mirrored = self._run(batch[:, :, ::-1])[:, :, ::-1]
+            return np.asarray((total + mirrored) / 2, dtype=np.float32)
+        return total
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        batch = np.ascontiguousarray(batch)
         total, *others = (
             np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
             for session in self._sessions
         )
         for found in others:
             total += found
-        if others:
-            total /= np.float32(len(self))
-        return total
+        return np.asarray(total / len(self), dtype=np.float32) if others else total
+
+    def tiled(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Predict an image of any size, at least the network's, piece by piece at its full size.
+
+        Tiles of the network's size overlap by at least a quarter and are blended with Gaussian
+        weights (sigma an eighth of a side, as in nnU-Net: Isensee et al., 2021), so that no seam
+        shows where a tile's prediction knows little of what lies beyond its edge.
+
+        Args:
+            image: uint8 `(H, W)` or `(H, W, 3)`, both sides at least the network's.
+
+        Returns:
+            float32 `(H, W, C)`.
+        """
+        size = self.data.image_size
+        weight = _gaussian(size)[..., None]
+        total = np.zeros((*image.shape[:2], len(self.data.rgb_map)), dtype=np.float32)
+        weights = np.zeros((*image.shape[:2], 1), dtype=np.float32)
+        for rows, columns in tiles((image.shape[0], image.shape[1]), size):
+            total[rows, columns] += weight * self.probabilities([image[rows, columns]])[0]
+            weights[rows, columns] += weight
+        return np.asarray(total / weights, dtype=np.float32)
+
+
+def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Cover an image with tiles that overlap by at least a quarter of their side.
+
+    Args:
+        size: height and width of the image, at least those of a tile.
+        tile: height and width of a tile.
+
+    Returns:
+        Rows and columns of each tile; all have the same size and none reaches beyond the image.
+    """
+
+    def starts(length: int, side: int) -> list[int]:
+        count = 1 + -(-(length - side) // max(1, side * 3 // 4))
+        return [int(s) for s in np.linspace(0, length - side, count).round()]
+
+    return [
+        (slice(top, top + tile[0]), slice(left, left + tile[1]))
+        for top in starts(size[0], tile[0])
+        for left in starts(size[1], tile[1])
+    ]
+
+
+def _gaussian(size: tuple[int, int]) -> NDArray[np.float32]:
+    lines = [np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in size]
+    # Never quite zero: a pixel that only the corner of a tile covers is still divided by it.
+    return np.asarray(np.maximum(lines[0][:, None] * lines[1], 1e-6), dtype=np.float32)
 
 
 def _providers(device: str) -> list[str]:
@@ -141,11 +205,11 @@ def _providers(device: str) -> list[str]:
     return [*(found if device != "cpu" else []), "CPUExecutionProvider"]
 
 
-def to_labels(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Turn probabilities `(H, W, C)` into class indices at `size` (height, width).
+def at_size(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate probabilities `(H, W, C)` to `size` (height, width).
 
-    Probabilities are interpolated, then the most probable class is taken: edges come out smoother
-    than from enlarged labels, and no value appears that is no class.
+    Labels are taken afterwards, as the most probable class: edges come out smoother than from
+    enlarged labels, and no value appears that is no class.
     """
     height, width = size
     if probabilities.shape[:2] != size:
@@ -158,7 +222,17 @@ def to_labels(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDAr
             for c in range(probabilities.shape[-1])
         ]
         probabilities = np.stack(layers, axis=-1)
+    return probabilities
+
+
+def labels_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the most probable class of each pixel."""
     return np.asarray(probabilities.argmax(axis=-1), dtype=np.uint8)
+
+
+def foreground_map(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the probability of any class but background as uint8, 255 for certain."""
+    return np.asarray(np.rint((1 - probabilities[..., 0]) * 255), dtype=np.uint8)
 
 
 def _read_description(path: Path) -> DataConfig:

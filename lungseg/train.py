@@ -261,11 +261,11 @@ def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -
             )
 
 
-def export_run(run: Path) -> float:
-    """Write `model.onnx` and `model.json` from a run's best model.
+def export_run(run: Path, format: str = "onnx") -> float:
+    """Write a run's best model as ONNX (with `model.json`), SavedModel or LiteRT.
 
     Returns:
-        The largest difference of a probability between Keras and ONNX Runtime on one batch.
+        The largest difference of a probability between Keras and the file's own runtime.
 
     Raises:
         UsageError: where the run or its model is missing.
@@ -278,9 +278,9 @@ def export_run(run: Path) -> float:
     import_tensorflow()
     import keras
 
-    from lungseg.export import export_onnx
+    from lungseg.export import FILES, export, export_onnx
 
-    console.note("writing model.onnx ...")
+    console.note(f"writing {FILES[format]} ...")
     try:
         # Safe mode: a model file with code inside is refused, not run.
         best = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -293,4 +293,6 @@ def export_run(run: Path) -> float:
         from lungseg.fitting import build_in_float32
 
         best = build_in_float32(config, best.get_weights())
-    return export_onnx(best, config, run)
+    if format == "onnx":
+        return export_onnx(best, config, run)
+    return export(best, config, run, format)

@@ -15,7 +15,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.files import read_csv
 from lungseg.images import read_pixels, write_png
 from lungseg.infer import infer
-from lungseg.runtime import Predictor, to_labels
+from lungseg.runtime import Predictor, at_size, labels_of
 from tests.conftest import SIDE
 
 Cli = Callable[..., Result]
@@ -154,11 +154,11 @@ def test_probabilities_are_enlarged_before_the_class_is_chosen() -> None:
     p = np.zeros((4, 4, 3), np.float32)
     p[:2, :, 0] = 1
     p[2:, :, 2] = 1
-    labels = to_labels(p, (16, 16))
+    labels = labels_of(at_size(p, (16, 16)))
     assert labels.shape == (16, 16)
     # A ramp from class 0 to class 2 never passes through class 1.
     assert set(np.unique(labels)) == {0, 2}
-    write = to_labels(p, (4, 4))
+    write = labels_of(at_size(p, (4, 4)))
     np.testing.assert_array_equal(write, p.argmax(-1))
 
 

@@ -96,8 +96,7 @@ def test_infer_writes_a_mask_of_the_same_geometry_and_format(
 def test_a_volume_is_segmented_as_its_slices_are(
     trained_run: Path, tmp_path: Path, tiny_config: object
 ) -> None:
-    from lungseg.images import read_pixels, write_png
-    from lungseg.infer import apply_window
+    from lungseg.images import apply_window, read_pixels, write_png
     from lungseg.runtime import Predictor
 
     image, _ = phantom(6)

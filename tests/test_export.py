@@ -1,0 +1,49 @@
+"""Every exported file predicts what Keras predicts, or is not kept."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from lungseg import export
+from lungseg.errors import DataError
+from lungseg.train import export_run
+
+Shell = Callable[..., Result]
+
+
+@pytest.fixture
+def run(trained_run: Path, tmp_path: Path) -> Path:
+    for name in ("model.keras", "config.yaml"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        shutil.copy(trained_run / name, tmp_path / "run" / name)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("format", export.FILES)
+def test_each_format_equals_keras(run: Path, lungseg: Shell, format: str) -> None:
+    result = lungseg("export", "--run", run, "--format", format)
+    assert result.exit_code == 0, result.stderr
+    assert "differs from Keras by" in result.stderr
+    assert (run / export.FILES[format]).exists()
+    assert not list(run.glob(".partial*"))
+    # Again: what is there is replaced.
+    assert lungseg("export", "--run", run, "--format", format).exit_code == 0
+
+
+@pytest.mark.parametrize("format", export.FILES)
+def test_a_file_that_differs_is_not_kept(
+    run: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(DataError, match=r"differ by .* it was not kept"):
+        export_run(run, format)
+    assert not (run / export.FILES[format]).exists()
+
+
+def test_an_unknown_format_is_an_error(run: Path, lungseg: Shell) -> None:
+    result = lungseg("export", "--run", run, "--format", "coreml")
+    assert result.exit_code == 2
+    assert "onnx, savedmodel, litert" in result.stderr
