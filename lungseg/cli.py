@@ -219,9 +219,28 @@ def split(
             console.emit_json([summarise(result) for result in results])
 
 
+def _networks() -> str:
+    """Return the table of networks for `train --help`, as scripts/bench_networks.py measured it."""
+    import json
+
+    # Read from the file: importing lungseg.models would take longer than the rest of --help.
+    path = Path(__file__).parent / "models" / "measured.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    lines = [f"  {'model.name':15}{'parameters':>12}{'GFLOP':>8}{'train s':>9}{'infer s':>9}  Dice"]
+    lines += [
+        f"  {name:15}{row['parameters']:>12,}{row['gflop']:>8.1f}{row['train_s']:>9.3f}"
+        f"{row['infer_s']:>9.3f}  {row['dice']:.3f}"
+        for name, row in measured["networks"].items()
+    ]
+    about = f"a slice of 512 x 512 on {measured['hardware']['cores']} cores, {measured['date']};"
+    # Without the mark the lines would be run together.
+    return "\n".join(["\b", f"Networks ({about}", "Dice of one short run):", *lines])
+
+
 @app.command(
     short_help="Train a network; stop it and go on.",
-    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30",
+    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30\n\n"
+    + _networks(),
 )
 def train(
     config: ConfigFile = None,

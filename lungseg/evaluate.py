@@ -70,6 +70,7 @@ def evaluate(
         UsageError: for a missing folder or model, or an `output` that holds something.
         DataError: for a damaged model, or a part without slices.
     """
+    model_paths(run, None)  # a missing run is said before missing data
     dataset = existing_folder(dataset, "slices", "--data")
     if output is not None:
         refuse_nonempty(output, overwrite)

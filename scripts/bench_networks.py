@@ -260,6 +260,36 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
     return lines
 
 
+PURPOSE = {
+    "resunet": "the default: compact residual U-Net, one grey channel, half the pixels a side",
+    "flexunet": "the published system's, here on grey slices (`configs/original.yaml`: RGB)",
+    "attention_unet": "U-Net with gated skips, [Oktay et al., 2018](https://arxiv.org/abs/1804.03999)",
+    "unet3plus": "full-scale skips, [Huang et al., 2020](https://arxiv.org/abs/2004.08790)",
+    "multiresunet": "[Ibtehaz and Rahman, 2020](https://arxiv.org/abs/1902.04049)",
+    "deeplabv3plus": "atrous pyramid, [Chen et al., 2018](https://arxiv.org/abs/1802.02611)",
+    "efficientunet": "U-Net on EfficientNet-B0, [Tan and Le, 2019](https://arxiv.org/abs/1905.11946)",
+}
+
+
+def update_readme(networks: dict[str, dict[str, Any]], said: str) -> None:
+    """Write the table of networks between its two marks in README.md."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    head, rest = text.split("<!-- networks -->\n")
+    _, tail = rest.split("<!-- end -->")
+    lines = [
+        "| `model.name` | what | parameters | GFLOP | training, s | inference, s | Dice |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {PURPOSE[name]} | {row['parameters']:,} | {row['gflop']:.1f} "
+        f"| {row['train_s']:.3g} | {row['infer_s']:.3g} | {row['dice']:.3f} |"
+        for name, row in networks.items()
+    ]
+    table = "\n".join([*lines, "", said])
+    write_text(path, f"{head}<!-- networks -->\n{table}\n<!-- end -->{tail}")
+
+
 def main() -> None:
     """Measure everything and write it."""
     import datetime
@@ -279,6 +309,12 @@ def main() -> None:
         *tables(first, second),
     ]
     write_text(ROOT / "docs" / "networks.md", "\n".join(lines) + "\n")
+    update_readme(
+        second,
+        "Seconds are for one slice of 512 x 512, inference by ONNX Runtime; Dice is that of one "
+        "short training on phantoms, the same for all (`python scripts/bench_networks.py`, "
+        f"{date}, {cores()} cores of {hardware['processor']}). More in [networks](docs/networks.md).",
+    )
 
 
 if __name__ == "__main__":

@@ -84,3 +84,26 @@ def test_by_default_nobody_stands_on_their_head() -> None:
 def test_draws_differ_by_position_and_repeat_by_seed() -> None:
     assert draw_seed(1, 2) == draw_seed(1, 2)
     assert len({draw_seed(seed, k) for seed in range(4) for k in range(50)}) == 200
+
+
+def test_a_lesion_makes_lung_opaque_and_leaves_the_rest_and_the_labels() -> None:
+    hu, labels = make_slice(make_patient(1), 0.5, 256)
+    image = np.clip(hu / 8 + 128, 0, 255).astype(np.uint8)
+    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0, "limit": 0.2}}))
+    for seed in range(6):
+        changed, mask = augment(image, labels, seed)
+        np.testing.assert_array_equal(mask, labels)
+        np.testing.assert_array_equal(changed[labels == 0], image[labels == 0])
+        assert changed[labels > 0].mean() > image[labels > 0].mean()
+    empty = np.zeros_like(labels)
+    np.testing.assert_array_equal(augment(image, empty, 0)[0], image)
+
+
+def test_windows_clip_and_lift() -> None:
+    augment = Augmenter(TransformsConfig.model_validate({"window": {"p": 1.0, "limit": 0.5}}))
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    labels = np.zeros_like(ramp)
+    seen = [augment(ramp, labels, seed)[0][0] for seed in range(40)]
+    assert any(line[0] > 20 for line in seen)  # black lifted to grey
+    assert any(line[60] == 0 for line in seen)  # dark grey clipped to black
+    assert all((np.diff(line.astype(int)) >= 0).all() for line in seen)

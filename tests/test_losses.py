@@ -102,3 +102,18 @@ def test_sensitivity_and_specificity_are_the_originals() -> None:
     # Three of four pixels are right; with one-hot classes both come to that.
     assert np.asarray(METRICS["sensitivity"](truth, guess)) == pytest.approx([0.75])
     assert np.asarray(METRICS["specificity"](truth, guess)) == pytest.approx([0.75])
+
+
+def test_the_edge_loss_weighs_pixels_near_a_boundary() -> None:
+    truth = np.zeros((1, 40, 40), np.uint8)
+    truth[:, :, 20:] = 1
+    right = np.stack([1.0 - truth, truth * 1.0], axis=-1).astype(np.float32) * 0.98 + 0.01
+
+    def with_error(column: int) -> float:
+        guess = right.copy()
+        guess[:, :, column] = guess[:, :, column, ::-1]
+        return float(np.asarray(LOSSES["ce_dice_edge"](truth, guess))[0])
+
+    plain = float(np.asarray(LOSSES["ce_dice"](truth, right))[0])
+    assert float(np.asarray(LOSSES["ce_dice_edge"](truth, right))[0]) == pytest.approx(plain)
+    assert with_error(18) > 2 * with_error(5)
