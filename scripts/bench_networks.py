@@ -313,7 +313,7 @@ def main() -> None:
         second,
         "Seconds are for one slice of 512 x 512, inference by ONNX Runtime; Dice is that of one "
         "short training on phantoms, the same for all (`python scripts/bench_networks.py`, "
-        f"{date}, {cores()} cores of {hardware['processor']}). More in [networks](docs/networks.md).",
+        f"{date}, {cores()} cores of {hardware['processor']}). More: [networks](docs/networks.md).",
     )
 
 
