@@ -36,6 +36,7 @@ class DataConfig(Section):
     masks: Path | None = None
     prepared: Path = Path("data/prepared")
     dataset: Path = Path("data/dataset")
+    train_only: list[Path] = []
     image_size: tuple[Positive, Positive] = (512, 512)
     channels: Literal[1, 3] = 1
     rgb_map: dict[str, Colour] = {"background": (0, 0, 0), "lung": (255, 255, 255)}

@@ -24,7 +24,8 @@ from lungseg.execution import (
     start_tensorflow,
 )
 from lungseg.files import existing_folder, read_json, refuse_nonempty, write_json, write_text
-from lungseg.layout import fold_folders, is_layout, read_layout
+from lungseg.groups import grouped
+from lungseg.layout import fold_folders, is_layout, read_layout, read_manifest
 from lungseg.provenance import describe_run, write_data_list
 from lungseg.slices import Slice
 from lungseg.split import leakage
@@ -117,6 +118,10 @@ def train(
     elif chief and run.exists():
         _check_same_config(config, run)
     parts = read_layout(dataset, config)
+    own = list(parts["train"])
+    for folder in config.data.train_only:
+        added = read_manifest(existing_folder(folder, "prepared slices", "data.train_only"))
+        parts["train"] += grouped(added, config.split)[0]
     _check_parts(parts, config, dataset)
     if chief:
         if overwrite and not resume and run.exists():
@@ -126,7 +131,8 @@ def train(
         write_data_list(run / "data.csv", parts)
 
     started = time.monotonic()
-    slices_to_see = config.train.epochs * (config.train.samples_per_epoch or len(parts["train"]))
+    shown = _shown(own, parts["train"][len(own) :])
+    slices_to_see = config.train.epochs * (config.train.samples_per_epoch or len(shown))
     if config.train.time_budget:
         slices_to_see = LONG_RUN_SLICES
     execution = choose(config, slices_to_see)
@@ -141,7 +147,7 @@ def train(
         planned = _plan(config, run, end, execution, strategy, len(parts["valid"]))
         record["plan"] = asdict(planned)
         config, deadline = planned.apply(config), budget.Deadline(end)
-    pipeline = Pipeline(config, parts["train"], parts["valid"])
+    pipeline = Pipeline(config, shown, parts["valid"])
     record |= describe_run(config, parts, command)
 
     def write_record(status: str, **outcome: Any) -> None:
@@ -169,6 +175,12 @@ def train(
     del outcome["run"], outcome["learning_rate"]
     write_record("finished", **{**outcome, "seconds": round(result.seconds, 1)})
     return result
+
+
+def _shown(own: list[Slice], added: list[Slice]) -> list[Slice]:
+    """Return the slices of an epoch: those of the data set itself make up half of them or more."""
+    times = max(1, round(len(added) / len(own))) if own else 1
+    return own * times + added
 
 
 def _plan(

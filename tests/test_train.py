@@ -19,9 +19,10 @@ from lungseg.config import Config
 from lungseg.configfile import check_config, dump_config, load_config
 from lungseg.errors import DataError, UsageError
 from lungseg.files import read_csv
-from lungseg.slices import PARTS
+from lungseg.prepare import prepare
+from lungseg.slices import PARTS, Slice
 from lungseg.train import TrainResult, train
-from tests.conftest import tiny
+from tests.conftest import tiny, write_phantoms
 
 
 def reducing(epochs: int = 7) -> Config:
@@ -271,3 +272,41 @@ def test_validation_slices_are_read_unchanged(dataset: Path) -> None:
     for s, image, mask in zip(parts["valid"], images, labels, strict=True):
         np.testing.assert_array_equal(image[..., 0], read_slice(s.image, config.data))
         np.testing.assert_array_equal(mask, read_labels(s.mask, config.data))
+
+
+def test_further_slices_are_trained_on_and_nothing_else(
+    dataset: Path, prepared: Path, raw: Path, tmp_path: Path
+) -> None:
+    from lungseg.layout import read_layout
+
+    further = tmp_path / "further"
+    write_phantoms(tmp_path / "raw2", patients=9, slices=1)
+    for kind in ("images", "masks"):
+        for number in range(1, 6):  # patients of the data set itself
+            (tmp_path / "raw2" / kind / f"patient{number:02d}_slice01.png").unlink()
+    given = tiny(epochs=1)
+    prepare(check_config(given, "test"), tmp_path / "raw2/images", tmp_path / "raw2/masks", further)
+    given["data"] = {**given["data"], "train_only": [str(further)]}
+    config = check_config(given, "test")
+    run = tmp_path / "run"
+    train(config, dataset, run)
+    own = read_layout(dataset, config)
+    rows = read_csv(run / "data.csv")
+    counts = {part: sum(row["part"] == part for row in rows) for part in own}
+    assert counts["train"] == len(own["train"]) + 4
+    assert counts["valid"] == len(own["valid"])
+    assert counts["test"] == len(own["test"])
+    assert {f"patient{n:02d}" for n in range(6, 10)} <= {row["group"] for row in rows}
+
+
+def test_the_data_sets_own_slices_are_half_of_what_is_shown() -> None:
+    from lungseg.train import _shown
+
+    def some(count: int, prefix: str) -> list[Slice]:
+        name = [f"{prefix}{n}" for n in range(count)]
+        return [Slice(n, n, n, Path(n), Path(n), 0.2, "", "") for n in name]
+
+    shown = _shown(some(10, "own"), some(52, "more"))
+    assert sum(s.case.startswith("own") for s in shown) == 50
+    assert len(shown) == 102
+    assert len(_shown(some(10, "own"), some(4, "more"))) == 14
