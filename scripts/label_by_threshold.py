@@ -1,7 +1,7 @@
 """Label the lungs of CT volumes by classical means: threshold, components, closing.
 
 Good enough as further training data where lungs are healthy; consolidation and tumours are missed,
-and the main airways are partly taken along. Look at the labels before using them, and never call
+and smaller airways are taken along. Look at the labels before using them, and never call
 them ground truth.
 
 Example:
@@ -21,6 +21,8 @@ from lungseg.postprocess import tidy
 from lungseg.volumes import read_ct, write_volume
 
 LUNG_BELOW_HU = -320
+AIRWAY_BELOW_HU = -930
+AIRWAYS_ML = (10, 150)
 # Wide enough to take in the vessels that a threshold leaves out.
 CLOSING_MM = 6.0
 
@@ -35,10 +37,35 @@ def label_lungs(hu: Any) -> Any:
     outside[0:1, :, :] = outside[width - 1 : width, :, :] = 1
     outside[:, 0:1, :] = outside[:, height - 1 : height, :] = 1
     air = sitk.BinaryReconstructionByDilation(outside * dark, dark)
+    airways = find_airways(hu, dark - air)
     inside, _ = tidy(dark - air, InferConfig(components=2, min_component_ml=50, fill_holes=False))
     radius = [max(1, round(CLOSING_MM / side)) for side in hu.GetSpacing()[:2]]
     closed = sitk.BinaryMorphologicalClosing(inside, [*radius, 0])
-    return sitk.BinaryFillhole(closed, fullyConnected=False)
+    filled = sitk.BinaryFillhole(closed, fullyConnected=False)
+    kept, _ = tidy(filled * (1 - airways), InferConfig(min_component_ml=50, fill_holes=False))
+    return kept
+
+
+def find_airways(hu: Any, dark: Any) -> Any:
+    """Return a uint8 mask of trachea and main bronchi; empty where they cannot be told from lung.
+
+    Their air is darker than lung. The darkest connected part that reaches highest is taken if its
+    volume is an airway's.
+    """
+    air = sitk.Cast(sitk.Median(hu, [1, 1, 1]) < AIRWAY_BELOW_HU, sitk.sitkUInt8) * dark
+    parts = sitk.ConnectedComponent(air)
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(parts)
+    found = [
+        (shape.GetBoundingBox(label)[2] + shape.GetBoundingBox(label)[5], label)
+        for label in shape.GetLabels()
+        if AIRWAYS_ML[0] <= shape.GetPhysicalSize(label) / 1000 <= AIRWAYS_ML[1]
+    ]
+    if not found:
+        return dark * 0
+    _, label = max(found)
+    # The wall and its blurred edge go with the air.
+    return sitk.BinaryDilate(sitk.Cast(parts == label, sitk.sitkUInt8), [3, 3, 0])
 
 
 def main(
