@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import shutil
 import tempfile
 import warnings
@@ -136,6 +137,9 @@ def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
 def _export_quietly(model: Any, path: Path, format: str) -> None:
     """Export without the converters' chatter: progress, deprecations, notes on stdout."""
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    # Else tf2onnx copies the whole graph, weights included, before each of its optimisations: for
+    # the original's 500 MB that took more than 24 GB.
+    os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     named = {"onnx": "onnx", "savedmodel": "tf_saved_model", "litert": "litert"}[format]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
