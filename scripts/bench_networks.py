@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def child(job: dict[str, Any]) -> dict[str, float]:
         elif what == "keras":
             model, one = build_model(config), _noise(config)
             model.predict(one, verbose=0)
-            found["infer_s"] = _best_of(2, lambda: model.predict(one, verbose=0))
+            found["infer_s"] = _best_of(2, partial(model.predict, one, verbose=0))
         elif what == "export":
             export_onnx(build_model(config), config, Path(job["folder"]))
         else:
