@@ -183,7 +183,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         row = {"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}}
         row["learning_rate"] = self.learning_rate
         self.history.append(row)
-        value = row[self.monitor]
+        value = float(epoch + 1) if self.monitor == "last" else row[self.monitor]
         better = is_better(self.monitor, value, self.best)
         if better:
             self.best, self.best_epoch = value, epoch + 1

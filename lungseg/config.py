@@ -159,7 +159,8 @@ def _online_default() -> TransformsConfig:
         hflip=0.5,
         affine=AffineConfig(p=0.8, rotate=12, scale=0.15, shift=0.06),
         elastic=ElasticConfig(p=0.2),
-        window=StrengthConfig(p=0.6, limit=0.3),
+        lesion=StrengthConfig(p=0.3, limit=0.2),
+        window=StrengthConfig(p=0.6, limit=0.45),
         gamma=StrengthConfig(p=0.4, limit=0.4),
         noise=StrengthConfig(p=0.3, limit=0.05),
         blur=StrengthConfig(p=0.2, limit=0.5),
@@ -381,10 +382,14 @@ class TrainConfig(Section):
             )
         if self.time_budget and self.strategy == "multiworker":
             raise ValueError("time_budget: every worker would plan for itself; give epochs instead")
+        if self.monitor == "last":
+            if self.patience or self.reducer is not None:
+                raise ValueError("monitor: last watches no value, as patience and reducer need one")
+            return self
         known = {"loss", *self.metrics}
         if self.monitor.removeprefix("val_") not in known:
             names = ", ".join(sorted(f"val_{name}" for name in known))
-            raise ValueError(f"monitor: {self.monitor!r} is not computed; there are {names}")
+            raise ValueError(f"monitor: {self.monitor!r} is not computed; there are {names}, last")
         return self
 
 

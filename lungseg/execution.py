@@ -40,7 +40,7 @@ class Execution:
     """One way to run TensorFlow.
 
     Attributes:
-        threads: of one operation, on the CPU.
+        threads: on the CPU, of one operation, and operations side by side.
         onednn: use oneDNN's kernels, on the CPU.
         jit_compile: compile the training step with XLA.
         mixed_precision: compute in float16, keep weights, losses and metrics in float32; GPU only.
@@ -178,7 +178,9 @@ def start_tensorflow(execution: Execution) -> Any:
     import keras
 
     try:
+        # Both: else two operations, of one thread each, run side by side.
         tensorflow.config.threading.set_intra_op_parallelism_threads(execution.threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(execution.threads)
     except RuntimeError:
         console.detail("TensorFlow is running already; its threads stay as they are")
     policy = "mixed_float16" if execution.mixed_precision else "float32"

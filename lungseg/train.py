@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -26,6 +27,7 @@ from lungseg.execution import (
 from lungseg.files import existing_folder, read_json, refuse_nonempty, write_json, write_text
 from lungseg.groups import grouped
 from lungseg.layout import fold_folders, is_layout, read_layout, read_manifest
+from lungseg.lock import only_one
 from lungseg.provenance import describe_run, write_data_list
 from lungseg.slices import Slice
 from lungseg.split import leakage
@@ -106,9 +108,23 @@ def train(
         command: the command line, for `run.json`.
 
     Raises:
-        UsageError: for a missing folder, a run folder that exists, or a resume with another config.
+        UsageError: for a missing folder, a run folder that exists or is in use, or a resume with
+            another config.
         DataError: for unusable data, or a loss that is no number.
     """
+    # The other workers write nothing.
+    with only_one(run) if is_chief() else contextlib.nullcontext():
+        return _train(config, dataset, run, resume, overwrite, command)
+
+
+def _train(
+    config: Config,
+    dataset: Path | None,
+    run: Path,
+    resume: bool,
+    overwrite: bool,
+    command: Sequence[str],
+) -> TrainResult:
     dataset = existing_folder(dataset, "slices", "--data")
     if not is_layout(dataset):
         raise DataError(f"{dataset}: expected train/images and train/masks; run lungseg split.")
@@ -261,8 +277,8 @@ def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -
     if not parts["valid"] and config.train.monitor.startswith("val_"):
         raise DataError(
             f"{dataset / 'valid'}: holds no usable pair, but train.monitor is "
-            f"{config.train.monitor}. Give valid a share (split.fractions), or set "
-            f"train.monitor={config.train.monitor.removeprefix('val_')}."
+            f"{config.train.monitor}. Give valid a share (split.fractions), or keep the last "
+            "epoch's weights: train.monitor=last."
         )
     for likeness in leakage(parts):
         if likeness.similarity >= config.split.leak_similarity:

@@ -81,6 +81,7 @@ def test_all_errors_are_said_at_once_with_the_nearest_key() -> None:
         ("split.group_regex='('", "not a regular expression"),
         ("model.name=unet", "none of 'flexunet', 'resunet'"),
         ("train.monitor=val_iou", "is not computed"),
+        ("train={monitor: last, patience: 3}", "watches no value"),
         ("train.reducer={factor: 0.4}", "both set the learning rate"),
         ("data.image_size=[100, 100]", "multiples of 32"),
         ("train.learning_rate=.inf", "finite"),

@@ -310,3 +310,33 @@ def test_the_data_sets_own_slices_are_half_of_what_is_shown() -> None:
     assert sum(s.case.startswith("own") for s in shown) == 50
     assert len(shown) == 102
     assert len(_shown(some(10, "own"), some(4, "more"))) == 14
+
+
+def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
+    dataset: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom lungseg.lock import only_one\n"
+        "with only_one(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    run = tmp_path / "run"
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(UsageError, match=rf"process {first.pid} is writing here"):
+        train(tiny_config, dataset, run)
+    assert not run.exists()
+    first.kill()
+    first.wait()
+    from lungseg.lock import only_one
+
+    # A lock dies with its process, even one killed outright.
+    with only_one(run):
+        pass
+
+
+def test_the_last_epoch_is_kept_when_nothing_is_watched(dataset: Path, tmp_path: Path) -> None:
+    result = train(check_config(tiny(monitor="last"), "test"), dataset, tmp_path / "run")
+    assert result.best_epoch == result.epochs == 2
