@@ -238,3 +238,22 @@ def test_a_scheduler_that_does_not_answer_is_an_error(
             run=trained_run,
             scheduler="tcp://127.0.0.1:9",
         )
+
+
+def test_a_long_volume_takes_its_labels_memory_and_no_more(
+    trained_run: Path, tiny_config: Config
+) -> None:
+    import tracemalloc
+
+    from lungseg.infer_volumes import _predict
+
+    predictor = Predictor(trained_run / "model.onnx")
+    beyond = []
+    for count in (100, 1000):
+        hu = np.zeros((count, SIDE, SIDE), np.int16)
+        tracemalloc.start()
+        _predict(predictor, hu, "long", tiny_config)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        beyond.append(peak - hu.size)  # a byte of label for each voxel
+    assert beyond[1] <= beyond[0] + 500_000
