@@ -301,6 +301,8 @@ def main() -> None:
         "",
         f"`make bench` on {date}: {hardware['processor']}, {cores()} cores, Python "
         f"{platform.python_version()}. Seconds drift from machine to machine; ratios hold.",
+        "",
+        "The original as shipped against ours, and every network: [networks](networks.md).",
     ]
     for title, values in results.items():
         lines += ["", f"## {title}", "", "| measured | value |", "|---|---|"]
