@@ -93,7 +93,7 @@ typecheck: setup  ## mypy, strict
 
 bench: setup  ## speed and memory, as ratios measured in one run
 	$(BIN)/python scripts/bench.py
-	$(BIN)/python scripts/bench_networks.py
+	$(BIN)/python scripts/bench_networks.py --anew
 
 docs: setup  ## the pictures in docs/, drawn anew
 	$(BIN)/python scripts/make_doc_pictures.py

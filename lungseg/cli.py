@@ -227,9 +227,13 @@ def _networks() -> str:
     path = Path(__file__).parent / "models" / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8"))
     lines = [f"  {'model.name':15}{'parameters':>12}{'GFLOP':>8}{'train s':>9}{'infer s':>9}  Dice"]
+
+    def said(row: dict[str, float], key: str) -> str:
+        return f"{row[key]:.3f}" if key in row else "-"
+
     lines += [
-        f"  {name:15}{row['parameters']:>12,}{row['gflop']:>8.1f}{row['train_s']:>9.3f}"
-        f"{row['infer_s']:>9.3f}  {row['dice']:.3f}"
+        f"  {name:15}{row['parameters']:>12,}{row['gflop']:>8.1f}{said(row, 'train_s'):>9}"
+        f"{said(row, 'infer_s'):>9}  {said(row, 'dice')}"
         for name, row in measured["networks"].items()
     ]
     about = f"a slice of 512 x 512 on {measured['hardware']['cores']} cores, {measured['date']};"

@@ -278,10 +278,10 @@ class DeepLabV3PlusConfig(Section):
 
 
 class EfficientUNetConfig(Section):
-    """A U-Net decoder on an EfficientNet encoder."""
+    """A U-Net decoder on an EfficientNetV2 encoder."""
 
     name: Literal["efficientunet"]
-    variant: Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"] = "B0"
+    variant: Literal["B0", "B1", "B2", "B3", "S", "M", "L"] = "B0"
     base_filters: Positive = 16
     dropout_rate: Rate = 0.1
     activation: Activation = "relu"

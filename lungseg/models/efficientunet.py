@@ -1,6 +1,6 @@
-"""U-Net with an EfficientNet encoder, its weights drawn at random: nothing is downloaded.
+"""U-Net with an EfficientNetV2 encoder, its weights drawn at random: nothing is downloaded.
 
-Sources: Tan and Le, 2019, https://arxiv.org/abs/1905.11946 (encoder, from `keras.applications`);
+Sources: Tan and Le, 2021, https://arxiv.org/abs/2104.00298 (encoder, from `keras.applications`);
 Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597 (decoder).
 """
 
@@ -15,14 +15,7 @@ from lungseg.models.blocks import (
     class_scores,
     convolve,
     enlarge,
-)
-
-# The last layers before the encoder halves the image: a half, a quarter, an eighth, a sixteenth.
-SKIPS = (
-    "block2a_expand_activation",
-    "block3a_expand_activation",
-    "block4a_expand_activation",
-    "block6a_expand_activation",
+    grey_input,
 )
 
 
@@ -41,16 +34,24 @@ def build(
         >>> build(small, (32, 32, 1), 2).output_shape
         (None, 32, 32, 2)
     """
-    inputs = keras.Input(input_shape, name="image")
-    family = getattr(keras.applications, f"EfficientNet{config.variant}")
-    # It scales grey values 0..255 itself.
-    encoder = family(include_top=False, weights=None, input_tensor=inputs)
+    inputs, scaled = grey_input(input_shape)
+    family = getattr(keras.applications, f"EfficientNetV2{config.variant}")
+    # Without its own scaling: a Normalization layer, which ONNX cannot take along.
+    encoder = family(
+        include_top=False, weights=None, input_tensor=scaled, include_preprocessing=False
+    )
+    # The last map of each size, before the encoder halves it: a half, a quarter and so on.
+    maps = {}
     for layer in encoder.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
+        if len(layer.output.shape) == 4:
+            maps[layer.output.shape[1:3]] = layer.output
+    height, width = input_shape[:2]
     x = layers.Dropout(config.dropout_rate)(encoder.output)
-    for level, name in reversed(list(enumerate(SKIPS))):
-        x = layers.Concatenate()([enlarge(x, 2), encoder.get_layer(name).output])
+    for level in (3, 2, 1, 0):
+        skip = maps[height >> (level + 1), width >> (level + 1)]
+        x = layers.Concatenate()([enlarge(x, 2), skip])
         for _ in range(2):
             x = convolve(x, config.base_filters * 2**level, activation=config.activation)
     # Class scores at half the size, enlarged: full-size maps cost most and gain little.
