@@ -1,9 +1,10 @@
 """How TensorFlow runs: threads, oneDNN, XLA, mixed precision; chosen here and nowhere else.
 
 oneDNN has to be switched before TensorFlow is imported, so this module is what imports it first.
-What is fastest differs from network to network (oneDNN trains the 9 x 9 kernels of the original
-five times faster, but may take minutes to predict with them), so with `train.tune: auto` each
-combination is measured, in a process of its own, and the result is kept for the next run.
+What is fastest differs from network to network and from machine to machine (oneDNN trains the 9 x 9
+kernels of the original several times faster, XLA less; on one machine oneDNN took minutes to
+predict with them), so with `train.tune: auto` each combination is measured, in a process of its
+own, and the result is kept for the next run.
 """
 
 from __future__ import annotations
