@@ -416,6 +416,7 @@ class InferConfig(Section):
     components: Annotated[int, Field(ge=0)] = 2
     min_component_ml: Annotated[float, Field(ge=0)] = 5.0
     fill_holes: bool = True
+    drop_air: bool = True
     sides: bool = False
     flips: bool = False
     tiles: bool = False

@@ -57,7 +57,7 @@ def segment(predictor: Predictor, path: Path, name: str, output: Path, config: C
     hu = sitk.GetArrayViewFromImage(canonical)
     lungs, certainty = _predict(predictor, hu, name, config)
     lungs.CopyInformation(canonical)
-    lungs, steps = tidy(lungs, settings)
+    lungs, steps = tidy(lungs, settings, canonical)
     sides, more = label_sides(lungs)
     measures = measure(canonical, sides)
     labels = sides if settings.sides else lungs

@@ -19,16 +19,21 @@ from lungseg.config import InferConfig
 LEFT, RIGHT = 1, 2
 # Two lungs grown together are taken apart by erosion of up to this many voxels.
 MAX_EROSION = 6
+# Lung has a median of -900 to -700 HU, with emphysema lower; bowel gas and room air have -1000.
+AIR_BELOW_HU = -950
+# So many of the largest parts are looked at.
+MOST_PARTS = 30
 # Each lung has at least this share of both.
 SMALLEST_SHARE = 0.1
 
 
-def tidy(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
-    """Keep the largest parts and fill their holes.
+def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[str]]:
+    """Leave out parts that are air, keep the largest of the others, fill their holes.
 
     Args:
         lungs: uint8 SimpleITK image, 0 or 1.
         settings: which steps, and how far.
+        ct: SimpleITK image in HU on the same grid; without it air cannot be told from lung.
 
     Returns:
         The image, and a line for each step that changed something. A second call changes nothing.
@@ -38,12 +43,19 @@ def tidy(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
         return lungs, []
     # The box alone: labels of a whole CT's parts take twice the memory of the CT.
     start, size = box
-    found, done = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings)
+    hu = None if ct is None else sitk.RegionOfInterest(ct, size, start)
+    found, done = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, hu)
     return (sitk.Paste(lungs, found, size, destinationIndex=start) if done else lungs), done
 
 
-def _tidy_box(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
+def _tidy_box(lungs: Any, settings: InferConfig, hu: Any) -> tuple[Any, list[str]]:
     done = []
+    smallest = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
+    if settings.drop_air and hu is not None:
+        lungs, dropped = _without_air(lungs, hu, smallest)
+        if dropped:
+            said = f"{len(dropped)} parts of air dropped (bowel, airways, around the patient)"
+            done.append(f"{said}: {_ml(lungs, sum(dropped)):.1f} mL")
     before = _count(lungs)
     if settings.fill_holes:
         lungs = sitk.BinaryFillhole(lungs, fullyConnected=False)
@@ -51,7 +63,6 @@ def _tidy_box(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
             done.append(f"holes filled: {_ml(lungs, _count(lungs) - before):.1f} mL")
     if settings.components or settings.min_component_ml:
         parts = _parts(lungs)
-        smallest = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
         most = settings.components or len(parts.sizes)
         keep = sum(size >= smallest for size in parts.sizes[:most])
         dropped = parts.sizes[keep:]
@@ -59,6 +70,21 @@ def _tidy_box(lungs: Any, settings: InferConfig) -> tuple[Any, list[str]]:
             lungs = parts.select([1] * keep)
             done.append(f"{len(dropped)} small parts dropped: {_ml(lungs, sum(dropped)):.1f} mL")
     return lungs, done
+
+
+def _without_air(lungs: Any, hu: Any, smallest: float) -> tuple[Any, list[int]]:
+    """Leave out parts, of at least `smallest` voxels, whose median is that of air, not of lung."""
+    parts = _parts(lungs)
+    labelled, values = (sitk.GetArrayViewFromImage(image) for image in (parts.labelled, hu))
+    keep, dropped = [], []
+    for number, size in zip(parts.numbers[:MOST_PARTS], parts.sizes, strict=False):
+        # Smaller ones go by their size.
+        is_air = size >= smallest and np.median(values[labelled == number]) < AIR_BELOW_HU
+        keep.append(int(not is_air))
+        if is_air:
+            dropped.append(size)
+    keep += [1] * (len(parts.numbers) - len(keep))
+    return (parts.select(keep) if dropped else lungs), dropped
 
 
 def label_sides(lungs: Any) -> tuple[Any, list[str]]:
