@@ -32,15 +32,14 @@ def draw_overlays() -> None:
         volume = sitk.GetImageFromArray(slices)
         volume.SetSpacing((0.7, 0.7, 7.5))
         sitk.WriteImage(volume, str(folder / "phantom.nii.gz"))
-        config = check_config({"infer": {"overlay": True, "video": True, "sides": True}}, "docs")
+        config = check_config({"infer": {"overlay": True, "sides": True}}, "docs")
         model = folder / "model.onnx"
         infer(config, [folder / "phantom.nii.gz"], folder / "out", model=model)
         shutil.copy(folder / "out" / "overlays" / "phantom.png", DOCS / "overlay.png")
-        shutil.copy(folder / "out" / "overlays" / "phantom.gif", DOCS / "overlay.gif")
 
 
 def main() -> None:
-    """Write docs/phantom.png, augmentation.png, overlay.png and overlay.gif."""
+    """Write docs/phantom.png, augmentation.png and overlay.png."""
     draw_overlays()
     pictures, captions = [], []
     for seed in (2, 1, 8):
