@@ -116,7 +116,7 @@ def test_probability_maps_have_the_inputs_geometry(
     source = write_nifti(tmp_path / "ct.nii.gz")
     hu, _ = make_slice(make_patient(4), 0.5, 100)
     write_png(tmp_path / "slice.png", apply_window(hu, (-1000, 400)))
-    raw = {"components": 0, "min_component_ml": 0, "fill_holes": False}
+    raw = {"components": 0, "min_component_ml": 0, "fill_holes": False, "drop_air": False}
     config = with_infer(tiny_config, probabilities=True, **raw)
     infer(config, [source, tmp_path / "slice.png"], tmp_path / "out", run=trained_run)
     folder = tmp_path / "out" / "probabilities"

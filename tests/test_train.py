@@ -228,7 +228,7 @@ def test_a_data_set_without_validation_says_what_to_do(dataset: Path, tmp_path: 
         folder.mkdir(parents=True)
         for path in (dataset / "train" / kind).iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(DataError, match=r"train\.monitor=lung_dice"):
+    with pytest.raises(DataError, match=r"train\.monitor=last"):
         train(check_config(tiny(), "t"), tmp_path / "only", tmp_path / "run")
     result = train(
         check_config(tiny(monitor="lung_dice", epochs=1), "t"), tmp_path / "only", tmp_path / "run"

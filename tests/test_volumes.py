@@ -107,7 +107,9 @@ def test_a_volume_is_segmented_as_its_slices_are(
     for index, pixels in enumerate(hu):
         write_png(tmp_path / "png" / f"{index}.png", apply_window(pixels, window))
     raw = tiny_config.model_copy(  # type: ignore[attr-defined]
-        update={"infer": InferConfig(components=0, min_component_ml=0, fill_holes=False)}
+        update={
+            "infer": InferConfig(components=0, min_component_ml=0, fill_holes=False, drop_air=False)
+        }
     )
     infer(raw, [tmp_path / "case.nii.gz", tmp_path / "png"], tmp_path / "out", run=trained_run)
     volume = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "case.nii.gz")))
@@ -194,7 +196,7 @@ def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
     again, nothing = tidy(found, InferConfig(min_component_ml=0.5))
     assert nothing == []
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(found))
-    off = InferConfig(components=0, min_component_ml=0, fill_holes=False)
+    off = InferConfig(components=0, min_component_ml=0, fill_holes=False, drop_air=False)
     same, steps = tidy(image, off)
     assert steps == []
     np.testing.assert_array_equal(sitk.GetArrayFromImage(same), speck)
