@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lungseg.config import Config
@@ -81,10 +80,3 @@ class Deadline:
         """Ask at the end of an epoch."""
         now = time.monotonic()
         return now + (now - self._began) + EXPORT_S <= self.end
-
-
-def from_record(record: Mapping[str, float]) -> Plan:
-    """Return the plan a run began with, from its `plan.json`."""
-    return Plan(
-        int(record["epochs"]), int(record["samples_per_epoch"]), record["seconds_per_slice"]
-    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lungseg.config import Config
 from lungseg.errors import UsageError
-from lungseg.infer import Input, Row
+from lungseg.infer import Input, Row, segment_case
 
 # A case whose worker died is given to another one so many times.
 RETRIES = 3
@@ -18,7 +18,6 @@ CONNECT_S = 20
 def map_cases(
     scheduler: str,
     items: Sequence[Input],
-    function: Callable[[Input, Sequence[Path], Path, Config], Row],
     paths: Sequence[Path],
     output: Path,
     config: Config,
@@ -44,7 +43,7 @@ def map_cases(
         absolute = [replace(item, path=item.path.resolve()) for item in items]
         futures = {
             client.submit(
-                function, item, list(paths), output, config, pure=False, retries=RETRIES
+                segment_case, item, list(paths), output, config, pure=False, retries=RETRIES
             ): item
             for item in absolute
         }

@@ -123,7 +123,7 @@ def infer(
             from lungseg.cluster import map_cases
 
             with console.progress(len(open_items), "infer", "case") as bar:
-                job = (segment_case, [p.resolve() for p in paths], output.resolve(), config)
+                job = ([p.resolve() for p in paths], output.resolve(), config)
                 for row in map_cases(scheduler, open_items, *job):
                     log([row])
                     bar.advance(1)

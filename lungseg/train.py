@@ -212,7 +212,7 @@ def _plan(
 
     path = run / "plan.json"
     if path.exists():
-        return budget.from_record(read_json(path))
+        return budget.Plan(**read_json(path))
     console.note("measuring the speed of training ...")
     with strategy.scope():
         speed = seconds_per_slice(compile_model(config, 1, execution), config)

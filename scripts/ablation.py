@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 
+from lungseg import metrics
 from lungseg.config import Config
 from lungseg.configfile import load_config
 from lungseg.images import apply_window, read_slice, write_png
@@ -197,8 +198,7 @@ def _run(config: Config, train: Sequence[Slice], tests: dict[str, list[Slice]]) 
             image = read_slice(s.image, config.data).astype(np.float32)[None, ..., None]
             guess = np.asarray(model.predict_on_batch(image))[0].argmax(-1) > 0
             truth = read_labels(s.mask, config.data) > 0
-            total = int(guess.sum()) + int(truth.sum())
-            dice.append(2 * int((guess & truth).sum()) / total if total else 1.0)
+            dice.append(metrics.dice(metrics.count(truth, guess)))
         scores[name] = round(float(np.mean(dice)), 4)
         if name == "held_out":
             scores["held_out_worst"] = round(min(dice), 4)

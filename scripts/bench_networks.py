@@ -16,8 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+from bench import best_of
 
 from lungseg.config import Config
 from lungseg.configfile import check_config, load_config
@@ -68,7 +68,7 @@ def child(job: dict[str, Any]) -> dict[str, float]:
         elif what == "keras":
             model, one = build_model(config), _noise(config)
             model.predict(one, verbose=0)
-            found["infer_s"] = _best_of(2, partial(model.predict, one, verbose=0))
+            found["infer_s"] = best_of(2, partial(model.predict, one, verbose=0))
         elif what == "export":
             export_onnx(build_model(config), config, Path(job["folder"]))
         else:
@@ -135,15 +135,6 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _best_of(tries: int, work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(tries):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def _short_run(config: Config) -> float:
     """Train on slices of eight phantoms and return the mean lung Dice on four others."""
     import keras
@@ -200,7 +191,7 @@ def original() -> dict[str, dict[str, Any]]:
     }
 
 
-def networks(known: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def networks(known: dict[str, Any]) -> None:
     """Every network of the registry with its defaults; FlexUNet as measured in `original`."""
     found: dict[str, dict[str, Any]] = known.setdefault("networks", {})
     execution = Execution(cores(), True, False, False)
@@ -217,15 +208,14 @@ def networks(known: dict[str, Any]) -> dict[str, dict[str, Any]]:
         )
         if name == "flexunet":
             # Without oneDNN, which may hold up the predictions of its 9 x 9 kernels for minutes.
-            found[name] = known["original"]["original, ours"]
-            found[name] |= ask(short, AS_SHIPPED_ON_ALL_CORES, "short run")
-            continue
-        config = check_config({"model": {"name": name}}, "bench")
-        with tempfile.TemporaryDirectory() as folder:
-            found[name] = ask(config, execution, "train", "size", "export", folder=folder)
-            found[name] |= onnx_speed(Path(folder)) | ask(short, execution, "short run")
+            ours = known["original"]["original, ours"]
+            found[name] = ours | ask(short, AS_SHIPPED_ON_ALL_CORES, "short run")
+        else:
+            config = check_config({"model": {"name": name}}, "bench")
+            with tempfile.TemporaryDirectory() as folder:
+                found[name] = ask(config, execution, "train", "size", "export", folder=folder)
+                found[name] |= onnx_speed(Path(folder)) | ask(short, execution, "short run")
         write_json(RESULTS, known)
-    return found
 
 
 def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) -> Sequence[str]:
