@@ -7,22 +7,28 @@ BIN     = $(VENV)/bin
 LUNGSEG = $(BIN)/lungseg
 EXTRAS  = dev$(if $(GPU),$(comma)gpu)
 comma  := ,
+LOCK    = .ci/requirements.lock
 TENSORFLOW = tensorflow>=2.20,<2.22
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo smoke test test-all lint format typecheck bench docs clean \
+        soak fuzz lock audit \
         prepare split train evaluate infer
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed  ## make .venv with everything (GPU=1: TensorFlow for an NVIDIA GPU)
+setup: $(VENV)/.installed  ## make .venv (LOCKED=1: the locked versions; GPU=1: for an NVIDIA GPU)
 
 # uv where it is present, else pip. Both put everything into $(VENV).
 $(VENV)/.installed: pyproject.toml
-	@if command -v uv >/dev/null; then \
+	@if [ -n "$(LOCKED)" ]; then \
+	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	    $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r $(LOCK); \
+	    $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .; \
+	elif command -v uv >/dev/null; then \
 	    test -x $(BIN)/python || uv venv --seed --python $(PYTHON) $(VENV); \
 	    uv pip install --python $(BIN)/python -e '.[$(EXTRAS)]'; \
 	else \
@@ -94,6 +100,24 @@ typecheck: setup  ## mypy, strict
 bench: setup  ## speed and memory, as ratios measured in one run
 	$(BIN)/python scripts/bench.py
 	$(BIN)/python scripts/bench_networks.py --anew
+
+soak: setup  ## break it: 50 kills, 10,000 slices, every bad input, fuzzing; half an hour
+	@rm -f docs/robustness.json
+	LUNGSEG_SOAK=1 $(BIN)/python -m pytest tests/test_bad_inputs.py tests/test_faults.py tests/test_load.py
+	$(MAKE) --no-print-directory fuzz
+	$(BIN)/python scripts/write_robustness.py
+
+FUZZ_SECONDS ?= 60
+fuzz: setup  ## throw random bytes at the readers, FUZZ_SECONDS= each
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[fuzz]'
+	$(BIN)/python scripts/fuzz.py --seconds $(FUZZ_SECONDS)
+
+lock: setup  ## .ci/requirements.lock anew: the newest allowed versions, with hashes
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra dev --upgrade \
+	    pyproject.toml -o $(LOCK)
+
+audit: setup  ## known vulnerabilities of the locked packages
+	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r $(LOCK)
 
 docs: setup  ## the pictures in docs/, drawn anew
 	$(BIN)/python scripts/make_doc_pictures.py

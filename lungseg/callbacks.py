@@ -64,6 +64,18 @@ def averaged(average: keras.callbacks.SwapEMAWeights | None) -> Iterator[None]:
         average.on_test_end()
 
 
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a Keras file.
+
+    Raises:
+        DataError: where it cannot be written; HDF5 says so in ways of its own.
+    """
+    try:
+        model.save(path)
+    except (OSError, RuntimeError) as problem:
+        raise DataError(f"{path}: cannot be written: {problem}.") from None
+
+
 class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
     """Stop at a loss that is no number, and name the batch's cases; the best model stays."""
 
@@ -201,7 +213,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if better:
             partial = self.run / ".partial.model.keras"
             with averaged(self.average):
-                self.model.save(partial)
+                save_model(self.model, partial)
             partial.replace(self.run / "model.keras")
         self._save_checkpoint(epoch + 1)
         self._write_history()
@@ -218,7 +230,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         partial = folder / f".epoch_{epochs_done:04d}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        self.model.save(partial / "model.keras")
+        save_model(self.model, partial / "model.keras")
         state = {
             "epochs_done": epochs_done,
             "best": self.best,

@@ -92,6 +92,12 @@ def _shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
+    except OSError as problem:
+        # A full disk, a folder that may not be written, a file that went away meanwhile: no bug.
+        if debug:
+            _show_traceback()
+        console.error(f"{problem.filename or 'the output'}: {problem.strerror or problem}.")
+        raise typer.Exit(ExitCode.DATA) from None
     except Exception as problem:
         if debug:
             _show_traceback()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=8192)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"]
 Colour = tuple[
@@ -37,7 +38,7 @@ class DataConfig(Section):
     prepared: Path = Path("data/prepared")
     dataset: Path = Path("data/dataset")
     train_only: list[Path] = []
-    image_size: tuple[Positive, Positive] = (512, 512)
+    image_size: tuple[Side, Side] = (512, 512)
     channels: Literal[1, 3] = 1
     rgb_map: dict[str, Colour] = {"background": (0, 0, 0), "lung": (255, 255, 255)}
     window: tuple[float, float] = (-1000.0, 400.0)

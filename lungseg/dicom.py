@@ -17,6 +17,7 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.errors import DataError
+from lungseg.files import require_regular
 from lungseg.images import Finding
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
@@ -46,13 +47,20 @@ class Header:
         return float(self.position @ self.normal)
 
 
-def reason_of(problem: RuntimeError) -> str:
+def reason_of(problem: Exception) -> str:
     """Return the last line of a SimpleITK error, which says what is wrong."""
     return str(problem).strip().splitlines()[-1]
 
 
 def series_in(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each image series in a folder, by series UID; empty without DICOM."""
+    """Return the files of each image series in a folder, by series UID; empty without DICOM.
+
+    Raises:
+        DataError: for a pipe or a device in the folder, at which the search would hang.
+    """
+    for entry in folder.iterdir():
+        if entry.exists() and not entry.is_dir():
+            require_regular(entry)
     reader = sitk.ImageSeriesReader
     found = {}
     for uid in reader.GetGDCMSeriesIDs(str(folder)):

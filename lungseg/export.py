@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -68,8 +67,12 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
     batch = rng.uniform(0, 255, shape).astype(np.float32)
     expected = np.asarray(model.predict(batch, batch_size=1, verbose=0))
     final = folder / FILES[format]
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial.") as staged:
-        partial = Path(staged) / final.name
+    # One name, so that what a kill left here is found and removed.
+    staged = folder / ".partial.export"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    try:
+        partial = staged / final.name
         _export_quietly(model, partial, format)
         found = np.concatenate([_predict(partial, format, one[None]) for one in batch])
         difference = float(np.abs(found - expected).max())
@@ -81,6 +84,8 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
         if final.is_dir():
             shutil.rmtree(final)
         partial.replace(final)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
     return difference
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lungseg.errors import DataError, UsageError
+
+# File names may hold any bytes; Python carries those that are no UTF-8 as surrogates.
+UNDECODED = "surrogateescape"
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -32,9 +37,31 @@ def existing_folder(path: Path | None, what: str, option: str) -> Path:
     return path
 
 
+def require_regular(path: Path) -> int:
+    """Return a file's size in bytes; raise `DataError` for a pipe, a device or what is not there.
+
+    Reading those may never end.
+    """
+    try:
+        status = path.stat()
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: expected a file, found a folder, a pipe or a device.")
+    return status.st_size
+
+
+def partial_path(path: Path) -> Path:
+    """Return where to write a file before it is renamed to `path`: hidden, with the same suffix."""
+    name = path.name
+    if len(os.fsencode(name)) > 240:  # with what is added it would be no possible name
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + name[-8:]
+    return path.with_name(f".partial.{name}")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside `path`, then rename it: a reader sees the old or the new, whole."""
-    partial = path.with_name(f".{path.name[:200]}.partial")
+    partial = partial_path(path)
     try:
         with partial.open("wb") as stream:
             stream.write(content)
@@ -47,8 +74,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text, whole or not at all; file names that are no UTF-8 keep their bytes."""
+    write_bytes(path, content.encode("utf-8", UNDECODED))
 
 
 def write_json(path: Path, document: object) -> None:
@@ -66,7 +93,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise DataError(f"{path}: expected JSON, but it cannot be read: {problem}.") from None
 
 
@@ -88,7 +115,7 @@ def read_csv(path: Path, needed: Iterable[str] = ()) -> list[dict[str, str]]:
         DataError: where it cannot be read, or a `needed` column is absent.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with path.open(newline="", encoding="utf-8-sig", errors=UNDECODED) as stream:
             reader = csv.DictReader(stream)
             rows = list(reader)
             columns = list(reader.fieldnames or [])
@@ -129,10 +156,13 @@ def staged_folder(
             raise UsageError(
                 f"{output}: the output would replace its own input {given}; choose another -o."
             )
+    staged, old = _beside(output, "partial"), _beside(output, "old")
+    if old.is_dir() and not output.exists():
+        old.rename(output)  # killed between the two renames of `_take_place`
     refuse_nonempty(output, overwrite)
-    staged = output.with_name(f".{output.name}.partial")
     try:
         shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
         staged.mkdir(parents=True)
     except OSError as problem:
         raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
@@ -155,12 +185,15 @@ def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
         )
 
 
+def _beside(output: Path, what: str) -> Path:
+    return output.with_name(f".{output.name}.{what}")
+
+
 def _take_place(staged: Path, output: Path) -> None:
     if not output.exists():
         staged.rename(output)
         return
-    old = output.with_name(f".{output.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = _beside(output, "old")
     output.rename(old)
     staged.rename(output)
     shutil.rmtree(old, ignore_errors=True)

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lungseg.config import DataConfig
 from lungseg.errors import DataError
-from lungseg.files import natural_key, write_bytes
+from lungseg.files import natural_key, require_regular, write_bytes
 
 Pixels = NDArray[Any]
 Labels = NDArray[np.uint8]
@@ -29,6 +29,7 @@ Labels = NDArray[np.uint8]
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below what fills a memory
+MAX_FILE_BYTES = 300 << 20  # that many pixels of 4 bytes
 
 # MAX_PIXELS is checked here, before decoding, with an error that names the file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -103,6 +104,9 @@ def read_pixels(path: Path) -> Pixels:
         DataError: naming the file, where it cannot be decoded, is too large, holds several
             frames, or holds values that are not finite.
     """
+    size = require_regular(path)
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"{path}: {size:,} bytes are more than a slice can have.")
     try:
         content = path.read_bytes()
     except OSError as problem:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lungseg import console
 from lungseg.config import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.files import read_csv, refuse_nonempty, write_csv, write_json
+from lungseg.files import UNDECODED, read_csv, refuse_nonempty, write_csv, write_json
 from lungseg.images import (
     list_images,
     read_pixels,
@@ -214,7 +214,8 @@ def _case_log(output: Path, rows: list[Row]) -> Iterator[Callable[[list[Row]], N
 
     columns = (*COLUMNS, *MEASURE_COLUMNS)
     _write_cases(output, rows)
-    with (output / "cases.csv").open("a", newline="", encoding="utf-8") as stream:
+    path = output / "cases.csv"
+    with path.open("a", newline="", encoding="utf-8", errors=UNDECODED) as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
 
         def log(new: list[Row]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from lungseg import console
@@ -12,7 +13,7 @@ from lungseg.files import read_csv
 from lungseg.groups import grouped
 from lungseg.images import pair_folders, read_slice
 from lungseg.masks import read_labels
-from lungseg.similarity import perceptual_hash
+from lungseg.similarity import pack, perceptual_hash
 from lungseg.slices import PARTS, SPLIT_COLUMNS, Slice
 from lungseg.workers import ordered_map
 
@@ -51,27 +52,26 @@ def read_manifest(folder: Path) -> list[Slice]:
         for file in (image, mask):
             if not file.exists():
                 raise DataError(f"{file}: named in {path}, but there is no such file.")
-        try:
-            fraction = float(row["lung_fraction"])
-        except ValueError:
-            raise DataError(
-                f"{path}: lung_fraction of {row['case']} is {row['lung_fraction']!r}, no number."
-            ) from None
-        slices.append(
-            Slice(
-                row["case"],
-                row["source"],
-                row.get("group") or "",
-                image,
-                mask,
-                fraction,
-                row["sha256"],
-                row["phash"],
-            )
-        )
+        slices.append(_slice(row, folder, path))
     if not slices:
         raise DataError(f"{path}: lists no slice.")
     return slices
+
+
+def _slice(row: Mapping[str, str], folder: Path, origin: Path) -> Slice:
+    """Turn a row of `manifest.csv` or `split.csv` into a slice; `DataError` names `origin`."""
+    try:
+        fraction = float(row["lung_fraction"])
+        pack([row["phash"]])
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{origin}: lung_fraction or phash of {row['case']} is damaged: "
+            f"{row['lung_fraction']!r}, {row['phash']!r}."
+        ) from None
+    image, mask = folder / row["image"], folder / row["mask"]
+    group = row.get("group") or ""
+    digest = row["sha256"], row["phash"]
+    return Slice(row["case"], row["source"], group, image, mask, fraction, *digest)
 
 
 def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
@@ -84,18 +84,7 @@ def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
     if listing.exists():
         parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
         for row in read_csv(listing, SPLIT_COLUMNS):
-            parts.setdefault(row["part"], []).append(
-                Slice(
-                    row["case"],
-                    row["source"],
-                    row["group"],
-                    folder / row["image"],
-                    folder / row["mask"],
-                    float(row["lung_fraction"]),
-                    row["sha256"],
-                    row["phash"],
-                )
-            )
+            parts.setdefault(row["part"], []).append(_slice(row, folder, listing))
         missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
         if missing:
             raise DataError(f"{missing[0]}: named in {listing}, but there is no such file.")

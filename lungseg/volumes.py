@@ -6,6 +6,9 @@ looks as in every viewer; the way back gives the input's own geometry.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -18,10 +21,14 @@ from numpy.typing import NDArray
 
 from lungseg.dicom import read_dicom, read_files, reason_of
 from lungseg.errors import DataError, UsageError
+from lungseg.files import partial_path, require_regular
 from lungseg.images import Finding, volume_suffix
 
 HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
 MAX_UNPACKED_BYTES = 8 << 30
+MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to a hundredth
+MAX_GZIP_RATIO = 1032  # of deflate, the densest there can be
+MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
 # Two geometries are the same if they differ by less than this share of a pixel.
 GEOMETRY_TOLERANCE = 1e-2
 
@@ -59,7 +66,7 @@ def read_label_volume(path: Path) -> LabelVolume:
     """
     if volume_suffix(path) == ".dcm":
         return _read_dicom_seg(path)
-    image = _require_volume(path, _read_file(path))
+    image = _require_volume(path, _read_file(path)[0])
     values = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
         raise DataError(
@@ -121,8 +128,8 @@ def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
     if suffix == ".dcm":
         image, findings = read_files([path], path)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
-    image = _read_file(path)
-    return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), []))
+    image, findings = _read_file(path)
+    return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), findings))
 
 
 def write_volume(image: Any, path: Path) -> None:
@@ -131,12 +138,13 @@ def write_volume(image: Any, path: Path) -> None:
     Raises:
         DataError: where it cannot be written.
     """
-    partial = path.with_name(f".partial.{path.name}")
+    partial = partial_path(path)
     try:
         sitk.WriteImage(image, str(partial), useCompression=True)
         partial.replace(path)
     except (RuntimeError, OSError) as problem:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written: {problem}") from None
 
 
@@ -145,20 +153,44 @@ def _unpack(path: Path, target: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
-            if sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
-                raise DataError(f"{path}: unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB.")
+            size = sum(member.file_size for member in members)
+            most = min(MAX_UNPACKED_BYTES, MAX_ZIP_RATIO * path.stat().st_size)
+            if size > most:
+                raise DataError(f"{path}: would unpack to {size:,} bytes, more than a CT can be.")
             for index, member in enumerate(members):
-                (target / f"{index:06d}.dcm").write_bytes(archive.read(member))
+                with archive.open(member) as packed, (target / f"{index:06d}.dcm").open("wb") as to:
+                    shutil.copyfileobj(packed, to)
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError) as problem:
         raise DataError(f"{path}: the zip file cannot be read: {problem}") from None
     return target
 
 
-def _read_file(path: Path) -> Any:
+def _read_file(path: Path) -> tuple[Any, list[Finding]]:
+    """Read a volume file whose header agrees with its size."""
+    size = require_regular(path)
+    reader = sitk.ImageFileReader()
     try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as problem:
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        voxels = math.prod(reader.GetSize())
+        # Checked before memory is taken for them; the voxels of an MHD lie in another file.
+        if voxels > MAX_VOXELS or (path.suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
+            raise DataError(
+                f"{path}: its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
+                "hold: it is damaged."
+            )
+        image = reader.Execute()
+    except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
         raise DataError(f"{path}: the volume cannot be read: {reason_of(problem)}") from None
+    nowhere = ("0", "")
+    codes = [
+        reader.GetMetaData(key) if reader.HasMetaDataKey(key) else None
+        for key in ("qform_code", "sform_code")
+    ]
+    if all(code in nowhere for code in codes):
+        detail = "the header says no orientation; rows are taken to run left, columns to the back"
+        return image, [Finding("no_orientation", "warning", detail)]
+    return image, []
 
 
 def _require_volume(path: Path, image: Any) -> Any:

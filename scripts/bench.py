@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+from watch import watch
 
 from lungseg.configfile import check_config
 from lungseg.files import write_json, write_text
@@ -54,13 +55,12 @@ def start_up() -> dict[str, float]:
 
 
 PREPARE = """
-import resource, sys
+import sys
 from pathlib import Path
 from lungseg.config import Config
 from lungseg.prepare import prepare
 folder = Path(sys.argv[1])
 prepare(Config(), folder / "images", folder / "masks", folder / "out")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -82,7 +82,9 @@ def prepare_memory() -> dict[str, float]:
                 for number in range(1, count):
                     os.link(first, first.with_name(f"s{number}.png"))
             start = time.perf_counter()
-            found[f"{count} slices, MiB"] = float(shell("-c", PREPARE, str(base / str(count))))
+            seen = watch([sys.executable, "-c", PREPARE, str(base / str(count))])
+            assert seen.code == 0, seen.said
+            found[f"{count} slices, MiB"] = seen.peak_mib
             found[f"{count} slices, slices/s"] = count / (time.perf_counter() - start)
     found["ratio"] = found["2000 slices, MiB"] / found["200 slices, MiB"]
     return found
@@ -231,15 +233,6 @@ from lungseg.models import build_model
 model = build_model(load_config(Path("configs/original.yaml")))
 model.predict(np.zeros((1, 512, 512, 3), "float32"), verbose=0)
 """
-MEMORY = """
-import resource, runpy, sys
-sys.argv = ["lungseg", *sys.argv[1:]]
-try:
-    runpy.run_module("lungseg", run_name="__main__")
-except SystemExit:
-    pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
 
 
 def inference() -> dict[str, float]:
@@ -259,9 +252,11 @@ def inference() -> dict[str, float]:
         sitk.WriteImage(volume, str(folder / "volume.nii.gz"))
         model = str(folder / "model.onnx")
 
-        def infer(source: str) -> str:
+        def infer(source: str) -> float:
             arguments = (model, str(folder / source), "-o", str(folder / "out"), "--overwrite")
-            return shell("-c", MEMORY, "infer", "--model", *arguments)
+            seen = watch([sys.executable, "-m", "lungseg", "infer", "--model", *arguments])
+            assert seen.code == 0, seen.said
+            return seen.peak_mib
 
         infer("slice.png")
         one = best_of(5, lambda: infer("slice.png"))
@@ -269,7 +264,7 @@ def inference() -> dict[str, float]:
         original = best_of(2, lambda: shell("-c", ORIGINAL))
         del os.environ["TF_ENABLE_ONEDNN_OPTS"]
         memory: list[float] = []
-        seconds = best_of(2, lambda: memory.append(float(infer("volume.nii.gz").split()[-1])))
+        seconds = best_of(2, lambda: memory.append(infer("volume.nii.gz")))
         mask = sitk.ReadImage(str(folder / "out" / "volume.nii.gz"))
         lung = float(np.mean(sitk.GetArrayViewFromImage(mask) > 0))
     return {

@@ -5,7 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,17 @@ from typer.testing import CliRunner, Result
 from lungseg.cli import app
 from lungseg.config import Config
 from lungseg.configfile import check_config
+from lungseg.files import read_json, write_json
 from lungseg.images import apply_window, write_png
 from lungseg.phantom import make_patient, make_slice
 
 SIDE = 64
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+# `make soak`: the long form of the robustness tests, whose figures go into docs/robustness.md.
+SOAK = bool(os.environ.get("LUNGSEG_SOAK"))
+
+Figures = dict[str, Any]
 
 
 def tiny(**train: Any) -> dict[str, Any]:
@@ -51,6 +56,17 @@ def tiny(**train: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     return check_config(tiny(), "tiny")
+
+
+@pytest.fixture(scope="session")
+def figures() -> Iterator[Figures]:
+    """Yield where the robustness tests put their figures; `make soak` keeps them."""
+    found: Figures = {}
+    yield found
+    if SOAK:
+        path = REPOSITORY / "docs" / "robustness.json"
+        known = read_json(path) if path.exists() else {}
+        write_json(path, {**known, **found})
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,72 @@
+"""Every kind of bad input ends as it should: a clear message, nothing half-written."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scripts.make_bad_inputs import KINDS, make_all
+from scripts.watch import Watched, watch
+from tests.conftest import REPOSITORY, Figures
+
+MOST_MIB = 1024
+# TensorFlow alone takes 13 s to import here, on a busy machine three times that.
+MOST_SECONDS = 180
+
+
+@pytest.fixture(scope="session")
+def corpus(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad") / "inputs"
+    make_all(folder, trained_run)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes, /proc and /dev/zero as Linux has them")
+@pytest.mark.parametrize("name", KINDS)
+def test_a_bad_input_ends_as_it_should(name: str, corpus: Path, figures: Figures) -> None:
+    kind, place = KINDS[name], corpus / name
+    before = {path for path in place.rglob("*") if not path.is_symlink()}
+    command = [sys.executable, "-m", "lungseg", *kind.command]
+    seen = watch(command, cwd=place, timeout=MOST_SECONDS)
+    figures.setdefault("bad", {})[name] = {"code": seen.code, "mib": round(seen.peak_mib)}
+    assert seen.code == kind.exit_code, seen.said
+    assert kind.says in seen.said
+    assert "Traceback" not in seen.said
+    assert "bug in lungseg" not in seen.said
+    assert seen.peak_mib < MOST_MIB
+    made = [path for path in place.rglob("*") if path not in before]
+    assert not [path for path in made if "partial" in path.name]
+    for path in made:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+    if kind.exit_code == 0:
+        assert made, seen.said
+    assert not list(corpus.rglob("attacked*"))
+    assert all(path.exists() for path in before), "an input was taken away"
+    shutil.rmtree(place / "out", ignore_errors=True)
+
+
+def test_the_page_lists_every_kind() -> None:
+    page = (REPOSITORY / "docs" / "robustness.md").read_text(encoding="utf-8")
+    missing = [
+        kind.name for kind in KINDS.values() if f"| {kind.what} | {kind.exit_code} |" not in page
+    ]
+    assert not missing, "make soak writes docs/robustness.md anew"
+
+
+def test_what_watches_sees_memory_time_and_full_disks(tmp_path: Path) -> None:
+    def python(code: str, **more: float) -> Watched:
+        return watch([sys.executable, "-c", code], cwd=tmp_path, **more)  # type: ignore[arg-type]
+
+    small, large = python("pass"), python("a = bytearray(200 << 20)")
+    assert small.peak_mib < 100 < 200 < large.peak_mib
+    assert python("print('x'); raise SystemExit(7)") == Watched(7, "x\n", pytest.approx(10, abs=50))
+    full = python("open('f', 'wb').write(bytes(9000))", file_bytes=4096)
+    assert full.code == 1
+    assert "File too large" in full.said
+    with pytest.raises(TimeoutError):
+        python("import time; time.sleep(60)", timeout=1)
