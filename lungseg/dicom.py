@@ -6,6 +6,8 @@ put right (a slice given twice, no Modality) is a finding. Nothing about the pat
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,12 @@ from lungseg.files import require_regular
 from lungseg.images import Finding
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
-PATIENT_ID = "0010|0020"
+PATIENT_ID, BITS = "0010|0020", "0028|0100"
+TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # tag and type, as each file begins with them
+PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2")
+# GDCM prints warnings about folders without DICOM; what matters is said in messages of our own.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
 SPACING_TOLERANCE = 0.05  # of a slice's distance
 TILT_TOLERANCE_DEGREES = 0.5
 
@@ -48,8 +55,10 @@ class Header:
 
 
 def reason_of(problem: Exception) -> str:
-    """Return the last line of a SimpleITK error, which says what is wrong."""
-    return str(problem).strip().splitlines()[-1]
+    """Return the line of a SimpleITK error that says what is wrong, without addresses in memory."""
+    # "Reason:" is followed by whatever the system's last error was, often of another file.
+    lines = [line for line in str(problem).strip().splitlines() if "Reason:" not in line]
+    return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", lines[-1])
 
 
 def series_in(folder: Path) -> dict[str, list[Path]]:
@@ -70,12 +79,15 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def read_dicom(folder: Path, series_uid: str | None = None) -> tuple[Any, list[Finding]]:
+def read_dicom(
+    folder: Path, series_uid: str | None = None, origin: Path | None = None
+) -> tuple[Any, list[Finding]]:
     """Read one CT series of a folder.
 
     Args:
         folder: holds the files of one or more series, in whatever order and with whatever names.
         series_uid: the series wanted; without it, the CT series with most slices.
+        origin: what to name in messages; the folder where absent.
 
     Returns:
         A SimpleITK image in HU, with the series' own geometry, and the findings.
@@ -83,8 +95,9 @@ def read_dicom(folder: Path, series_uid: str | None = None) -> tuple[Any, list[F
     Raises:
         DataError: where there is no such series, or it does not form a volume.
     """
-    files, findings = _pick(folder, series_uid)
-    image, more = read_files(files, folder)
+    origin = origin or folder
+    files, findings = _pick(folder, series_uid, origin)
+    image, more = read_files(files, origin)
     return image, findings + more
 
 
@@ -94,19 +107,19 @@ def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
     Raises:
         DataError: as `read_dicom` does.
     """
-    files = _pick(path, series_uid)[0] if path.is_dir() else [path]
+    files = _pick(path, series_uid, path)[0] if path.is_dir() else [path]
     return [header.path for header in _in_order(files, path)[0]]
 
 
-def _pick(folder: Path, series_uid: str | None) -> tuple[list[Path], list[Finding]]:
+def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path], list[Finding]]:
     """Return the files of the series wanted, or of the likeliest one."""
     found = series_in(folder)
     if not found:
-        raise DataError(f"{folder}: holds no DICOM images.")
+        raise DataError(f"{origin}: holds no DICOM images.")
     if series_uid is not None:
         if series_uid not in found:
             raise DataError(
-                f"{folder}: has no series {series_uid}; it has: {', '.join(sorted(found))}."
+                f"{origin}: has no series {series_uid}; it has: {', '.join(sorted(found))}."
             )
         return found[series_uid], []
     findings = []
@@ -144,6 +157,15 @@ def read_header(path: Path) -> Header:
     def text(key: str) -> str:
         return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
 
+    bits = text(BITS)
+    expected = math.prod(reader.GetSize()) * (int(bits) if bits.isdecimal() else 0) // 8
+    if path.stat().st_size < expected and not _is_compressed(path):
+        # GDCM would fill up the rest with air.
+        raise DataError(
+            f"{path}: cut short: the header says {expected:,} bytes of pixels, the file has "
+            f"{path.stat().st_size:,} in all."
+        )
+
     def numbers(key: str, default: Sequence[float]) -> NDArray[np.float64]:
         try:
             values = [float(part) for part in text(key).split("\\")]
@@ -158,6 +180,17 @@ def read_header(path: Path) -> Header:
         numbers(POSITION, (0.0, 0.0, 0.0)),
         numbers(ORIENTATION, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
     )
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether a DICOM file says that its pixels are compressed."""
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+    place = start.find(TRANSFER_SYNTAX)
+    if place < 0:
+        return False
+    value = start[place + len(TRANSFER_SYNTAX) :]
+    return value[2 : 2 + value[0]].strip(b"\0 ") not in PLAIN_SYNTAXES
 
 
 def patient_id(folder: Path) -> str:

@@ -62,6 +62,13 @@ def decode_mask(pixels: Pixels, rgb_map: Mapping[str, Colour]) -> tuple[Labels, 
             f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]})"
         )
     mixed = int(counts[~exact].sum())
+    if mixed > total / 1000 and not nearest[inverse].any():
+        # Nothing but dark greys: more likely labels of another kind than a mask of nothing.
+        found = ", ".join(f"({r}, {g}, {b})" for r, g, b in colours[~exact][:5])
+        raise DataError(
+            f"none of the mask's pixels is nearer to a class of data.rgb_map than to the "
+            f"background, but {mixed / total:.1%} are no background either: {found}"
+        )
     detail = (
         f"{len(codes)} different values; {mixed} of {total} pixels ({mixed / total:.2%}) are not "
         "a colour of the map and went to the nearest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +33,25 @@ def pair_volumes(
     Returns:
         The pairs; a finding for each volume without a partner; the names of all volumes seen.
     """
-    scans = {_stem(p): p for p in sorted(images.iterdir()) if _is_volume(p, folders=True)}
-    labels = {_stem(p): p for p in sorted(masks.iterdir()) if _is_volume(p, folders=False)}
-    found = []
+    found: list[tuple[Path, Finding]] = []
+    seen: set[str] = set()
+
+    def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+        """Return volumes by stem, and note those that share one; none of them is used then."""
+        groups: dict[str, list[Path]] = {}
+        for path in paths:
+            seen.add(path.name)
+            groups.setdefault(_stem(path), []).append(path)
+        for group in groups.values():
+            if len(group) > 1:
+                detail = f"these share one stem: {', '.join(path.name for path in group)}"
+                finding = Finding("duplicate_stem", "failed", detail)
+                found.extend((path, finding) for path in group)
+        return {stem: group[0] for stem, group in groups.items()}
+
+    scans = by_stem(p for p in sorted(images.iterdir()) if _is_volume(p, folders=True))
+    labels = by_stem(p for p in sorted(masks.iterdir()) if _is_volume(p, folders=False))
+    clashing = {_stem(path) for path, _ in found}
     for one, other, code, where in (
         (scans, labels, "orphan_image", masks),
         (labels, scans, "orphan_mask", images),
@@ -45,9 +61,9 @@ def pair_volumes(
             found.append((one[stem], Finding(code, "left_out", detail)))
     pairs = [
         Pair(stem, scans[stem], labels[stem])
-        for stem in sorted(scans.keys() & labels.keys(), key=natural_key)
+        for stem in sorted((scans.keys() & labels.keys()) - clashing, key=natural_key)
     ]
-    return pairs, found, {path.name for path in (*scans.values(), *labels.values())}
+    return pairs, found, seen
 
 
 def _stem(path: Path) -> str:

@@ -23,12 +23,14 @@ from lungseg.dicom import read_dicom, read_files, reason_of
 from lungseg.errors import DataError, UsageError
 from lungseg.files import partial_path, require_regular
 from lungseg.images import Finding, volume_suffix
+from lungseg.nifti import check_nifti
 
 HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
 MAX_UNPACKED_BYTES = 8 << 30
 MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to a hundredth
 MAX_GZIP_RATIO = 1032  # of deflate, the densest there can be
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
+MAX_SIDE = 8192  # voxels; slices are padded to squares
 # Two geometries are the same if they differ by less than this share of a pixel.
 GEOMETRY_TOLERANCE = 1e-2
 
@@ -123,7 +125,7 @@ def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
     suffix = volume_suffix(path)
     if suffix == ".zip":
         with tempfile.TemporaryDirectory() as unpacked:
-            image, findings = read_dicom(_unpack(path, Path(unpacked)), series_uid)
+            image, findings = read_dicom(_unpack(path, Path(unpacked)), series_uid, path)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
     if suffix == ".dcm":
         image, findings = read_files([path], path)
@@ -168,6 +170,7 @@ def _unpack(path: Path, target: Path) -> Path:
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     """Read a volume file whose header agrees with its size."""
     size = require_regular(path)
+    findings = check_nifti(path, MAX_VOXELS) if ".nii" in path.suffixes else []
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(path))
@@ -179,18 +182,9 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
                 f"{path}: its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
                 "hold: it is damaged."
             )
-        image = reader.Execute()
+        return reader.Execute(), findings
     except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
         raise DataError(f"{path}: the volume cannot be read: {reason_of(problem)}") from None
-    nowhere = ("0", "")
-    codes = [
-        reader.GetMetaData(key) if reader.HasMetaDataKey(key) else None
-        for key in ("qform_code", "sform_code")
-    ]
-    if all(code in nowhere for code in codes):
-        detail = "the header says no orientation; rows are taken to run left, columns to the back"
-        return image, [Finding("no_orientation", "warning", detail)]
-    return image, []
 
 
 def _require_volume(path: Path, image: Any) -> Any:
@@ -207,6 +201,8 @@ def _require_volume(path: Path, image: Any) -> Any:
 def _checked(path: Path, ct: Ct) -> Ct:
     """Check that a volume has three dimensions and is in HU."""
     image = _require_volume(path, ct.image)
+    if max(image.GetSize()) > MAX_SIDE:
+        raise DataError(f"{path}: {image.GetSize()} voxels are more than a CT can have.")
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())

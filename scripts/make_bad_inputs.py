@@ -30,7 +30,8 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 import typer
 from PIL import Image
 from pydicom.dataset import FileDataset
-from pydicom.uid import JPEGBaseline8Bit, JPEGLSLossless, MRImageStorage, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLSLossless, MRImageStorage, RLELossless
 
 # The tests' writer of DICOM series; a script finds only its own folder by itself.
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -81,7 +82,7 @@ def kind(*command: str, exit_code: int, says: str = "") -> Callable[[Make], Make
     return register
 
 
-def infer(path: str, exit_code: int = SOME_FAILED, says: str | None = None) -> Any:
+def infer(path: str, exit_code: int = DATA, says: str | None = None) -> Any:
     """Register a kind met by `lungseg infer`."""
     command = ("infer", "--model", MODEL, "-o", "out", "--", path)
     expected = path if says is None and exit_code else says or ""
@@ -173,6 +174,18 @@ def without(tag: str) -> Callable[[FileDataset, int], None]:
 
     def change(ct: FileDataset, index: int) -> None:
         delattr(ct, tag)
+
+    return change
+
+
+def said_to_be(syntax: UID) -> Callable[[FileDataset, int], None]:
+    """Return a change that gives plain pixels as compressed in a transfer syntax."""
+
+    def change(ct: FileDataset, index: int) -> None:
+        ct.file_meta.TransferSyntaxUID = syntax
+        ct.PixelData = encapsulate([ct.PixelData])
+        ct["PixelData"].VR = "OB"
+        ct["PixelData"].is_undefined_length = True
 
     return change
 
@@ -434,7 +447,7 @@ def name_with_newline(folder: Path) -> None:
     (folder / "line\nbreak.png").write_bytes(png())
 
 
-@infer("images", SOME_FAILED, "bad")
+@infer("images", DATA, "bad")
 def name_not_utf8(folder: Path) -> None:
     """A name that is no UTF-8, of a damaged file."""
     (folder / "images").mkdir()
@@ -447,7 +460,7 @@ def name_with_dash(folder: Path) -> None:
     (folder / "-dash.png").write_bytes(png())
 
 
-@infer("[red]bad[/red].png", SOME_FAILED)
+@infer("[red]bad[/red].png")
 def name_with_markup(folder: Path) -> None:
     """A damaged file whose name is markup for the console."""
     (folder / "[red]bad[").mkdir()
@@ -495,7 +508,7 @@ def case_only(folder: Path) -> None:
     (folder / "images" / "a.png").write_bytes(png())
 
 
-@infer("images")
+@infer("images", DATA, "bad.png")
 def link_to_itself(folder: Path) -> None:
     """A symbolic link to itself among images."""
     (folder / "images").mkdir()
@@ -699,6 +712,14 @@ def mha_cut_short(folder: Path) -> None:
     (folder / "bad.mha").write_bytes(content[: len(content) // 2])
 
 
+@infer("bad.mha")
+def mha_compressed_cut_short(folder: Path) -> None:
+    """A compressed MHA cut in half."""
+    sitk.WriteImage(volume(), str(folder / "bad.mha"), useCompression=True)
+    content = (folder / "bad.mha").read_bytes()
+    (folder / "bad.mha").write_bytes(content[: len(content) // 2])
+
+
 @infer("bad.mhd")
 def mhd_without_data(folder: Path) -> None:
     """An MHD whose raw file is missing."""
@@ -718,6 +739,14 @@ def mhd_that_reads_elsewhere(folder: Path) -> None:
 def nrrd_cut_short(folder: Path) -> None:
     """An NRRD cut in half."""
     sitk.WriteImage(volume(), str(folder / "bad.nrrd"))
+    content = (folder / "bad.nrrd").read_bytes()
+    (folder / "bad.nrrd").write_bytes(content[: len(content) // 2])
+
+
+@infer("bad.nrrd")
+def nrrd_compressed_cut_short(folder: Path) -> None:
+    """A compressed NRRD cut in half."""
+    sitk.WriteImage(volume(), str(folder / "bad.nrrd"), useCompression=True)
     content = (folder / "bad.nrrd").read_bytes()
     (folder / "bad.nrrd").write_bytes(content[: len(content) // 2])
 
@@ -897,31 +926,65 @@ def dicom_mixed_series(folder: Path) -> None:
 @infer("bad")
 def dicom_rle_damaged(folder: Path) -> None:
     """A series said to be run-length encoded, which it is not."""
-    series(folder, lambda ct, index: setattr(ct.file_meta, "TransferSyntaxUID", RLELossless))
+    series(folder, said_to_be(RLELossless))
 
 
 @infer("bad")
 def dicom_jpeg_ls_damaged(folder: Path) -> None:
     """A series said to be JPEG-LS, which it is not."""
-    series(folder, lambda ct, index: setattr(ct.file_meta, "TransferSyntaxUID", JPEGLSLossless))
+    series(folder, said_to_be(JPEGLSLossless))
 
 
 @infer("bad")
 def dicom_jpeg_damaged(folder: Path) -> None:
     """A series said to be baseline JPEG, which it is not."""
-    series(folder, lambda ct, index: setattr(ct.file_meta, "TransferSyntaxUID", JPEGBaseline8Bit))
+    series(folder, said_to_be(JPEGBaseline8Bit))
 
 
 @infer("bad")
 def dicom_unknown_syntax(folder: Path) -> None:
     """A series in a transfer syntax that does not exist."""
-    series(folder, lambda ct, index: setattr(ct.file_meta, "TransferSyntaxUID", "1.2.3.4.5"))
+    series(folder, said_to_be(UID("1.2.3.4.5")))
 
 
 @infer("bad")
 def dicom_short_pixels(folder: Path) -> None:
-    """A series whose header says more pixels than there are."""
+    """A series whose headers say some more rows than there are."""
+    series(folder, lambda ct, index: setattr(ct, "Rows", 80))
+
+
+@infer("bad")
+def dicom_huge_header(folder: Path) -> None:
+    """A series whose headers say 60,000 rows."""
     series(folder, lambda ct, index: setattr(ct, "Rows", 60_000))
+
+
+@infer("bad")
+def dicom_folder_with_pipe(folder: Path) -> None:
+    """A series with a named pipe among its files."""
+    write_series(folder / "bad", hu())
+    os.mkfifo(folder / "bad" / "bad.dcm")
+
+
+@infer("bad.nii", DATA, "bad")
+def volume_name_not_utf8(folder: Path) -> None:
+    """A damaged volume in a folder, with a name that is no UTF-8."""
+    (folder / "bad.nii").mkdir()
+    sitk.WriteImage(volume(), str(folder / "short.nii"))
+    content = (folder / "short.nii").read_bytes()
+    (folder / "bad.nii" / "bad\udcff.nii").write_bytes(content[:5000])
+
+
+@prepare(SOME_FAILED, "a.nii")
+def volumes_of_same_stem(folder: Path) -> None:
+    """Two CT volumes for one mask: a.nii and a.mha."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    lungs = np.stack([phantom(k)[1] for k in range(SLICES)])
+    for case in "ab":
+        sitk.WriteImage(volume(), str(folder / "images" / f"{case}.nii"))
+        sitk.WriteImage(volume(lungs), str(folder / "masks" / f"{case}.nii"))
+    sitk.WriteImage(volume(), str(folder / "images" / "a.mha"))
 
 
 # --- masks

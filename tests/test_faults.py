@@ -63,7 +63,7 @@ class Reference:
 
 
 def without_network() -> list[str]:
-    """Return what runs a command where there is no network at all; nothing where that may not be."""
+    """Return what runs a command where there is no network; nothing where that is not allowed."""
     offline = ["unshare", "--map-root-user", "--net"]
     try:
         subprocess.run([*offline, "true"], check=True, capture_output=True)
