@@ -508,3 +508,11 @@ def main() -> None:
         # The reader of our output has gone; Python must not fail again as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except SystemExit as end:
+        if "tensorflow" in sys.modules:
+            # TensorFlow's reading threads may wait for Python's lock, and the end of Python for
+            # them: after an error in the middle of an epoch the process would hang.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise

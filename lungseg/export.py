@@ -149,3 +149,29 @@ def _export_quietly(model: Any, path: Path, format: str) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         model.export(path, format=named, verbose=False)
+    if format == "onnx":
+        _number_names(path)
+
+
+def _number_names(path: Path) -> None:
+    """Number the names that tf2onnx makes up in the order of their use: one network, one file."""
+    import onnx
+
+    network = onnx.load(path)
+    graph = network.graph
+    graph.ClearField("doc_string")  # a name made up by TensorFlow
+    stable: dict[str, str] = {}
+
+    def number(name: str) -> str:
+        stem, _, count = name.rpartition("__")
+        return stable.setdefault(name, f"{stem}__{len(stable)}") if count.isdecimal() else name
+
+    for node in graph.node:
+        node.input[:] = [number(name) for name in node.input]
+        node.output[:] = [number(name) for name in node.output]
+        node.name = number(node.name)
+    for weights in graph.initializer:
+        weights.name = number(weights.name)
+    for value in (*graph.value_info, *graph.output):
+        value.name = number(value.name)
+    onnx.save(network, path)

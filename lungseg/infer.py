@@ -42,6 +42,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+TEXT_COLUMNS = ("case", "input", "status", "mask", "detail")
+
+
 @dataclass(frozen=True)
 class Input:
     """One thing to segment: an image file, or a volume (a file, or a folder of DICOM)."""
@@ -230,7 +233,22 @@ def _write_cases(output: Path, rows: Sequence[Row]) -> None:
     from lungseg.measure import MEASURE_COLUMNS
 
     write_csv(output / "cases.csv", (*COLUMNS, *MEASURE_COLUMNS), rows)
-    write_json(output / "cases.json", rows)
+    write_json(output / "cases.json", [_typed(row) for row in rows])
+
+
+def _typed(row: Row) -> Row:
+    """Return a row with numbers as numbers, the same whether it is new or was read from CSV."""
+    typed: Row = {}
+    for key, value in row.items():
+        text = str(value)
+        if key in TEXT_COLUMNS:
+            typed[key] = value
+        elif text in ("True", "False"):
+            typed[key] = text == "True"
+        elif text:
+            number = float(text)
+            typed[key] = int(number) if text.isdecimal() else number
+    return typed
 
 
 def _done_before(output: Path) -> dict[str, Row]:

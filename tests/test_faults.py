@@ -75,9 +75,9 @@ def without_network() -> list[str]:
 OFFLINE = without_network()
 
 
-def command(verb: str) -> list[str]:
+def command(verb: str, *within: str) -> list[str]:
     name, *rest = COMMANDS[verb][0].split()
-    return [*OFFLINE, sys.executable, "-m", "lungseg", name, "-c", "tiny.yaml", *rest]
+    return [*OFFLINE, *within, sys.executable, "-m", "lungseg", name, "-c", "tiny.yaml", *rest]
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -91,7 +91,10 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def entries(place: Path) -> set[Path]:
-    return set(place.rglob("*"))
+    # Not rglob, which stumbles over a folder that is renamed meanwhile.
+    return {
+        Path(root) / name for root, folders, files in os.walk(place) for name in folders + files
+    }
 
 
 def begin(verb: str, place: Path) -> tuple["subprocess.Popen[bytes]", float]:
@@ -101,7 +104,7 @@ def begin(verb: str, place: Path) -> tuple["subprocess.Popen[bytes]", float]:
         command(verb), cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while process.poll() is None and entries(place) == known:
-        time.sleep(0.002)
+        time.sleep(0.005)
     return process, time.monotonic() - started
 
 
@@ -198,7 +201,7 @@ def test_a_folder_that_may_not_be_written_is_named(
     locked = [place, *(p for p in place.rglob("*") if p.is_dir())]
     for folder in locked:
         folder.chmod(0o555)
-    refused = watch([*powerless, *command(verb)], cwd=place)
+    refused = watch(command(verb, *powerless), cwd=place)
     for folder in locked:
         folder.chmod(0o755)
     assert refused.code == 3, refused.said
