@@ -100,7 +100,7 @@ def _predict(
                 found = [predictor.tiled(_grey(hu[k], predictor)) for k in positions]
             else:
                 squares = [_square(hu[k], predictor) for k in positions]
-                found = [_crop(one, size) for one in predictor.probabilities(squares)]
+                found = [crop(one, size) for one in predictor.probabilities(squares)]
             for k, probabilities in zip(positions, found, strict=True):
                 lungs[k] = labels_of(probabilities) > 0
                 if certainty is not None:
@@ -121,8 +121,13 @@ def _square(hu: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
     return np.repeat(resized[..., None], 3, axis=2) if data.channels == 3 else resized
 
 
-def _crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Undo `_square` for a prediction: probabilities at the slice's own size."""
+def crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a prediction for a padded, resized slice back to the slice's own size.
+
+    Args:
+        probabilities: float32 `(side, side, classes)`, of the network's size.
+        size: height and width of the slice.
+    """
     side = max(size)
     top, left = (side - size[0]) // 2, (side - size[1]) // 2
     return at_size(probabilities, (side, side))[top : top + size[0], left : left + size[1]]

@@ -28,7 +28,7 @@ def corpus(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", KINDS)
 def test_a_bad_input_ends_as_it_should(name: str, corpus: Path, figures: Figures) -> None:
     kind, place = KINDS[name], corpus / name
-    before = {path for path in place.rglob("*") if not path.is_symlink()}
+    before = set(place.rglob("*"))
     command = [sys.executable, "-m", "lungseg", *kind.command]
     seen = watch(command, cwd=place, timeout=MOST_SECONDS)
     figures.setdefault("bad", {})[name] = {"code": seen.code, "mib": round(seen.peak_mib)}
@@ -46,7 +46,7 @@ def test_a_bad_input_ends_as_it_should(name: str, corpus: Path, figures: Figures
     if kind.exit_code == 0:
         assert made, seen.said
     assert not list(corpus.rglob("attacked*"))
-    assert all(path.exists() for path in before), "an input was taken away"
+    assert before <= set(place.rglob("*")), "an input was taken away"
     shutil.rmtree(place / "out", ignore_errors=True)
 
 

@@ -14,15 +14,18 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 from typer.testing import Result
 
 from lungseg.config import Config, InferConfig
 from lungseg.errors import UsageError
-from lungseg.images import apply_window, read_pixels, write_png
+from lungseg.images import apply_window, pad_to_square, read_pixels, write_png
 from lungseg.infer import infer
+from lungseg.infer_volumes import crop
+from lungseg.masks import resize_labels
 from lungseg.phantom import make_patient, make_slice, make_volume
-from lungseg.runtime import Predictor, tiles
+from lungseg.runtime import Predictor, labels_of, tiles
 from tests.conftest import SIDE
 from tests.dicom_files import write_series
 
@@ -61,6 +64,23 @@ def test_tiles_cover_every_pixel_and_overlap(
         starts = sorted({place[axis].start for place in found})
         assert all(b - a <= length - length // 4 for a, b in itertools.pairwise(starts))
     assert len({(r.start, c.start) for r, c in found}) == len(found)
+
+
+@given(
+    labels=st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
+        lambda size: arrays(np.uint8, size, elements=st.integers(0, 1))
+    ),
+    factor=st.integers(1, 3),
+)
+def test_what_is_padded_and_enlarged_for_the_network_comes_back_as_it_was(
+    labels: np.ndarray, factor: int
+) -> None:
+    # A network that says of each pixel what it sees, on slices `factor` times as large.
+    square = pad_to_square(labels)
+    seen = resize_labels(square, (len(square) * factor,) * 2)
+    probabilities = np.eye(2, dtype=np.float32)[seen]
+    height, width = labels.shape
+    np.testing.assert_array_equal(labels_of(crop(probabilities, (height, width))), labels)
 
 
 def test_tiles_of_one_size_are_the_plain_prediction(trained_run: Path) -> None:

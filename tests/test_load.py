@@ -41,7 +41,7 @@ def test_memory_does_not_grow_with_the_number_of_slices(
         place = tmp_path / str(count)
         write_slices(place, count)
         shared = ["-c", str(config_file), "-s", r"split.group_regex=^(p\d+)_"]
-        shared += ["-s", "split.leak_similarity=1"]
+        shared += ["-s", "split.allow_leakage=true"]
         arguments = {
             "prepare": ["--images", "images", "--masks", "masks", "-o", "prepared"],
             "split": ["--input", "prepared", "-o", "dataset"],

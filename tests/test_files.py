@@ -1,0 +1,43 @@
+"""Files appear whole, whatever their name, and a folder that was being replaced comes back."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lungseg.errors import DataError
+from lungseg.files import read_csv, require_regular, staged_folder, write_bytes, write_csv
+
+
+@pytest.mark.parametrize("name", ["a.png", "n" * 251 + ".png", "ä" * 125 + ".png", "." * 255])
+def test_any_name_a_file_can_have_can_be_written(tmp_path: Path, name: str) -> None:
+    write_bytes(tmp_path / name, b"content")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"content"
+
+
+def test_names_that_are_no_utf8_survive_a_table(tmp_path: Path) -> None:
+    name = os.fsdecode(b"bad\xff.png")
+    write_csv(tmp_path / "t.csv", ["file"], [{"file": name}])
+    assert read_csv(tmp_path / "t.csv") == [{"file": name}]
+
+
+def test_a_folder_killed_between_its_two_renames_comes_back(tmp_path: Path) -> None:
+    # As a kill leaves it: the old output moved aside, the new one not yet in its place.
+    (tmp_path / ".out.old").mkdir()
+    (tmp_path / ".out.old" / "precious").touch()
+    (tmp_path / ".out.partial").mkdir()
+    with (
+        pytest.raises(RuntimeError, match="stopped again"),
+        staged_folder(tmp_path / "out", overwrite=True),
+    ):
+        raise RuntimeError("stopped again")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "precious").exists()
+
+
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing", Path("/dev/zero")):
+        with pytest.raises(DataError, match=str(path)):
+            require_regular(path)
