@@ -84,7 +84,7 @@ test: setup  ## the tests, but the slow ones; under 5 minutes
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
 
 lint: setup  ## ruff
 	$(BIN)/ruff check .

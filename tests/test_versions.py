@@ -5,11 +5,13 @@ The newest are what `make setup` takes, and so what all the other tests run on.
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import pytest_socket
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -33,6 +35,11 @@ def test_the_lock_has_each_dependency_with_hashes_and_in_its_range() -> None:
         requirement = Requirement(text)
         versions = locked[canonicalize_name(requirement.name)]
         assert all(v in requirement.specifier for v in versions), (text, versions)
+
+
+def test_no_test_reaches_beyond_this_machine() -> None:
+    with pytest.raises(pytest_socket.SocketConnectBlockedError):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)  # an address for documentation
 
 
 @pytest.mark.slow
