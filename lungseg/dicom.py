@@ -25,7 +25,14 @@ from lungseg.images import Finding
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
 PATIENT_ID, BITS = "0010|0020", "0028|0100"
 TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # tag and type, as each file begins with them
-PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2")
+BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
+PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)  # the first: no types
+# DICOM PS3.5, 7.1.2: types of values, and those whose length takes four bytes.
+LONG_TYPES = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+TYPES = LONG_TYPES | frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+)
+UNKNOWN_LENGTH = 0xFFFFFFFF
 # GDCM prints warnings about folders without DICOM; what matters is said in messages of our own.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -65,11 +72,14 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each image series in a folder, by series UID; empty without DICOM.
 
     Raises:
-        DataError: for a pipe or a device in the folder, at which the search would hang.
+        DataError: for a pipe or a device in the folder, at which the search would hang, or a
+            DICOM file that is damaged.
     """
     for entry in folder.iterdir():
         if entry.exists() and not entry.is_dir():
             require_regular(entry)
+            if _has_magic(entry):
+                check_elements(entry)
     reader = sitk.ImageSeriesReader
     found = {}
     for uid in reader.GetGDCMSeriesIDs(str(folder)):
@@ -77,6 +87,14 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
         if files:
             found[uid] = files
     return found
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether a folder holds DICOM, be it damaged: then reading it says what is wrong."""
+    try:
+        return bool(series_in(folder))
+    except DataError:
+        return True
 
 
 def read_dicom(
@@ -147,6 +165,7 @@ def read_header(path: Path) -> Header:
     Raises:
         DataError: where it cannot be read.
     """
+    check_elements(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -182,15 +201,60 @@ def read_header(path: Path) -> Header:
     )
 
 
+def _has_magic(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _transfer_syntax(start: bytes) -> bytes:
+    """Return the transfer syntax that the first bytes of a DICOM file name; empty without one."""
+    place = start.find(TRANSFER_SYNTAX)
+    value = start[place + len(TRANSFER_SYNTAX) :]
+    return value[2 : 2 + value[0]].strip(b"\0 ") if place >= 0 and value else b""
+
+
 def _is_compressed(path: Path) -> bool:
     """Whether a DICOM file says that its pixels are compressed."""
     with path.open("rb") as stream:
+        return _transfer_syntax(stream.read(4096)) not in (b"", *PLAIN_SYNTAXES)
+
+
+def check_elements(path: Path) -> None:
+    """Check that the elements of a DICOM file end within it, up to the first of unknown length.
+
+    GDCM takes as much memory as a damaged length asks for, up to 4 GB an element, and keeps it.
+    What lies within sequences is not looked at.
+
+    Raises:
+        DataError: for an element that is longer than the rest of the file.
+    """
+    size = require_regular(path)
+    with path.open("rb") as stream:
         start = stream.read(4096)
-    place = start.find(TRANSFER_SYNTAX)
-    if place < 0:
-        return False
-    value = start[place + len(TRANSFER_SYNTAX) :]
-    return value[2 : 2 + value[0]].strip(b"\0 ") not in PLAIN_SYNTAXES
+        syntax = _transfer_syntax(start)
+        if syntax in (DEFLATED, BIG_ENDIAN):
+            return
+        place = 132 if start[128:132] == b"DICM" else 0
+        while place + 8 <= size:
+            stream.seek(place)
+            head = stream.read(12)
+            group, kind = int.from_bytes(head[:2], "little"), head[4:6]
+            # The first group has its types written out, whatever holds for the rest.
+            explicit = kind in TYPES and (group == 2 or syntax != PLAIN_SYNTAXES[0])
+            if not explicit:
+                length, place = int.from_bytes(head[4:8], "little"), place + 8
+            elif kind in LONG_TYPES:
+                length, place = int.from_bytes(head[8:12], "little"), place + 12
+            else:
+                length, place = int.from_bytes(head[6:8], "little"), place + 8
+            if length == UNKNOWN_LENGTH:
+                return
+            place += length
+            if place > size:
+                raise DataError(
+                    f"{path}: cut short or damaged: an element of {length:,} bytes in a file of "
+                    f"{size:,}."
+                )
 
 
 def patient_id(folder: Path) -> str:

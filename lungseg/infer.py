@@ -194,9 +194,9 @@ def _in_folder(folder: Path) -> list[Input]:
 
 
 def _dicom_folder(folder: Path) -> Input | None:
-    from lungseg.dicom import series_in
+    from lungseg.dicom import holds_dicom
 
-    return Input(folder, folder.resolve().name, True) if series_in(folder) else None
+    return Input(folder, folder.resolve().name, True) if holds_dicom(folder) else None
 
 
 def _clashes(items: Iterable[Input]) -> dict[Path, Path]:

@@ -74,9 +74,9 @@ def _is_volume(path: Path, folders: bool) -> bool:
     if path.name.startswith("."):
         return False
     if path.is_dir():
-        from lungseg.dicom import series_in
+        from lungseg.dicom import holds_dicom
 
-        return folders and bool(series_in(path))
+        return folders and holds_dicom(path)
     return volume_suffix(path) is not None
 
 

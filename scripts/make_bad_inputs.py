@@ -833,6 +833,17 @@ def dicom_cut_short(folder: Path) -> None:
     paths[2].write_bytes(content[: len(content) // 2])
 
 
+@infer("bad.dcm")
+def dicom_huge_element(folder: Path) -> None:
+    """A DICOM file with an element that says it is 3 GB long."""
+    (path,) = write_series(folder, hu()[:1])
+    content = path.read_bytes()
+    path.unlink()
+    place = content.index(b"\x20\x00\x32\x00")  # of ImagePositionPatient, given another type
+    element = b"\x20\x00\x32\x00OB\0\0" + (3 << 30).to_bytes(4, "little")
+    (folder / "bad.dcm").write_bytes(content[:place] + element + content[place + 8 :])
+
+
 @infer("bad")
 def dicom_without_position(folder: Path) -> None:
     """A series without ImagePositionPatient."""

@@ -63,6 +63,12 @@ ms after a thousand.
 {% for name, row in fuzz.items() -%}
 | {{ name }} | {{ "{:,}".format(row.executions) }} | {{ row.seconds }} |
 {% endfor %}
+## Known limits
+
+- Lengths within the sequences of a DICOM file are not checked before GDCM reads it: a file made to do
+  harm can still ask for up to 4 GB there.
+- MetaImage and NRRD readers are ITK's own and are not fuzzed.
+
 ## Bad inputs
 
 {{ kinds | length }} kinds, made by `scripts/make_bad_inputs.py`, each met by a command in a process
