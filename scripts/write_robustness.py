@@ -29,8 +29,7 @@ What was done to `lungseg` to break it. `make soak` does all of it and writes th
 
 ## Faults
 
-Killed {{ kills.values() | map(attribute="tried") | sum }} times (`kill -9`) at random moments and
-run again, every command left the output of an undisturbed run, byte for byte but for what holds
+Killed (`kill -9`) at {{ kills.values() | map(attribute="tried") | sum }} random moments and run again, every command left the output of an undisturbed run, byte for byte but for what holds
 times and dates:
 
 | command | kills | of them while it was writing |
@@ -51,8 +50,8 @@ others done. A second process on one run folder is refused and told the first on
 | {{ verb }} | {{ "{:,}".format(count) }} | {{ row.mib[loop.index0] }} |
 {% endfor -%}
 {% endfor %}
-Recording an epoch takes {{ epochs.first_ms }} ms of processor time at first, {{ epochs.last_ms }}
-ms after a thousand.
+Recording an epoch takes {{ epochs.first_ms }} ms of processor time at first and
+{{ epochs.last_ms }} ms after a thousand.
 
 ## Fuzzing
 

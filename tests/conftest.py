@@ -66,7 +66,7 @@ def figures() -> Iterator[Figures]:
     if SOAK:
         path = REPOSITORY / "docs" / "robustness.json"
         known = read_json(path) if path.exists() else {}
-        write_json(path, {**known, **found})
+        write_json(path, {**known, **{key: {**known.get(key, {}), **found[key]} for key in found}})
 
 
 @pytest.fixture(scope="session")
