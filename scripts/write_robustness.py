@@ -29,7 +29,8 @@ What was done to `lungseg` to break it. `make soak` does all of it and writes th
 
 ## Faults
 
-Killed (`kill -9`) at {{ kills.values() | map(attribute="tried") | sum }} random moments and run again, every command left the output of an undisturbed run, byte for byte but for what holds
+Killed (`kill -9`) at {{ kills.values() | map(attribute="tried") | sum }} random moments
+and run again, every command left the output of an undisturbed run, byte for byte but for what holds
 times and dates:
 
 | command | kills | of them while it was writing |
@@ -64,8 +65,8 @@ Recording an epoch takes {{ epochs.first_ms }} ms of processor time at first and
 {% endfor %}
 ## Known limits
 
-- Lengths within the sequences of a DICOM file are not checked before GDCM reads it: a file made to do
-  harm can still ask for up to 4 GB there.
+- Lengths within the sequences of a DICOM file are not checked before GDCM reads it: a file made
+  to do harm can still ask for up to 4 GB there.
 - MetaImage and NRRD readers are ITK's own and are not fuzzed.
 
 ## Bad inputs
