@@ -7,7 +7,6 @@ seeded: the same seed gives the same result, whichever thread it runs in.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,22 +144,25 @@ class Augmenter:
     """A pipeline that may be called from several threads, each call with its own seed."""
 
     def __init__(self, transforms: TransformsConfig) -> None:
-        """Keep the config; each thread builds its own `Compose` (it holds random state)."""
+        """Keep the config; a `Compose` holds random state, so each serves one call at a time."""
         self._transforms = transforms
-        self._local = threading.local()
+        # Not one a thread: to Python, TensorFlow's threads are new ones at every call.
+        self._idle: list[A.Compose] = []
 
     def __call__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Augment a slice `(H, W)` or `(H, W, 3)` and its labels `(H, W)` by one draw."""
-        if not hasattr(self._local, "compose"):
-            self._local.compose = build(self._transforms)
-        compose: A.Compose = self._local.compose
-        if not compose.transforms:
-            return image, labels
-        compose.set_random_seed(seed % 2**32)
-        moved = compose(image=image, mask=labels)
-        return np.ascontiguousarray(moved["image"]), np.ascontiguousarray(moved["mask"])
+        try:
+            compose = self._idle.pop()  # as safe between threads as a lock would make it
+        except IndexError:
+            compose = build(self._transforms)
+        if compose.transforms:
+            compose.set_random_seed(seed % 2**32)
+            moved = compose(image=image, mask=labels)
+            image, labels = moved["image"], moved["mask"]
+        self._idle.append(compose)
+        return np.ascontiguousarray(image), np.ascontiguousarray(labels)
 
 
 def draw_seed(seed: int, *position: int) -> int:

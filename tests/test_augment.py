@@ -1,10 +1,12 @@
 """Image and mask move by one draw, and a seed says which."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+import lungseg.augment as augment_module
 from lungseg.augment import Augmenter, draw_seed
 from lungseg.config import AugmentConfig, Config, TransformsConfig
 from lungseg.phantom import make_patient, make_slice
@@ -107,3 +109,18 @@ def test_windows_clip_and_lift() -> None:
     assert any(line[0] > 20 for line in seen)  # black lifted to grey
     assert any(line[60] == 0 for line in seen)  # dark grey clipped to black
     assert all((np.diff(line.astype(int)) >= 0).all() for line in seen)
+
+
+def test_a_new_thread_does_not_build_the_pipeline_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    # TensorFlow calls from threads that are new to Python each time.
+    built = []
+    real = augment_module.build
+    monkeypatch.setattr(
+        augment_module, "build", lambda transforms: built.append(1) or real(transforms)
+    )
+    augment = Augmenter(TransformsConfig.model_validate({"hflip": 0.5}))
+    for seed in range(5):
+        thread = threading.Thread(target=augment, args=(LABELS, LABELS, seed))
+        thread.start()
+        thread.join()
+    assert len(built) == 1
