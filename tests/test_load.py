@@ -14,7 +14,7 @@ from lungseg.phantom import make_patient, make_slice
 from scripts.watch import watch
 from tests.conftest import SIDE, SOAK, Figures, tiny
 
-FEW, MANY = (1000, 10_000) if SOAK else (200, 1600)
+FEW, MANY = (1000, 10_000) if SOAK else (200, 1200)
 LUNGSEG = [sys.executable, "-m", "lungseg"]
 
 
