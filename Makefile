@@ -26,7 +26,7 @@ setup: $(VENV)/.installed  ## make .venv (LOCKED=1: the locked versions; GPU=1: 
 $(VENV)/.installed: pyproject.toml
 	@if [ -n "$(LOCKED)" ]; then \
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
-	    $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r $(LOCK); \
+	    $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r $(LOCK) && \
 	    $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .; \
 	elif command -v uv >/dev/null; then \
 	    test -x $(BIN)/python || uv venv --seed --python $(PYTHON) $(VENV); \
