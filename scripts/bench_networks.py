@@ -336,7 +336,7 @@ def write_up(known: dict[str, Any]) -> None:
         "Seconds are for one slice of 512 x 512, inference by ONNX Runtime; Dice is that of one "
         "short training on phantoms, the same for all, which at its learning rate FlexUNet without "
         "normalisation does not survive (`python scripts/bench_networks.py`, "
-        f"{date}, {hardware['cores']} cores of {hardware['processor']}; - is not measured yet). "
+        f"{date}, {hardware['cores']} cores of {hardware['processor']}). "
         "More: [networks](docs/networks.md).",
     )
 
