@@ -124,4 +124,4 @@ docs: setup  ## the pictures in docs/, drawn anew
 	$(BIN)/python scripts/make_doc_pictures.py
 
 clean:  ## remove what the targets above made, .venv included
-	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fuzz
