@@ -170,14 +170,15 @@ def _unpack(path: Path, target: Path) -> Path:
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     """Read a volume file whose header agrees with its size."""
     size = require_regular(path)
-    findings = check_nifti(path, MAX_VOXELS) if ".nii" in path.suffixes else []
+    suffix = volume_suffix(path)
+    findings = check_nifti(path, MAX_VOXELS) if suffix in (".nii", ".nii.gz") else []
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         voxels = math.prod(reader.GetSize())
         # Checked before memory is taken for them; the voxels of an MHD lie in another file.
-        if voxels > MAX_VOXELS or (path.suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
+        if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
             raise DataError(
                 f"{path}: its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
                 "hold: it is damaged."

@@ -103,3 +103,10 @@ def test_a_damaged_header_is_refused(tmp_path: Path, place: int, content: bytes,
 def test_an_orientation_that_is_not_given_is_told(tmp_path: Path) -> None:
     path = changed(write(tmp_path / "a.nii"), lambda c: c.__setitem__(slice(252, 256), bytes(4)))
     assert [finding.code for finding in read_ct(path, "a").findings] == ["no_orientation"]
+
+
+def test_a_suffix_in_capitals_is_looked_at_too(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "B.NII.GZ").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="cut short"):
+        read_ct(tmp_path / "B.NII.GZ", "b")
