@@ -33,7 +33,6 @@ TYPES = LONG_TYPES | frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )
 UNKNOWN_LENGTH = 0xFFFFFFFF
-PIXELS = b"\xe0\x7f\x10\x00"
 # GDCM prints warnings about folders without DICOM; what matters is said in messages of our own.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -256,8 +255,6 @@ def check_elements(path: Path) -> None:
                     f"{path}: cut short or damaged: an element of {length:,} bytes in a file of "
                     f"{size:,}."
                 )
-            if head[:4] == PIXELS:
-                return  # what follows is padding, of whatever kind
 
 
 def patient_id(folder: Path) -> str:

@@ -159,9 +159,3 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no DICOM"):
         read_dicom(tmp_path / "empty")
-
-
-def test_padding_after_the_pixels_does_no_harm(tmp_path: Path) -> None:
-    (path,) = write_series(tmp_path, HU[:1])
-    path.write_bytes(path.read_bytes() + bytes(100))
-    assert read_ct(path, "a").image.GetSize()[2] == 1
