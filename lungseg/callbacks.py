@@ -23,7 +23,7 @@ from lungseg.budget import Deadline
 from lungseg.config import Config
 from lungseg.dataset import Pipeline
 from lungseg.errors import DataError
-from lungseg.files import read_json, write_csv, write_json
+from lungseg.files import partial_path, read_json, write_csv, write_json
 from lungseg.images import write_png
 from lungseg.pictures import contact_sheet, outline, plot_history
 
@@ -211,10 +211,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         # The best model first: swapping weights in and out rounds them, and a resumed run has to go
         # on from the very same ones.
         if better:
-            partial = self.run / ".partial.model.keras"
+            final = self.run / "model.keras"
             with averaged(self.average):
-                save_model(self.model, partial)
-            partial.replace(self.run / "model.keras")
+                save_model(self.model, partial_path(final))
+            partial_path(final).replace(final)
         self._save_checkpoint(epoch + 1)
         self._write_history()
         if time.monotonic() - self._plotted >= SECONDS_BETWEEN_PLOTS:

@@ -7,6 +7,7 @@ It fills up a file that was cut short with zeros, turns NaN into 0, takes voxels
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -70,9 +71,7 @@ def _check(path: Path, stream: IO[bytes], most_voxels: int) -> list[Finding]:
     shape = dimensions[1 : 1 + max(0, min(dimensions[0], 7))]
     if not 1 <= dimensions[0] <= 7 or min(shape) < 1:
         raise DataError(f"{path}: the header says impossible dimensions: {dimensions}.")
-    voxels = 1
-    for side in shape:
-        voxels *= int(side)
+    voxels = math.prod(shape)
     if voxels > most_voxels:
         raise DataError(f"{path}: the header says {voxels:,} voxels, more than a CT can have.")
     if not all(0 < size < np.inf for size in sizes[1 : 1 + min(3, len(shape))]):

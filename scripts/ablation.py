@@ -58,7 +58,6 @@ VARIANTS: dict[str, list[str]] = {
     "no_affine": ["augment.online.affine.p=0", "augment.online.elastic.p=0"],
     "adam": ["train.optimizer=adam"],
     "rate_3e-3": ["train.learning_rate=0.003"],
-    "rate_6e-3": ["train.learning_rate=0.006"],
     "wider": ["model.base_filters=24", "model.max_filters=192"],
 }
 # These add slices to train on: synthetic ones, or those of the volumes (then no test on volumes).
