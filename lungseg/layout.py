@@ -48,11 +48,10 @@ def read_manifest(folder: Path) -> list[Slice]:
     rows = read_csv(path, ("case", "source", "image", "mask", "lung_fraction", "sha256", "phash"))
     slices = []
     for row in rows:
-        image, mask = folder / row["image"], folder / row["mask"]
-        for file in (image, mask):
+        slices.append(_slice(row, folder, path))
+        for file in (slices[-1].image, slices[-1].mask):
             if not file.exists():
                 raise DataError(f"{file}: named in {path}, but there is no such file.")
-        slices.append(_slice(row, folder, path))
     if not slices:
         raise DataError(f"{path}: lists no slice.")
     return slices
@@ -70,8 +69,9 @@ def _slice(row: Mapping[str, str], folder: Path, origin: Path) -> Slice:
         ) from None
     image, mask = folder / row["image"], folder / row["mask"]
     group = row.get("group") or ""
-    digest = row["sha256"], row["phash"]
-    return Slice(row["case"], row["source"], group, image, mask, fraction, *digest)
+    return Slice(
+        row["case"], row["source"], group, image, mask, fraction, row["sha256"], row["phash"]
+    )
 
 
 def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
