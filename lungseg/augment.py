@@ -21,13 +21,15 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A  # noqa: N812 - its documented name
 
 BLUR_PIXELS = 3.0  # standard deviation at limit 1
+FRINGES = 0.4  # share of lesions that lie along the wall of the chest
 
 
 class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     """Show the slice through another grey window: both ends move by up to `limit` of the range.
 
     A narrower window clips lungs to black or bone to white, as other sites' images have it; a wider
-    one lifts black to grey; what is clipped already stays so. Defined for uint8.
+    one lifts black to grey or leaves white to metal; what is clipped already stays so. Black stays
+    below soft tissue, without which there is nothing to see. Defined for uint8.
     """
 
     def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
@@ -35,10 +37,20 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
         super().__init__(p=p)
         self.limit = limit
 
-    def get_params(self) -> dict[str, Any]:
+    @property
+    def targets_as_params(self) -> list[str]:
+        """Ask for the image, which says where soft tissue is."""
+        return ["image"]
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
         """Draw the two ends; at least a fifth of the range stays between them."""
-        low = self.py_random.uniform(-self.limit, self.limit)
-        high = 1 + self.py_random.uniform(-0.5 * self.limit, self.limit)
+        darkest = min(self.limit, 0.6 * soft_tissue(data["image"]) / 255)
+        low = self.py_random.uniform(-self.limit, darkest)
+        # Towards white the range is long: a 12-bit scanner's reaches 3071 HU.
+        wider = self.py_random.choice([1.0, 1.0, 4.0])
+        high = 1 + self.py_random.uniform(-0.5 * self.limit, wider * self.limit)
         return {"low": low, "high": max(high, low + 0.2)}
 
     def apply(self, img: NDArray[np.uint8], low: float, high: float, **_: Any) -> Any:
@@ -48,15 +60,17 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Make part of a lung opaque, as consolidation or a tumour does; the label stays lung.
+    """Make part of a lung opaque, as disease does; the label stays lung.
 
-    Classical methods lose such lung, and so does a network that has seen healthy lungs alone. One
-    soft-edged ellipse at a random lung pixel takes on the grey of the surrounding tissue, wholly or
-    in part. Without lung in the mask nothing happens. Defined for uint8.
+    Classical methods lose such lung, and so does a network that has seen healthy lungs alone. Drawn
+    are either up to three masses, ragged ellipses at random lung pixels, or a fringe along the
+    wall, mostly the back one, as dependent atelectasis and thickened pleura make it. They take on
+    the grey of the surrounding tissue, wholly or in part. Without lung in the mask nothing happens.
+    Defined for uint8.
     """
 
     def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
-        """Take the largest half axis of the ellipse, as a share of the image's longer side."""
+        """Take the largest half axis of a mass, as a share of the image's longer side."""
         super().__init__(p=p)
         self.limit = limit
 
@@ -68,37 +82,84 @@ class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw the ellipse and compute its opacity, float32 `(H, W)`, and its grey."""
-        image, lung = data["image"], data["mask"] > 0
-        inside = np.flatnonzero(lung)
-        if not len(inside):
-            return {"opacity": None, "grey": 0.0}
+        """Draw the opacity and the grey that shows through it, both float32 `(H, W)`."""
+        image, lung = data["image"], (data["mask"] > 0).astype(np.float32)
+        if not lung.any():
+            return {"opacity": None, "grey": None}
         rng = self.random_generator
-        y, x = divmod(int(rng.choice(inside)), lung.shape[1])
-        half_axes = rng.uniform(0.15, 1.0, 2) * self.limit * max(lung.shape)
-        angle = rng.uniform(0, np.pi)
-        rows = np.arange(lung.shape[0], dtype=np.float32)[:, None] - y
-        columns = np.arange(lung.shape[1], dtype=np.float32)[None] - x
-        along = (columns * np.cos(angle) + rows * np.sin(angle)) / half_axes[0]
-        across = (rows * np.cos(angle) - columns * np.sin(angle)) / half_axes[1]
-        edge = rng.uniform(0.1, 1.0)
-        opacity = np.clip((1 - np.hypot(along, across)) / edge, 0, 1) * rng.uniform(0.3, 1.0)
-        grey = image if image.ndim == 2 else image.mean(axis=-1)
-        bright = grey[grey > grey.mean()]
-        tissue = float(np.median(bright)) if bright.size else 255.0
-        return {
-            "opacity": (opacity * lung).astype(np.float32),
-            "grey": tissue * rng.uniform(0.85, 1.1),
-        }
+        reach = self.limit * max(lung.shape)
+        if rng.random() < FRINGES:
+            opacity = _fringe(lung, reach / 2, rng)
+        else:
+            masses = [_mass(lung, reach, rng) for _ in range(rng.integers(1, 4))]
+            opacity = np.maximum.reduce(masses)
+        opacity = opacity * lung * rng.choice([1.0, rng.uniform(0.3, 1.0)])
+        tissue = soft_tissue(image)
+        texture = rng.uniform(0, 0.15) * _smooth_noise(lung.shape, max(lung.shape) // 8, rng)
+        return {"opacity": opacity, "grey": tissue * (rng.uniform(0.85, 1.1) + texture)}
 
     def apply(
-        self, img: NDArray[np.uint8], opacity: NDArray[np.float32] | None, grey: float, **_: Any
+        self,
+        img: NDArray[np.uint8],
+        opacity: NDArray[np.float32] | None,
+        grey: NDArray[np.float32],
+        **_: Any,
     ) -> Any:
         """Blend the grey over the image."""
         if opacity is None:
             return img
-        share = opacity if img.ndim == 2 else opacity[..., None]
-        return np.clip(np.rint(img + (grey - img) * share), 0, 255).astype(np.uint8)
+        if img.ndim == 3:
+            opacity, grey = opacity[..., None], grey[..., None]
+        return np.clip(np.rint(img + (grey - img) * opacity), 0, 255).astype(np.uint8)
+
+
+def soft_tissue(image: NDArray[np.uint8]) -> float:
+    """Return the grey of soft tissue: the median of what is brighter than the mean."""
+    bright = image[image > image.mean()]
+    return float(np.median(bright)) if bright.size else 255.0
+
+
+def _smooth_noise(
+    shape: tuple[int, ...], cells: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return noise in -1..1 `(H, W)` that changes over about a `cells`th of the longer side."""
+    cells = max(2, cells)
+    coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
+    fine = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(fine, np.float32)
+
+
+def _mass(lung: NDArray[np.float32], reach: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the opacity of a ragged ellipse at a random lung pixel, 0..1."""
+    y, x = divmod(int(rng.choice(np.flatnonzero(lung))), lung.shape[1])
+    half_axes = rng.uniform(0.15, 1.0, 2) * reach
+    angle = rng.uniform(0, np.pi)
+    rows = np.arange(lung.shape[0], dtype=np.float32)[:, None] - y
+    columns = np.arange(lung.shape[1], dtype=np.float32)[None] - x
+    along = (columns * np.cos(angle) + rows * np.sin(angle)) / half_axes[0]
+    across = (rows * np.cos(angle) - columns * np.sin(angle)) / half_axes[1]
+    ragged = rng.uniform(0, 0.6) * _smooth_noise(lung.shape, int(rng.integers(8, 48)), rng)
+    edge = rng.uniform(0.05, 1.0)
+    opacity = np.clip((1 - np.hypot(along, across) + ragged) / edge, 0, 1)
+    return np.asarray(opacity, np.float32)
+
+
+def _fringe(
+    lung: NDArray[np.float32], reach: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return the opacity of lung closer to its wall, in one direction, than a varying depth."""
+    angle = rng.normal(np.pi / 2, 0.4) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
+    depth = rng.uniform(0.05, 1.0) * reach
+    noise = _smooth_noise(lung.shape, int(rng.integers(6, 40)), rng)
+    depths = depth * np.clip(0.5 + noise * rng.uniform(0.3, 1.0), 0, None)
+    rows, columns = np.indices(lung.shape, dtype=np.float32)
+    ahead = cv2.remap(
+        lung,
+        columns + np.float32(np.cos(angle)) * depths,
+        rows + np.float32(np.sin(angle)) * depths,
+        cv2.INTER_LINEAR,
+    )
+    return np.asarray(1 - ahead, np.float32)
 
 
 def build(transforms: TransformsConfig) -> A.Compose:

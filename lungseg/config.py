@@ -158,9 +158,9 @@ class TransformsConfig(Section):
 def _online_default() -> TransformsConfig:
     return TransformsConfig(
         hflip=0.5,
-        affine=AffineConfig(p=0.8, rotate=12, scale=0.15, shift=0.06),
+        affine=AffineConfig(p=0.8, rotate=12, scale=0.25, shift=0.06),
         elastic=ElasticConfig(p=0.2),
-        lesion=StrengthConfig(p=0.3, limit=0.2),
+        lesion=StrengthConfig(p=0.5, limit=0.2),
         window=StrengthConfig(p=0.6, limit=0.45),
         gamma=StrengthConfig(p=0.4, limit=0.4),
         noise=StrengthConfig(p=0.3, limit=0.05),
@@ -218,10 +218,11 @@ class ResUNetConfig(Section):
     """A compact residual U-Net that works on half the pixels a side."""
 
     name: Literal["resunet"] = "resunet"
-    base_filters: Positive = 16
-    num_layers: Annotated[int, Field(ge=2, le=8)] = 5
+    base_filters: Positive = 8
+    num_layers: Annotated[int, Field(ge=2, le=8)] = 6
     max_filters: Positive = 128
     stem_stride: Literal[1, 2, 4] = 2
+    normalization: Literal["group", "batch"] = "group"
     dropout_rate: Rate = 0.1
     activation: Activation = "relu"
 

@@ -45,20 +45,19 @@ WINDOWS = {
 }
 VARIANTS: dict[str, list[str]] = {
     "chosen": [],
-    "no_average": ["train.weight_average=0"],
-    "constant_rate": ["train.schedule=constant", "train.warmup_epochs=0"],
+    "batch_normalization": ["model.normalization=batch"],
+    "no_lesion": ["augment.online.lesion.p=0"],
+    "no_window": ["augment.online.window.p=0", "augment.online.gamma.p=0"],
+    "no_affine": ["augment.online.affine.p=0", "augment.online.elastic.p=0"],
+    "no_augmentation": ["augment.online={}"],
     "cross_entropy": ["train.loss=categorical_crossentropy"],
     "dice_loss": ["train.loss=dice"],
     "edge_loss": ["train.loss=ce_dice_edge"],
-    "no_augmentation": ["augment.online={}"],
-    "no_window": ["augment.online.window.p=0", "augment.online.gamma.p=0"],
-    "wide_window": ["augment.online.window={p: 0.8, limit: 0.6}"],
-    "lesion": ["augment.online.lesion={p: 0.3, limit: 0.2}"],
-    "no_lesion": ["augment.online.lesion.p=0"],
-    "no_affine": ["augment.online.affine.p=0", "augment.online.elastic.p=0"],
-    "adam": ["train.optimizer=adam"],
+    "no_average": ["train.weight_average=0"],
+    "constant_rate": ["train.schedule=constant", "train.warmup_epochs=0"],
     "rate_3e-3": ["train.learning_rate=0.003"],
-    "wider": ["model.base_filters=24", "model.max_filters=192"],
+    "adam": ["train.optimizer=adam"],
+    "wider": ["model.base_filters=16", "model.max_filters=256"],
 }
 # These add slices to train on: synthetic ones, or those of the volumes (then no test on volumes).
 WITH_PHANTOMS, WITH_VOLUMES = "phantoms", "volumes"

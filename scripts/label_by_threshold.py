@@ -1,14 +1,16 @@
 """Label the lungs of CT volumes by classical means: threshold, components, closing.
 
 Good enough as further training data where lungs are healthy; consolidation and tumours are missed,
-and smaller airways are taken along. Look at the labels before using them, and never call
-them ground truth.
+and smaller airways are taken along. Look at the labels before using them, keep the slices where they
+are right (--slices), and never call them ground truth.
 
 Example:
     python scripts/label_by_threshold.py dicom/patient1 ct.nii.gz -o labelled
+    python scripts/label_by_threshold.py dicom/patient2 --slices 0:39 -o labelled
     lungseg prepare --images labelled/images --masks labelled/masks -o prepared
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,8 +73,16 @@ def find_airways(hu: Any, dark: Any) -> Any:
 def main(
     volumes: Annotated[list[Path], typer.Argument(help="DICOM folders or volume files.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for images/ and masks/.")],
+    slices: Annotated[
+        str, typer.Option(help="Slices kept, FIRST:END from the feet, END left out.")
+    ] = ":",
 ) -> None:
     """Write each CT and its lung mask as NIfTI, paired by name."""
+    matched = re.fullmatch(r"(\d*):(\d*)", slices)
+    if matched is None:
+        typer.echo(f"--slices {slices}: expected FIRST:END, as in 0:39.", err=True)
+        raise typer.Exit(2)
+    kept = slice(*(int(end) if end else None for end in matched.groups()))
     for kind in ("images", "masks"):
         (output / kind).mkdir(parents=True, exist_ok=True)
     for path in volumes:
@@ -82,7 +92,8 @@ def main(
         except LungsegError as problem:
             typer.echo(f"{problem}", err=True)
             raise typer.Exit(3) from None
-        lungs = label_lungs(scan)
+        # Labelled whole, then cut: a part's ends would be taken for the lungs' own.
+        scan, lungs = scan[:, :, kept], label_lungs(scan)[:, :, kept]
         write_volume(scan, output / "images" / f"{name}.nii.gz")
         write_volume(lungs, output / "masks" / f"{name}.nii.gz")
         voxel_ml = scan.GetSpacing()[0] * scan.GetSpacing()[1] * scan.GetSpacing()[2] / 1000

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -99,6 +100,30 @@ def test_a_lesion_makes_lung_opaque_and_leaves_the_rest_and_the_labels() -> None
         assert changed[labels > 0].mean() > image[labels > 0].mean()
     empty = np.zeros_like(labels)
     np.testing.assert_array_equal(augment(image, empty, 0)[0], image)
+
+
+def test_lesions_are_masses_and_fringes_along_the_wall() -> None:
+    hu, labels = make_slice(make_patient(1), 0.5, 256)
+    image = np.clip(hu / 8 + 128, 0, 255).astype(np.uint8)
+    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0, "limit": 0.2}}))
+    depth = cv2.distanceTransform(labels, cv2.DIST_L2, 5)
+    wall_shares = []
+    for seed in range(40):
+        changed = augment(image, labels, seed)[0].astype(int) - image > 10
+        if changed.any():
+            wall_shares.append(float((depth[changed] < 8).mean()))
+    assert sum(share > 0.7 for share in wall_shares) >= 4
+    assert sum(share < 0.4 for share in wall_shares) >= 12
+
+
+def test_no_window_hides_soft_tissue() -> None:
+    # As a site clips lungs to black: what is left must not be drawn black, too.
+    augment = Augmenter(TransformsConfig.model_validate({"window": {"p": 1.0, "limit": 0.9}}))
+    image = np.where(LABELS > 0, 0, 90).astype(np.uint8)
+    for seed in range(40):
+        changed, _ = augment(image, LABELS, seed)
+        contrast = int(changed[LABELS == 0][0]) - int(changed[LABELS > 0][0])
+        assert contrast >= 5
 
 
 def test_windows_clip_and_lift() -> None:

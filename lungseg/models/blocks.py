@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 from keras import layers
 
 # Keras' default of 0.99 needs more steps than a small data set gives.
 BATCH_NORM_MOMENTUM = 0.9
+GROUPS = 4
 
 
 def grey_input(shape: tuple[int, int, int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -22,8 +25,13 @@ def convolve(
     stride: int = 1,
     dilation: int = 1,
     activation: str | None = "relu",
+    normalization: str = "batch",
 ) -> keras.KerasTensor:
-    """Convolution without bias, batch normalisation, and an activation unless it is None."""
+    """Convolution without bias, normalisation, and an activation unless it is None.
+
+    `normalization` is `batch`, or `group` (Wu and He, 2018, https://arxiv.org/abs/1803.08494),
+    which needs no statistics of a batch and so computes in inference what it did in training.
+    """
     x = layers.Conv2D(
         filters,
         kernel,
@@ -33,7 +41,10 @@ def convolve(
         use_bias=False,
         kernel_initializer="he_normal",
     )(x)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    if normalization == "group":
+        x = layers.GroupNormalization(math.gcd(GROUPS, filters))(x)
+    else:
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     return layers.Activation(activation)(x) if activation else x
 
 

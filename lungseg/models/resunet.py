@@ -1,17 +1,20 @@
 """A compact residual U-Net for CPUs.
 
 After the residual U-Net of Zhang et al., 2018, https://arxiv.org/abs/1711.10684, made light: a
-strided stem, so that the levels work on half the pixels a side; skip connections added, not
-concatenated; a cap on the filters; the class scores enlarged bilinearly at the end.
+strided stem, so that the levels work on half the pixels a side; few filters, and few convolutions,
+where there are most pixels; skip connections added, not concatenated; a cap on the filters; the
+class scores enlarged bilinearly at the end.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import keras
 from keras import layers
 
 from lungseg.config import ResUNetConfig
-from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
+from lungseg.models import blocks
 
 
 def build(
@@ -29,6 +32,8 @@ def build(
         (None, 32, 32, 2)
     """
 
+    convolve = partial(blocks.convolve, normalization=config.normalization)
+
     def activate(x: keras.KerasTensor) -> keras.KerasTensor:
         return layers.Activation(config.activation)(x)
 
@@ -44,15 +49,20 @@ def build(
         min(config.base_filters * 2**level, config.max_filters)
         for level in range(config.num_layers)
     ]
-    inputs, x = grey_input(input_shape)
+    inputs, x = blocks.grey_input(input_shape)
     stride = config.stem_stride
+    # The first level has one convolution down and one up: it holds most of the pixels, and so most
+    # of the time; what it adds is where exactly the edges are.
     x = convolve(x, widths[0], 2 * stride + 1, stride, activation=config.activation)
-    skips = []
-    for level, filters in enumerate(widths):
-        x = residual(x, filters, stride=2 if level else 1)
+    skips = [x]
+    for filters in widths[1:]:
+        x = residual(x, filters, stride=2)
         skips.append(x)
     x = layers.Dropout(config.dropout_rate)(x)
     for level in reversed(range(config.num_layers - 1)):
-        x = enlarge(convolve(x, widths[level], 1, activation=None), 2)
-        x = residual(activate(layers.Add()([x, skips[level]])), widths[level])
-    return keras.Model(inputs, class_scores(x, num_classes, stride), name="resunet")
+        x = blocks.enlarge(convolve(x, widths[level], 1, activation=None), 2)
+        x = activate(layers.Add()([x, skips[level]]))
+        if level:
+            x = residual(x, widths[level])
+    x = convolve(x, widths[0], activation=config.activation)
+    return keras.Model(inputs, blocks.class_scores(x, num_classes, stride), name="resunet")
