@@ -1,8 +1,8 @@
 """Label the lungs of CT volumes by classical means: threshold, components, closing.
 
 Good enough as further training data where lungs are healthy; consolidation and tumours are missed,
-and smaller airways are taken along. Look at the labels before using them, keep the slices where they
-are right (--slices), and never call them ground truth.
+and smaller airways are taken along. Look at the labels before using them, keep the slices where
+they are right (--slices), and never call them ground truth.
 
 Example:
     python scripts/label_by_threshold.py dicom/patient1 ct.nii.gz -o labelled

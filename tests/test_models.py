@@ -128,3 +128,22 @@ def test_resunet_stays_below_its_cap_on_filters() -> None:
     model = build_model(small(name="resunet", max_filters=6))
     widths = {layer.filters for layer in model.layers if type(layer).__name__ == "Conv2D"}
     assert max(widths) == 6
+
+
+def test_resunet_normalises_by_groups_or_batches() -> None:
+    for kind, layer in (("group", "GroupNormalization"), ("batch", "BatchNormalization")):
+        model = build_model(small(name="resunet", normalization=kind))
+        found = {type(part).__name__ for part in model.layers if "Norm" in type(part).__name__}
+        assert found == {layer}
+
+
+def test_with_groups_inference_computes_what_training_did_whatever_is_in_the_batch() -> None:
+    slices = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 1)).astype("float32")
+    slices[1] *= 0.1
+    difference = {}
+    for kind in ("group", "batch"):
+        model = build_model(small(name="resunet", normalization=kind, dropout_rate=0.0))
+        trained = np.asarray(model(slices, training=True))[:1]
+        difference[kind] = np.abs(np.asarray(model(slices[:1], training=False)) - trained).max()
+    assert difference["group"] < 1e-5
+    assert difference["batch"] > 1e-2

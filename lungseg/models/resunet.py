@@ -31,7 +31,6 @@ def build(
         >>> build(ResUNetConfig(base_filters=4, num_layers=3), (32, 32, 1), 2).output_shape
         (None, 32, 32, 2)
     """
-
     convolve = partial(blocks.convolve, normalization=config.normalization)
 
     def activate(x: keras.KerasTensor) -> keras.KerasTensor:
