@@ -218,9 +218,9 @@ class ResUNetConfig(Section):
     """A compact residual U-Net that works on half the pixels a side."""
 
     name: Literal["resunet"] = "resunet"
-    base_filters: Positive = 8
+    base_filters: Positive = 16
     num_layers: Annotated[int, Field(ge=2, le=8)] = 6
-    max_filters: Positive = 128
+    max_filters: Positive = 256
     stem_stride: Literal[1, 2, 4] = 2
     normalization: Literal["group", "batch"] = "group"
     dropout_rate: Rate = 0.1
@@ -341,7 +341,7 @@ class TrainConfig(Section):
     loss: LossName = "ce_dice"
     metrics: list[MetricName] = ["lung_dice", "dice_coef_multiclass"]
     optimizer: Literal["adam", "adamw"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    learning_rate: Annotated[float, Field(gt=0)] = 0.002
     weight_decay: Annotated[float, Field(ge=0)] = 0.0001
     weight_average: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     clipvalue: Annotated[float, Field(gt=0)] | None = None
