@@ -38,6 +38,7 @@ class DataConfig(Section):
     prepared: Path = Path("data/prepared")
     dataset: Path = Path("data/dataset")
     train_only: list[Path] = []
+    train_only_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     image_size: tuple[Side, Side] = (512, 512)
     channels: Literal[1, 3] = 1
     rgb_map: dict[str, Colour] = {"background": (0, 0, 0), "lung": (255, 255, 255)}
@@ -215,13 +216,13 @@ class FlexUNetConfig(Section):
 
 
 class ResUNetConfig(Section):
-    """A compact residual U-Net that works on half the pixels a side."""
+    """A compact residual U-Net that works on a quarter of the pixels a side."""
 
     name: Literal["resunet"] = "resunet"
     base_filters: Positive = 16
     num_layers: Annotated[int, Field(ge=2, le=8)] = 6
     max_filters: Positive = 256
-    stem_stride: Literal[1, 2, 4] = 2
+    stem_stride: Literal[1, 2, 4] = 4
     normalization: Literal["group", "batch"] = "group"
     dropout_rate: Rate = 0.1
     activation: Activation = "relu"

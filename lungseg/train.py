@@ -147,7 +147,7 @@ def _train(
         write_data_list(run / "data.csv", parts)
 
     started = time.monotonic()
-    shown = _shown(own, parts["train"][len(own) :])
+    shown = _shown(own, parts["train"][len(own) :], config.data.train_only_share)
     slices_to_see = config.train.epochs * (config.train.samples_per_epoch or len(shown))
     if config.train.time_budget:
         slices_to_see = LONG_RUN_SLICES
@@ -193,10 +193,12 @@ def _train(
     return result
 
 
-def _shown(own: list[Slice], added: list[Slice]) -> list[Slice]:
-    """Return the slices of an epoch: those of the data set itself make up half of them or more."""
-    times = max(1, round(len(added) / len(own))) if own else 1
-    return own * times + added
+def _shown(own: list[Slice], added: list[Slice], share: float) -> list[Slice]:
+    """Return the slices of an epoch: its own as often as `added` must be to be `share` at most."""
+    if not own or not added:
+        return own + added
+    times = math.ceil(len(added) * (1 - share) / (share * len(own)))
+    return own * max(1, times) + added
 
 
 def _plan(

@@ -299,15 +299,20 @@ def test_further_slices_are_trained_on_and_nothing_else(
     assert {f"patient{n:02d}" for n in range(6, 10)} <= {row["group"] for row in rows}
 
 
-def test_the_data_sets_own_slices_are_half_of_what_is_shown() -> None:
+@pytest.mark.parametrize(("share", "times"), [(0.25, 16), (0.5, 6), (0.9, 1)])
+def test_slices_of_other_sources_are_at_most_their_share_of_what_is_shown(
+    share: float, times: int
+) -> None:
     from lungseg.train import _shown
 
     def some(count: int, prefix: str) -> list[Slice]:
         name = [f"{prefix}{n}" for n in range(count)]
         return [Slice(n, n, n, Path(n), Path(n), 0.2, "", "") for n in name]
 
-    shown = _shown(some(10, "own"), some(52, "more"))
-    assert sum(s.case.startswith("own") for s in shown) == 50
+    shown = _shown(some(10, "own"), some(52, "more"), share)
+    assert sum(s.case.startswith("own") for s in shown) == 10 * times
+    assert times == 1 or 52 / len(shown) <= share
+    assert _shown([], some(3, "more"), share) == some(3, "more")
     assert len(shown) == 102
     assert len(_shown(some(10, "own"), some(4, "more"))) == 14
 

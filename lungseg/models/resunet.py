@@ -1,9 +1,9 @@
 """A compact residual U-Net for CPUs.
 
 After the residual U-Net of Zhang et al., 2018, https://arxiv.org/abs/1711.10684, made light: a
-strided stem, so that the levels work on half the pixels a side; few filters, and few convolutions,
-where there are most pixels; skip connections added, not concatenated; a cap on the filters; the
-class scores enlarged bilinearly at the end.
+strided stem, so that the levels work on a quarter of the pixels a side; few filters, and few
+convolutions, where there are most pixels; skip connections added, not concatenated; a cap on the
+filters; the class scores enlarged bilinearly at the end.
 """
 
 from __future__ import annotations
