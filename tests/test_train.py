@@ -31,7 +31,8 @@ def reducing(epochs: int = 7) -> Config:
         epochs=epochs, schedule="constant", monitor="val_loss", patience=20, deterministic=True,
         reducer={"factor": 0.5, "patience": 1}, learning_rate=0.2, epoch_change_images=0,
     )  # fmt: skip
-    data["model"]["dropout_rate"] = 0.3
+    # Batch statistics make the validation loss jump, and are state that a resumed run must restore.
+    data["model"] |= {"dropout_rate": 0.3, "normalization": "batch"}
     return check_config(data, "reducing")
 
 
@@ -313,8 +314,8 @@ def test_slices_of_other_sources_are_at_most_their_share_of_what_is_shown(
     assert sum(s.case.startswith("own") for s in shown) == 10 * times
     assert times == 1 or 52 / len(shown) <= share
     assert _shown([], some(3, "more"), share) == some(3, "more")
-    assert len(shown) == 102
-    assert len(_shown(some(10, "own"), some(4, "more"))) == 14
+    # Few of them are shown as they are.
+    assert len(_shown(some(100, "own"), some(4, "more"), share)) == 104
 
 
 def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
