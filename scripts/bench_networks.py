@@ -330,8 +330,7 @@ def write_up(known: dict[str, Any]) -> None:
         f"`python scripts/bench_networks.py` on {dates}: {hardware['processor']}, "
         f"{hardware['cores']} cores; "
         + ", ".join(f"{name} {number}" for name, number in known["software"].items())
-        + ". Seconds drift from machine to machine, and from day to day: ratios hold between rows of one "
-        "day.",
+        + ". Seconds drift from machine to machine and from day to day; ratios hold within a day.",
         "",
         *tables(known["original"], known["networks"]),
     ]

@@ -31,7 +31,8 @@ def test_the_fastest_is_chosen_and_remembered(cache: Path, monkeypatch: pytest.M
     monkeypatch.setattr(execution, "calibrate", lambda config: pytest.fail("measured again"))
     assert choose(config, 100_000) == FAST
     # Another network is another question.
-    other = check_config({**tiny(tune="auto"), "model": {"name": "resunet", "stem_stride": 1}}, "test")
+    other_model = {"name": "resunet", "stem_stride": 1}
+    other = check_config({**tiny(tune="auto"), "model": other_model}, "test")
     monkeypatch.setattr(execution, "calibrate", lambda config: [SLOW])
     assert choose(other, 100_000) == SLOW
     assert len(json.loads(cache.read_text())) == 2
