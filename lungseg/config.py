@@ -211,7 +211,7 @@ class FlexUNetConfig(Section):
 
     @property
     def side_multiple(self) -> int:
-        """What both sides of a slice must be multiples of."""
+        """What the network pads both sides of a slice to a multiple of."""
         return 1 << (self.num_layers - 1)
 
 
@@ -229,7 +229,7 @@ class ResUNetConfig(Section):
 
     @property
     def side_multiple(self) -> int:
-        """What both sides of a slice must be multiples of."""
+        """What the network pads both sides of a slice to a multiple of."""
         return int(self.stem_stride) << (self.num_layers - 1)
 
 
@@ -243,7 +243,7 @@ class _LevelsConfig(Section):
 
     @property
     def side_multiple(self) -> int:
-        """What both sides of a slice must be multiples of."""
+        """What the network pads both sides of a slice to a multiple of."""
         return 1 << (self.num_layers - 1)
 
 
@@ -276,7 +276,7 @@ class DeepLabV3PlusConfig(Section):
 
     @property
     def side_multiple(self) -> int:
-        """What both sides of a slice must be multiples of."""
+        """What the network pads both sides of a slice to a multiple of."""
         return 16
 
 
@@ -291,7 +291,7 @@ class EfficientUNetConfig(Section):
 
     @property
     def side_multiple(self) -> int:
-        """What both sides of a slice must be multiples of."""
+        """What the network pads both sides of a slice to a multiple of."""
         return 32
 
 
@@ -440,16 +440,6 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     infer: InferConfig = InferConfig()
-
-    @model_validator(mode="after")
-    def _size_fits_the_network(self) -> Config:
-        step = self.model.side_multiple
-        if any(side % step for side in self.data.image_size):
-            raise ValueError(
-                f"data.image_size {list(self.data.image_size)} must be multiples of {step}: "
-                f"{self.model.name} halves the image {step.bit_length() - 1} times"
-            )
-        return self
 
     @property
     def num_classes(self) -> int:

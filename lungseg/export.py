@@ -150,28 +150,31 @@ def _export_quietly(model: Any, path: Path, format: str) -> None:
         warnings.simplefilter("ignore")
         model.export(path, format=named, verbose=False)
     if format == "onnx":
-        _number_names(path)
+        _name_by_order(path)
 
 
-def _number_names(path: Path) -> None:
-    """Number the names that tf2onnx makes up in the order of their use: one network, one file."""
+def _name_by_order(path: Path) -> None:
+    """Name nodes, weights and values by the order of their use: one network, one file.
+
+    tf2onnx makes names up from a counter, names a constant after any one of the layers that share
+    it, and writes the constants in any order.
+    """
     import onnx
 
     network = onnx.load(path)
     graph = network.graph
-    graph.ClearField("doc_string")  # a name made up by TensorFlow
-    stable: dict[str, str] = {}
-
-    def number(name: str) -> str:
-        stem, _, count = name.rpartition("__")
-        return stable.setdefault(name, f"{stem}__{len(stable)}") if count.isdecimal() else name
-
-    for node in graph.node:
-        node.input[:] = [number(name) for name in node.input]
-        node.output[:] = [number(name) for name in node.output]
-        node.name = number(node.name)
+    graph.ClearField("doc_string")
+    graph.ClearField("value_info")  # shapes of values within, which ONNX Runtime works out itself
+    # "" stands for an optional input that is not given.
+    names = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
+    for count, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{count}"
+        node.input[:] = [names.setdefault(name, f"value_{len(names)}") for name in node.input]
+        node.output[:] = [names.setdefault(name, f"value_{len(names)}") for name in node.output]
+    order = {name: place for place, name in enumerate(names)}
+    graph.initializer.sort(key=lambda weights: order[weights.name])
     for weights in graph.initializer:
-        weights.name = number(weights.name)
-    for value in (*graph.value_info, *graph.output):
-        value.name = number(value.name)
+        weights.name = names[weights.name]
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "slices"
     onnx.save(network, path)

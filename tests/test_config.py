@@ -83,7 +83,6 @@ def test_all_errors_are_said_at_once_with_the_nearest_key() -> None:
         ("train.monitor=val_iou", "is not computed"),
         ("train={monitor: last, patience: 3}", "watches no value"),
         ("train.reducer={factor: 0.4}", "both set the learning rate"),
-        ("data.image_size=[100, 100]", "multiples of 128"),
         ("train.learning_rate=.inf", "finite"),
         ("model={name: flexunet, dropout_rate: 0.2}", "at the deepest"),
         ("data.rgb_map={a: [0, 0, 0], b: [0, 0, 0]}", "same colour"),

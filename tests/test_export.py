@@ -43,6 +43,13 @@ def test_a_file_that_differs_is_not_kept(
     assert not (run / export.FILES[format]).exists()
 
 
+def test_one_network_is_one_onnx_file(run: Path) -> None:
+    export_run(run, "onnx")
+    first = (run / "model.onnx").read_bytes()
+    export_run(run, "onnx")
+    assert (run / "model.onnx").read_bytes() == first
+
+
 def test_an_unknown_format_is_an_error(run: Path, lungseg: Shell) -> None:
     result = lungseg("export", "--run", run, "--format", "coreml")
     assert result.exit_code == 2

@@ -26,11 +26,12 @@ EASY: dict[str, dict[str, object]] = {
 ORIGINAL = Path(__file__).parent.parent / "configs" / "original.yaml"
 
 
-def small(side: int = 32, **model: object) -> Config:
+def small(height: int = 32, width: int = 32, **model: object) -> Config:
     sizes = {"base_filters": 4}
     if model["name"] not in ("deeplabv3plus", "efficientunet"):
         sizes["num_layers"] = 3
-    return check_config({"data": {"image_size": [side, side]}, "model": {**sizes, **model}}, "test")
+    sides = {"image_size": [height, width]}
+    return check_config({"data": sides, "model": {**sizes, **model}}, "test")
 
 
 def test_the_original_has_exactly_its_parameters_and_operations() -> None:
@@ -44,12 +45,13 @@ def test_the_original_has_exactly_its_parameters_and_operations() -> None:
     assert plain == pytest.approx(113.8, abs=0.05)
 
 
+@pytest.mark.parametrize("size", [(32, 32), (39, 21)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_outputs_are_probabilities_of_the_inputs_size(name: str) -> None:
-    model = build_model(small(name=name))
-    slices = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype("float32")
+def test_outputs_are_probabilities_of_the_inputs_size(name: str, size: tuple[int, int]) -> None:
+    model = build_model(small(*size, name=name))
+    slices = np.random.default_rng(0).uniform(0, 255, (2, *size, 1)).astype("float32")
     found = np.asarray(model(slices))
-    assert found.shape == (2, 32, 32, 2)
+    assert found.shape == (2, *size, 2)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
 
@@ -97,6 +99,16 @@ def test_every_network_learns_the_phantom_and_leaves_keras_unchanged(
         truth = read_labels(s.mask, config.data)
         found.append(metrics.dice(metrics.count(truth > 0, guess > 0)))
     assert np.mean(found) >= 0.95
+
+
+def test_what_pads_a_slice_is_black_and_cut_off_again() -> None:
+    odd, whole = build_model(small(30, 27, name="resunet")), build_model(small(name="resunet"))
+    whole.set_weights(odd.get_weights())
+    slices = np.random.default_rng(0).uniform(0, 255, (2, 30, 27, 1)).astype("float32")
+    black = np.pad(slices, [(0, 0), (0, 2), (0, 5), (0, 0)])
+    np.testing.assert_allclose(
+        np.asarray(odd(slices)), np.asarray(whole(black))[:, :30, :27], atol=1e-6
+    )
 
 
 def test_flexunet_takes_each_of_its_parameters() -> None:

@@ -20,7 +20,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -39,7 +39,7 @@ def build(
         weight = layers.Conv2D(1, 1, activation="sigmoid")(layers.Activation("relu")(both))
         return layers.Multiply()([skip, weight])
 
-    inputs, x = grey_input(input_shape)
+    inputs, x = grey_input(input_shape, config.side_multiple)
     skips = []
     for level in range(config.num_layers):
         if level:
@@ -52,4 +52,4 @@ def build(
         x = convolve(enlarge(x, 2), filters, activation=config.activation)
         x = layers.Concatenate()([gate(skips[level], x, max(1, filters // 2)), x])
         x = block(x, filters)
-    return keras.Model(inputs, class_scores(x, num_classes), name="attention_unet")
+    return keras.Model(inputs, class_scores(x, num_classes, inputs), name="attention_unet")

@@ -12,10 +12,26 @@ BATCH_NORM_MOMENTUM = 0.9
 GROUPS = 4
 
 
-def grey_input(shape: tuple[int, int, int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the input, grey values 0..255, and the same scaled to -1..1."""
+def grey_input(
+    shape: tuple[int, int, int], multiple: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the input, grey values 0..255, and the same scaled to -1..1 and `pad`ded."""
     inputs = keras.Input(shape, name="image")
-    return inputs, layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    return inputs, layers.Rescaling(1 / 127.5, offset=-1)(pad(inputs, multiple))
+
+
+def pad(x: keras.KerasTensor, multiple: int) -> keras.KerasTensor:
+    """Add black rows and columns, at the end, until both sides are multiples of `multiple`."""
+    bottom, right = (-side % multiple for side in x.shape[1:3])
+    return layers.ZeroPadding2D(((0, bottom), (0, right)))(x) if bottom or right else x
+
+
+def crop(x: keras.KerasTensor, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """Take away from class probabilities what `pad` has added to the inputs."""
+    bottom, right = (x.shape[axis] - inputs.shape[axis] for axis in (1, 2))
+    if not (bottom or right):
+        return x
+    return layers.Cropping2D(((0, bottom), (0, right)), dtype="float32")(x)
 
 
 def convolve(
@@ -53,7 +69,9 @@ def enlarge(x: keras.KerasTensor, factor: int) -> keras.KerasTensor:
     return layers.UpSampling2D(factor, interpolation="bilinear")(x) if factor > 1 else x
 
 
-def class_scores(x: keras.KerasTensor, num_classes: int, factor: int = 1) -> keras.KerasTensor:
+def class_scores(
+    x: keras.KerasTensor, num_classes: int, inputs: keras.KerasTensor, factor: int = 1
+) -> keras.KerasTensor:
     """Score the classes, enlarge the scores by `factor`, and turn them into probabilities."""
     x = enlarge(layers.Conv2D(num_classes, 1)(x), factor)
-    return layers.Softmax(dtype="float32", name="classes")(x)
+    return crop(layers.Softmax(dtype="float32", name="classes")(x), inputs)

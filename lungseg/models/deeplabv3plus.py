@@ -30,7 +30,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of 16.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -53,7 +53,7 @@ def build(
         x = separable(separable(x, filters), filters, stride)
         return layers.Add()([x, shortcut])
 
-    inputs, x = grey_input(input_shape)
+    inputs, x = grey_input(input_shape, config.side_multiple)
     filters = config.base_filters
     x = convolve(x, filters, 3, 2, activation=config.activation)
     x = convolve(x, 2 * filters, activation=config.activation)
@@ -74,4 +74,6 @@ def build(
     skip = convolve(skip, 3 * filters, 1, activation=config.activation)
     x = layers.Concatenate()([enlarge(x, OUTPUT_STRIDE // SKIP_STRIDE), skip])
     x = separable(separable(x, 8 * filters), 8 * filters)
-    return keras.Model(inputs, class_scores(x, num_classes, SKIP_STRIDE), name="deeplabv3plus")
+    return keras.Model(
+        inputs, class_scores(x, num_classes, inputs, SKIP_STRIDE), name="deeplabv3plus"
+    )

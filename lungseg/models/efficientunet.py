@@ -26,7 +26,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of 32.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -34,7 +34,7 @@ def build(
         >>> build(small, (32, 32, 1), 2).output_shape
         (None, 32, 32, 2)
     """
-    inputs, scaled = grey_input(input_shape)
+    inputs, scaled = grey_input(input_shape, config.side_multiple)
     family = getattr(keras.applications, f"EfficientNetV2{config.variant}")
     # Without its own scaling: a Normalization layer, which ONNX cannot take along.
     encoder = family(
@@ -47,7 +47,7 @@ def build(
             layer.momentum = BATCH_NORM_MOMENTUM
         if len(layer.output.shape) == 4:
             maps[layer.output.shape[1:3]] = layer.output
-    height, width = input_shape[:2]
+    height, width = scaled.shape[1:3]
     x = layers.Dropout(config.dropout_rate)(encoder.output)
     for level in (3, 2, 1, 0):
         skip = maps[height >> (level + 1), width >> (level + 1)]
@@ -55,4 +55,4 @@ def build(
         for _ in range(2):
             x = convolve(x, config.base_filters * 2**level, activation=config.activation)
     # Class scores at half the size, enlarged: full-size maps cost most and gain little.
-    return keras.Model(inputs, class_scores(x, num_classes, 2), name="efficientunet")
+    return keras.Model(inputs, class_scores(x, num_classes, inputs, 2), name="efficientunet")

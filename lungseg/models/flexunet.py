@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from lungseg.config import FlexUNetConfig
+from lungseg.models import blocks
 
 
 def build(
@@ -24,7 +25,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of `2 ** (num_layers - 1)`.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -50,7 +51,8 @@ def build(
         return convolve(x, level)
 
     inputs = keras.Input(input_shape, name="image")
-    x = layers.Rescaling(1 / 255)(inputs) if config.input_normalize else inputs
+    x = blocks.pad(inputs, config.side_multiple)
+    x = layers.Rescaling(1 / 255)(x) if config.input_normalize else x
     skips = []
     for level in range(config.num_layers):
         if level:
@@ -61,7 +63,5 @@ def build(
         x = layers.Conv2DTranspose(config.base_filters * 2**level, 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skips[level]])
         x = block(x, level)
-    outputs = layers.Conv2D(num_classes, 1, activation="softmax", dtype="float32", name="classes")(
-        x
-    )
-    return keras.Model(inputs, outputs, name="flexunet")
+    x = layers.Conv2D(num_classes, 1, activation="softmax", dtype="float32", name="classes")(x)
+    return keras.Model(inputs, blocks.crop(x, inputs), name="flexunet")

@@ -22,7 +22,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -56,7 +56,7 @@ def build(
             skip = finish(layers.Add()([straight, convolve(skip, filters, 1, activation=None)]))
         return skip
 
-    inputs, x = grey_input(input_shape)
+    inputs, x = grey_input(input_shape, config.side_multiple)
     skips = []
     for level in range(config.num_layers):
         if level:
@@ -67,4 +67,4 @@ def build(
     for level in reversed(range(config.num_layers - 1)):
         x = layers.Conv2DTranspose(config.base_filters * 2**level, 2, strides=2, padding="same")(x)
         x = block(layers.Concatenate()([x, path(skips[level], level)]), level)
-    return keras.Model(inputs, class_scores(x, num_classes), name="multiresunet")
+    return keras.Model(inputs, class_scores(x, num_classes, inputs), name="multiresunet")

@@ -24,7 +24,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -48,7 +48,7 @@ def build(
         min(config.base_filters * 2**level, config.max_filters)
         for level in range(config.num_layers)
     ]
-    inputs, x = blocks.grey_input(input_shape)
+    inputs, x = blocks.grey_input(input_shape, config.side_multiple)
     stride = config.stem_stride
     # The first level has one convolution down and one up: it holds most of the pixels, and so most
     # of the time; what it adds is where exactly the edges are.
@@ -64,4 +64,4 @@ def build(
         if level:
             x = residual(x, widths[level])
     x = convolve(x, widths[0], activation=config.activation)
-    return keras.Model(inputs, blocks.class_scores(x, num_classes, stride), name="resunet")
+    return keras.Model(inputs, blocks.class_scores(x, num_classes, inputs, stride), name="resunet")

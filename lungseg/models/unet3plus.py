@@ -20,7 +20,7 @@ def build(
 
     Args:
         config: the network's parameters.
-        input_shape: `(H, W, channels)`; both sides multiples of `config.side_multiple`.
+        input_shape: `(H, W, channels)`.
         num_classes: classes, background included.
 
     Example:
@@ -37,7 +37,7 @@ def build(
             x = enlarge(x, 2 ** (source - target))
         return convolve(x, config.base_filters, activation=config.activation)
 
-    inputs, x = grey_input(input_shape)
+    inputs, x = grey_input(input_shape, config.side_multiple)
     encoder = []
     for level in range(config.num_layers):
         if level:
@@ -54,4 +54,4 @@ def build(
         decoder[level] = convolve(
             x, config.base_filters * config.num_layers, activation=config.activation
         )
-    return keras.Model(inputs, class_scores(decoder[0], num_classes), name="unet3plus")
+    return keras.Model(inputs, class_scores(decoder[0], num_classes, inputs), name="unet3plus")
