@@ -204,7 +204,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         shown = ", ".join(
             f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate")
         )
-        mark = "  best" if better else ""
+        mark = "  best" if better and self.monitor != "last" else ""
         console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
 
     def _write(self, epoch: int, better: bool) -> None:

@@ -296,10 +296,12 @@ def train(
                 console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
                 continue
             result = train(cfg, dataset, target, resume, overwrite, this_command())
+            kept = f"best {result.monitor} {result.best:.4f} in epoch {result.best_epoch}"
+            if result.monitor == "last":
+                kept = "the last epoch's model is kept"
             console.note(
-                f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; best "
-                f"{result.monitor} {result.best:.4f} in epoch {result.best_epoch}; ONNX differs "
-                f"from Keras by {result.onnx_difference:.1e}"
+                f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; {kept}; ONNX "
+                f"differs from Keras by {result.onnx_difference:.1e}"
             )
             results.append(asdict(result))
         if json and results:

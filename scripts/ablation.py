@@ -55,9 +55,11 @@ VARIANTS: dict[str, list[str]] = {
     "edge_loss": ["train.loss=ce_dice_edge"],
     "no_average": ["train.weight_average=0"],
     "constant_rate": ["train.schedule=constant", "train.warmup_epochs=0"],
-    "rate_3e-3": ["train.learning_rate=0.003"],
+    "rate_1e-3": ["train.learning_rate=0.001"],
+    "rate_4e-3": ["train.learning_rate=0.004"],
     "adam": ["train.optimizer=adam"],
-    "wider": ["model.base_filters=16", "model.max_filters=256"],
+    "narrower": ["model.base_filters=8", "model.max_filters=128"],
+    "half_the_pixels": ["model.stem_stride=2"],
 }
 # These add slices to train on: synthetic ones, or those of the volumes (then no test on volumes).
 WITH_PHANTOMS, WITH_VOLUMES = "phantoms", "volumes"

@@ -25,6 +25,9 @@ from lungseg.volumes import read_ct, write_volume
 LUNG_BELOW_HU = -320
 AIRWAY_BELOW_HU = -930
 AIRWAYS_ML = (10, 150)
+# Lung has a median of -900 to -700 HU, bowel gas -1000 where its blurred edge is left out.
+GAS_BELOW_HU = -900
+SMALLEST_LUNG_ML = 25
 # Wide enough to take in the vessels that a threshold leaves out.
 CLOSING_MM = 6.0
 
@@ -40,12 +43,24 @@ def label_lungs(hu: Any) -> Any:
     outside[:, 0:1, :] = outside[:, height - 1 : height, :] = 1
     air = sitk.BinaryReconstructionByDilation(outside * dark, dark)
     airways = find_airways(hu, dark - air)
-    inside, _ = tidy(dark - air, InferConfig(components=2, min_component_ml=50, fill_holes=False))
+    one_or_two = InferConfig(components=2, min_component_ml=SMALLEST_LUNG_ML, fill_holes=False)
+    inside, _ = tidy(drop_bowel(hu, dark - air), one_or_two)
     radius = [max(1, round(CLOSING_MM / side)) for side in hu.GetSpacing()[:2]]
     closed = sitk.BinaryMorphologicalClosing(inside, [*radius, 0])
     filled = sitk.BinaryFillhole(closed, fullyConnected=False)
-    kept, _ = tidy(filled * (1 - airways), InferConfig(min_component_ml=50, fill_holes=False))
+    kept, _ = tidy(filled * (1 - airways), one_or_two)
     return kept
+
+
+def drop_bowel(hu: Any, dark: Any) -> Any:
+    """Return the connected parts of a uint8 mask that are not as dark as gas within."""
+    parts = sitk.ConnectedComponent(dark)
+    within = sitk.Mask(parts, sitk.BinaryErode(dark, [1, 1, 0]))
+    statistics = sitk.LabelIntensityStatisticsImageFilter()
+    statistics.Execute(within, hu)
+    labels = statistics.GetLabels()
+    gas = {label: 0 for label in labels if statistics.GetMedian(label) < GAS_BELOW_HU}
+    return sitk.Cast(sitk.ChangeLabel(parts, gas) > 0, sitk.sitkUInt8)
 
 
 def find_airways(hu: Any, dark: Any) -> Any:

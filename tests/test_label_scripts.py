@@ -63,6 +63,17 @@ def test_a_part_of_a_volume_is_kept_with_the_labels_of_the_whole(
         assert kind == "images" or sitk.GetArrayFromImage(part).any()
 
 
+def test_bowel_gas_is_no_lung_however_blurred_its_edge() -> None:
+    values = np.full((6, 40, 60), 40, np.int16)
+    values[:, 10:30, 5:25] = -700
+    values[:, 10:30, 35:55] = -600
+    values[:, 12:28, 37:53] = -1000
+    hu = sitk.GetImageFromArray(values)
+    dark = sitk.Cast(hu < label_by_threshold.LUNG_BELOW_HU, sitk.sitkUInt8)
+    found = sitk.GetArrayFromImage(label_by_threshold.drop_bowel(hu, dark))
+    np.testing.assert_array_equal(found > 0, values == -700)
+
+
 def test_slices_that_are_no_range_are_refused(volume: Path, tmp_path: Path) -> None:
     with pytest.raises(typer.Exit) as problem:
         label_by_threshold.main([volume], tmp_path / "out", "3-7")
