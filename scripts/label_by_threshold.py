@@ -27,6 +27,8 @@ AIRWAY_BELOW_HU = -930
 AIRWAYS_ML = (10, 150)
 # Lung has a median of -900 to -700 HU, bowel gas -1000 where its blurred edge is left out.
 GAS_BELOW_HU = -900
+# A larger part is lung, emphysema though it may have.
+MOST_GAS_ML = 1000
 SMALLEST_LUNG_ML = 25
 # Wide enough to take in the vessels that a threshold leaves out.
 CLOSING_MM = 6.0
@@ -53,13 +55,17 @@ def label_lungs(hu: Any) -> Any:
 
 
 def drop_bowel(hu: Any, dark: Any) -> Any:
-    """Return the connected parts of a uint8 mask that are not as dark as gas within."""
+    """Return the connected parts of a uint8 mask that are large, or not as dark as gas within."""
     parts = sitk.ConnectedComponent(dark)
     within = sitk.Mask(parts, sitk.BinaryErode(dark, [1, 1, 0]))
     statistics = sitk.LabelIntensityStatisticsImageFilter()
     statistics.Execute(within, hu)
-    labels = statistics.GetLabels()
-    gas = {label: 0 for label in labels if statistics.GetMedian(label) < GAS_BELOW_HU}
+    gas = {
+        label: 0
+        for label in statistics.GetLabels()
+        if statistics.GetMedian(label) < GAS_BELOW_HU
+        and statistics.GetPhysicalSize(label) / 1000 < MOST_GAS_ML
+    }
     return sitk.Cast(sitk.ChangeLabel(parts, gas) > 0, sitk.sitkUInt8)
 
 

@@ -72,6 +72,11 @@ def test_bowel_gas_is_no_lung_however_blurred_its_edge() -> None:
     dark = sitk.Cast(hu < label_by_threshold.LUNG_BELOW_HU, sitk.sitkUInt8)
     found = sitk.GetArrayFromImage(label_by_threshold.drop_bowel(hu, dark))
     np.testing.assert_array_equal(found > 0, values == -700)
+    # The same, each part more than a litre: nothing is left out.
+    hu.SetSpacing((10, 10, 10))
+    dark.CopyInformation(hu)
+    found = sitk.GetArrayFromImage(label_by_threshold.drop_bowel(hu, dark))
+    np.testing.assert_array_equal(found > 0, values < 0)
 
 
 def test_slices_that_are_no_range_are_refused(volume: Path, tmp_path: Path) -> None:
