@@ -37,7 +37,6 @@ class Plan:
     def apply(self, config: Config) -> Config:
         """Return the config with this plan's epochs."""
         update = {"epochs": self.epochs, "samples_per_epoch": self.samples_per_epoch}
-        update["warmup_epochs"] = min(config.train.warmup_epochs, self.epochs - 1)
         return config.model_copy(update={"train": config.train.model_copy(update=update)})
 
 

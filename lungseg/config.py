@@ -379,10 +379,6 @@ class TrainConfig(Section):
                 f"schedule: {self.schedule} and reducer both set the learning rate; "
                 "use schedule: constant, or reducer: null"
             )
-        if self.warmup_epochs >= self.epochs and self.schedule == "cosine":
-            raise ValueError(
-                f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})"
-            )
         if self.time_budget and self.strategy == "multiworker":
             raise ValueError("time_budget: every worker would plan for itself; give epochs instead")
         if self.monitor == "last":

@@ -38,7 +38,8 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
     settings = config.train
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine":
-        warmup = settings.warmup_epochs * steps
+        # Else a training of one epoch, as a first try is, would end before its rate has risen.
+        warmup = int(min(settings.warmup_epochs, settings.epochs / 2) * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else settings.learning_rate,
             decay_steps=max(1, settings.epochs * steps - warmup),

@@ -113,6 +113,16 @@ def test_the_reducer_acts_with_its_own_patience(unstopped: tuple[Path, TrainResu
         assert rates[epoch + 1] == pytest.approx(rates[epoch] * (0.5 if worse else 1.0))
 
 
+def test_the_rate_rises_for_half_of_a_training_at_most() -> None:
+    from lungseg.fitting import compile_model
+
+    config = check_config(tiny(epochs=1, warmup_epochs=3, learning_rate=0.01), "test")
+    rate = compile_model(config, steps=8).optimizer._learning_rate
+    found = [float(rate(step)) for step in range(9)]
+    assert found[:5] == pytest.approx([0, 0.0025, 0.005, 0.0075, 0.01])
+    assert found[8] == pytest.approx(0, abs=1e-6)
+
+
 def test_a_run_stopped_by_ctrl_c_ends_as_one_never_stopped(
     dataset: Path,
     tmp_path: Path,
