@@ -18,7 +18,7 @@ def image_of(voxels: np.ndarray) -> sitk.Image:
     return image
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     voxels=BLOBS,
     components=st.integers(0, 3),
@@ -38,7 +38,7 @@ def test_tidying_twice_is_tidying_once(
     assert once.GetSpacing() == (5.0, 4.0, 6.0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(voxels=BLOBS, components=st.integers(1, 3))
 def test_what_is_kept_is_the_largest_parts(voxels: np.ndarray, components: int) -> None:
     wanted = InferConfig(components=components, min_component_ml=0, fill_holes=False)
@@ -50,7 +50,7 @@ def test_what_is_kept_is_the_largest_parts(voxels: np.ndarray, components: int) 
     assert np.count_nonzero(sitk.GetArrayFromImage(kept)) == sum(sizes[:components])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(voxels=BLOBS)
 def test_every_voxel_of_lung_has_a_side_and_no_other_has(voxels: np.ndarray) -> None:
     sides, _ = label_sides(image_of(voxels))

@@ -159,7 +159,7 @@ def test_a_folder_that_prepare_did_not_write_is_refused(tmp_path: Path) -> None:
         split(with_split(), tmp_path / "in", tmp_path / "out")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=3, max_size=30),
     seed=st.integers(0, 2**32 - 1),

@@ -33,7 +33,7 @@ def rotation(angles: tuple[float, float, float]) -> np.ndarray:
     return np.array(turn.GetMatrix()).reshape(3, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     code=st.sampled_from(CODES),
     angles=st.tuples(*[st.floats(-0.35, 0.35)] * 3),
