@@ -40,7 +40,7 @@ class Pipeline:
         self.config = config
         self.train = list(train)
         self.valid = list(valid)
-        wanted = config.train.samples_per_epoch or len(self.train)
+        wanted = config.train.slices_an_epoch(len(self.train))
         self.batch_size = min(config.train.batch_size, wanted)
         # The last batch is filled up from the next round: all have one shape, no slice is lost.
         self.steps = -(-wanted // self.batch_size)

@@ -148,7 +148,7 @@ def _train(
 
     started = time.monotonic()
     shown = _shown(own, parts["train"][len(own) :], config.data.train_only_share)
-    slices_to_see = config.train.epochs * (config.train.samples_per_epoch or len(shown))
+    slices_to_see = config.train.epochs * config.train.slices_an_epoch(len(shown))
     if config.train.time_budget:
         slices_to_see = LONG_RUN_SLICES
     execution = choose(config, slices_to_see)

@@ -127,6 +127,7 @@ def convert(text: str) -> tuple[dict[str, Any], list[str]]:
         names = _class_names(len(ordered))
         _put(data, "data.rgb_map", {n: list(c) for n, (c, _) in zip(names, ordered, strict=True)})
     # What the original always does.
+    _put(data, "train.samples_per_epoch", 0)
     _put(data, "train.schedule", "constant")
     _put(data, "train.monitor", "val_loss")
     data["augment"] = {"online": {}}
