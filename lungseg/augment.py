@@ -69,8 +69,8 @@ class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
     Defined for uint8.
     """
 
-    def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
-        """Take the largest half axis of a mass, as a share of the image's longer side."""
+    def __init__(self, limit: float = 0.4, p: float = 0.5) -> None:
+        """Take the largest half axis of a mass, as a share of the root of the lungs' area."""
         super().__init__(p=p)
         self.limit = limit
 
@@ -87,7 +87,9 @@ class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
         if not lung.any():
             return {"opacity": None, "grey": None}
         rng = self.random_generator
-        reach = self.limit * max(lung.shape)
+        # At the bases and apices little lung is seen: it would be covered altogether, and the label
+        # would call what lies beside it lung.
+        reach = self.limit * float(np.sqrt(lung.sum()))
         if rng.random() < FRINGES:
             opacity = _fringe(lung, reach / 2, rng)
         else:

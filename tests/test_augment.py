@@ -92,7 +92,7 @@ def test_draws_differ_by_position_and_repeat_by_seed() -> None:
 def test_a_lesion_makes_lung_opaque_and_leaves_the_rest_and_the_labels() -> None:
     hu, labels = make_slice(make_patient(1), 0.5, 256)
     image = np.clip(hu / 8 + 128, 0, 255).astype(np.uint8)
-    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0, "limit": 0.2}}))
+    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0}}))
     for seed in range(6):
         changed, mask = augment(image, labels, seed)
         np.testing.assert_array_equal(mask, labels)
@@ -105,7 +105,7 @@ def test_a_lesion_makes_lung_opaque_and_leaves_the_rest_and_the_labels() -> None
 def test_lesions_are_masses_and_fringes_along_the_wall() -> None:
     hu, labels = make_slice(make_patient(1), 0.5, 256)
     image = np.clip(hu / 8 + 128, 0, 255).astype(np.uint8)
-    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0, "limit": 0.2}}))
+    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0}}))
     depth = cv2.distanceTransform(labels, cv2.DIST_L2, 5)
     wall_shares = []
     for seed in range(40):
@@ -114,6 +114,18 @@ def test_lesions_are_masses_and_fringes_along_the_wall() -> None:
             wall_shares.append(float((depth[changed] < 8).mean()))
     assert sum(share > 0.7 for share in wall_shares) >= 4
     assert sum(share < 0.4 for share in wall_shares) >= 12
+
+
+def test_a_lesion_leaves_most_of_a_lung_however_little_of_it_is_seen() -> None:
+    # A crescent, as at the bases: covered whole, its label would call the liver beside it lung.
+    crescent = np.zeros((256, 256), np.uint8)
+    cv2.ellipse(crescent, (128, 128), (90, 70), 0, 30, 150, 1, 12)
+    image = np.where(crescent > 0, 20, 120).astype(np.uint8)
+    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0}}))
+    covered = [
+        float((augment(image, crescent, seed)[0][crescent > 0] > 60).mean()) for seed in range(60)
+    ]
+    assert 0.05 < np.mean(covered) < 0.25
 
 
 def test_no_window_hides_soft_tissue() -> None:
