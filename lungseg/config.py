@@ -225,7 +225,7 @@ class ResUNetConfig(Section):
     num_layers: Annotated[int, Field(ge=2, le=8)] = 6
     max_filters: Positive = 256
     stem_stride: Literal[1, 2, 4] = 4
-    normalization: Literal["group", "batch"] = "group"
+    normalization: Literal["batch", "group"] = "batch"
     dropout_rate: Rate = 0.1
     activation: Activation = "relu"
 

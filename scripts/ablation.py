@@ -45,7 +45,7 @@ WINDOWS = {
 }
 VARIANTS: dict[str, list[str]] = {
     "chosen": [],
-    "batch_normalization": ["model.normalization=batch"],
+    "group_normalization": ["model.normalization=group"],
     "no_lesion": ["augment.online.lesion.p=0"],
     "no_window": ["augment.online.window.p=0", "augment.online.gamma.p=0"],
     "no_affine": ["augment.online.affine.p=0", "augment.online.elastic.p=0"],
