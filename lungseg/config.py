@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-# Sixty such epochs are what the 13 slices of docs/recipe.md need.
-SHORTEST_EPOCH = 200
 Side = Annotated[int, Field(ge=1, le=8192)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"]
@@ -332,6 +330,10 @@ class ReducerConfig(Section):
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.4
     patience: Positive = 4
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+
+
+# Slices; sixty such epochs are what the 13 slices of docs/recipe.md need.
+SHORTEST_EPOCH = 200
 
 
 class TrainConfig(Section):
