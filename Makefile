@@ -86,9 +86,10 @@ test: setup  ## the tests, but the slow ones; under 5 minutes
 test-all: setup  ## every test
 	$(BIN)/python -m pytest --durations=25
 
-lint: setup  ## ruff
+lint: setup  ## ruff, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: setup  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,8 @@
 Each carries one short paragraph: what was expected, what was found, in which file, what to do.
 """
 
+from __future__ import annotations
+
 from enum import IntEnum
 
 

@@ -23,17 +23,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 
-from lungseg import metrics
-from lungseg.config import Config
-from lungseg.configfile import load_config
-from lungseg.images import apply_window, read_slice, write_png
-from lungseg.layout import read_layout
-from lungseg.masks import read_labels
-from lungseg.phantom import make_patient, make_slice
-from lungseg.prepare import prepare
-from lungseg.slices import Slice
-from lungseg.split import split
-from lungseg.workers import ordered_map
+from lungseg.config.loading import load_config
+from lungseg.config.schema import Config
+from lungseg.dataset.reading import read_layout
+from lungseg.dataset.slices import Slice
+from lungseg.evaluation import metrics
+from lungseg.imaging.masks import read_labels
+from lungseg.imaging.pixels import apply_window, read_slice, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+from lungseg.system.environment import ordered_map
+from lungseg.verbs.prepare import prepare
+from lungseg.verbs.split import split
 
 RECIPE = Path(__file__).parent.parent / "configs" / "lung.yaml"
 # HU: the default, a lung, a soft-tissue, and the whole range of a 12-bit scanner.
@@ -178,8 +179,8 @@ def _run(config: Config, train: Sequence[Slice], tests: dict[str, list[Slice]]) 
     """Train one network and return its mean lung Dice on each of the tests."""
     import keras
 
-    from lungseg.dataset import Pipeline
-    from lungseg.fitting import compile_model
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.pipeline import Pipeline
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)

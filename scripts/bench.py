@@ -21,9 +21,10 @@ import numpy as np
 from scipy import ndimage
 from watch import watch
 
-from lungseg.configfile import check_config
-from lungseg.files import write_json, write_text
-from lungseg.workers import cores
+from lungseg.config.loading import check_config
+from lungseg.system.environment import cores
+from lungseg.system.files import write_text
+from lungseg.system.tables import write_json
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -57,8 +58,8 @@ def start_up() -> dict[str, float]:
 PREPARE = """
 import sys
 from pathlib import Path
-from lungseg.config import Config
-from lungseg.prepare import prepare
+from lungseg.config.schema import Config
+from lungseg.verbs.prepare import prepare
 folder = Path(sys.argv[1])
 prepare(Config(), folder / "images", folder / "masks", folder / "out")
 """
@@ -66,8 +67,9 @@ prepare(Config(), folder / "images", folder / "masks", folder / "out")
 
 def prepare_memory() -> dict[str, float]:
     """Peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
-    from lungseg.images import apply_window, write_png
-    from lungseg.phantom import make_patient, make_slice
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
 
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -92,9 +94,10 @@ def prepare_memory() -> dict[str, float]:
 
 def scoring() -> dict[str, float]:
     """All surface scores of 300 pairs of 512 x 512 masks, against full images through SciPy."""
-    from lungseg.phantom import make_patient, make_slice
-    from lungseg.scoring import Scale, class_metrics, score_classes
-    from lungseg.workers import ordered_map
+    from lungseg.evaluation.cases import Scale, class_metrics, score_classes
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.system.environment import ordered_map
 
     rng = np.random.default_rng(0)
     pairs = []
@@ -158,17 +161,18 @@ def plain_scores(truth: np.ndarray, guess: np.ndarray, tolerances: list[float]) 
 
 def training_and_inference() -> dict[str, float]:
     """Default network at 512 x 512: the input pipeline, a training step, Keras and ONNX Runtime."""
-    from lungseg.execution import import_tensorflow
+    from lungseg.training.backend import import_tensorflow
 
     import_tensorflow()
     import onnxruntime
 
-    from lungseg.dataset import Pipeline
-    from lungseg.export import export_onnx
-    from lungseg.fitting import compile_model
-    from lungseg.images import apply_window, write_png
-    from lungseg.phantom import make_patient, make_slice
-    from lungseg.slices import Slice
+    from lungseg.dataset.slices import Slice
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.exporting import export_onnx
+    from lungseg.training.pipeline import Pipeline
 
     config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
     with tempfile.TemporaryDirectory() as name:
@@ -207,13 +211,14 @@ def training_and_inference() -> dict[str, float]:
 
 def trained_run(folder: Path) -> None:
     """Train the default network for a moment on phantoms, so that it finds lungs, and export it."""
-    from lungseg.execution import import_tensorflow
+    from lungseg.training.backend import import_tensorflow
 
     import_tensorflow()
-    from lungseg.export import export_onnx
-    from lungseg.fitting import compile_model
-    from lungseg.images import apply_window
-    from lungseg.phantom import make_patient, make_slice
+    from lungseg.imaging.pixels import apply_window
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.exporting import export_onnx
 
     config = check_config({"train": {"schedule": "constant", "learning_rate": 0.003}}, "bench")
     model = compile_model(config, 1)
@@ -228,7 +233,7 @@ ORIGINAL = """
 import tensorflow
 import numpy as np
 from pathlib import Path
-from lungseg.configfile import load_config
+from lungseg.config.loading import load_config
 from lungseg.models import build_model
 model = build_model(load_config(Path("configs/original.yaml")))
 model.predict(np.zeros((1, 512, 512, 3), "float32"), verbose=0)
@@ -239,8 +244,9 @@ def inference() -> dict[str, float]:
     """`lungseg infer` as a process, on one image and on a volume of 300 slices."""
     import SimpleITK as sitk  # noqa: N813
 
-    from lungseg.images import apply_window, write_png
-    from lungseg.phantom import make_patient, make_volume
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_volume
+    from lungseg.phantom.patient import make_patient
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -279,7 +285,7 @@ def inference() -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and write."""
-    from lungseg.provenance import describe_hardware
+    from lungseg.system.environment import describe_hardware
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     results = {

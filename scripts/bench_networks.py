@@ -29,13 +29,14 @@ import numpy as np
 from bench import best_of
 from watch import watch
 
-from lungseg.config import Config
-from lungseg.configfile import check_config, load_config
-from lungseg.execution import Execution, seconds_per_slice, start_tensorflow
-from lungseg.files import read_json, write_json, write_text
+from lungseg.config.loading import check_config, load_config
+from lungseg.config.schema import Config
 from lungseg.models import NETWORKS
-from lungseg.provenance import describe_hardware, describe_software
-from lungseg.workers import cores
+from lungseg.system.environment import cores, describe_hardware, describe_software
+from lungseg.system.files import write_text
+from lungseg.system.tables import read_json, write_json
+from lungseg.training.backend import Execution, start_tensorflow
+from lungseg.training.tuning import seconds_per_slice
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "networks.json"
@@ -54,10 +55,10 @@ def child(job: dict[str, Any]) -> dict[str, float]:
     start_tensorflow(execution)
     import keras
 
-    from lungseg.export import export_onnx
-    from lungseg.fitting import compile_model
-    from lungseg.inspect import inspect
     from lungseg.models import build_model
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.exporting import export_onnx
+    from lungseg.verbs.inspect import inspect
 
     found: dict[str, float] = {}
     for what in job["what"]:
@@ -90,7 +91,7 @@ ONNX = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from lungseg.runtime import Predictor
+from lungseg.inference.predictor import Predictor
 predictor = Predictor(Path(sys.argv[1]))
 size = (*predictor.data.image_size, 3)[: 2 + (predictor.data.channels == 3)]
 slices = [np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)]
@@ -151,11 +152,12 @@ def _short_run(config: Config) -> float:
     """Train on slices of eight phantoms and return the mean lung Dice on four others."""
     import keras
 
-    from lungseg.dataset import Pipeline
-    from lungseg.fitting import compile_model
-    from lungseg.images import apply_window, write_png
-    from lungseg.phantom import make_patient, make_slice
-    from lungseg.slices import Slice
+    from lungseg.dataset.slices import Slice
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.pipeline import Pipeline
 
     keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as name:

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from lungseg.configfile import check_config, dump_config
+from lungseg.config.loading import check_config, dump_config
 from lungseg.errors import LungsegError
-from lungseg.files import write_text
+from lungseg.system.files import write_text
 
 NETWORKS = {"TensorFlowFlexUNet": "flexunet", "TensorflowFlexUNet": "flexunet"}
 LOSSES = {

@@ -18,12 +18,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from lungseg import metrics
-from lungseg.augment import soft_tissue
-from lungseg.config import Config
-from lungseg.images import read_slice
-from lungseg.layout import read_manifest
-from lungseg.masks import read_labels
+from lungseg.config.schema import Config
+from lungseg.dataset.augmentation import soft_tissue
+from lungseg.dataset.reading import read_manifest
+from lungseg.evaluation import metrics
+from lungseg.imaging.masks import read_labels
+from lungseg.imaging.pixels import read_slice
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
 

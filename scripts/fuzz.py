@@ -29,11 +29,11 @@ Reader = Callable[[Path], object]
 
 def readers() -> dict[str, tuple[str, Reader]]:
     """Return what is fuzzed: a name, the suffix of its files, and the function that reads one."""
-    from lungseg.config import DataConfig
-    from lungseg.configfile import load_config
-    from lungseg.images import read_pixels, to_slice
-    from lungseg.masks import read_labels
-    from lungseg.volumes import read_ct
+    from lungseg.config.loading import load_config
+    from lungseg.config.schema import DataConfig
+    from lungseg.imaging.masks import read_labels
+    from lungseg.imaging.pixels import read_pixels, to_slice
+    from lungseg.imaging.volume_files import read_ct
 
     data = DataConfig(image_size=(32, 32))
     return {
@@ -100,7 +100,7 @@ def main(
     seconds: Annotated[int, typer.Option(min=1, help="Seconds for each target.")] = 60,
 ) -> None:
     """Fuzz each target for a while, and count what was run."""
-    from lungseg.files import read_json, write_json
+    from lungseg.system.tables import read_json, write_json
 
     FOLDER.mkdir(exist_ok=True)
     record = Path(__file__).parent.parent / "docs" / "robustness.json"

@@ -17,10 +17,10 @@ from typing import Annotated, Any
 import SimpleITK as sitk  # noqa: N813 - its documented name
 import typer
 
-from lungseg.config import InferConfig
+from lungseg.config.schema import InferConfig
 from lungseg.errors import LungsegError
-from lungseg.postprocess import tidy
-from lungseg.volumes import read_ct, write_volume
+from lungseg.imaging.volume_files import read_ct, write_volume
+from lungseg.inference.postprocess import tidy
 
 LUNG_BELOW_HU = -320
 AIRWAY_BELOW_HU = -930

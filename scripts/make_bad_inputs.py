@@ -36,8 +36,9 @@ from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLSLossless, MRImageStorage, R
 # The tests' writer of DICOM series; a script finds only its own folder by itself.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lungseg.images import apply_window, encode_png
-from lungseg.phantom import make_patient, make_slice
+from lungseg.imaging.pixels import apply_window, encode_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
 from tests.dicom_files import write_series
 
 SIDE, SLICES = 64, 6

@@ -12,13 +12,14 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from bench import trained_run
 
-from lungseg.augment import Augmenter
-from lungseg.config import Config
-from lungseg.configfile import check_config
-from lungseg.images import apply_window, write_png
-from lungseg.infer import infer
-from lungseg.phantom import make_patient, make_slice, make_volume
-from lungseg.pictures import TRUTH, contact_sheet, outline
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
+from lungseg.dataset.augmentation import Augmenter
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice, make_volume
+from lungseg.phantom.patient import make_patient
+from lungseg.reporting.overlays import TRUTH, contact_sheet, outline
+from lungseg.verbs.infer import infer
 
 DOCS = Path(__file__).parent.parent / "docs"
 

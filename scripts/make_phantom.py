@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import typer
 
-from lungseg.images import apply_window, write_png
-from lungseg.phantom import make_patient, make_slice
-from lungseg.workers import ordered_map
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+from lungseg.system.environment import ordered_map
 
 
 def main(

@@ -15,8 +15,9 @@ from jinja2 import Environment, StrictUndefined
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lungseg.files import read_json, write_text
-from lungseg.provenance import describe_hardware
+from lungseg.system.environment import describe_hardware
+from lungseg.system.files import write_text
+from lungseg.system.tables import read_json
 from scripts.make_bad_inputs import KINDS
 
 DOCS = Path(__file__).parent.parent / "docs"

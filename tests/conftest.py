@@ -14,12 +14,13 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
-from lungseg.cli import app
-from lungseg.config import Config
-from lungseg.configfile import check_config
-from lungseg.files import read_json, write_json
-from lungseg.images import apply_window, write_png
-from lungseg.phantom import make_patient, make_slice
+from lungseg.cli.app import app
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+from lungseg.system.tables import read_json, write_json
 
 # A machine with other work on it is slow, not wrong: no property is timed.
 settings.register_profile("lungseg", deadline=None)
@@ -97,7 +98,7 @@ def write_phantoms(folder: Path, patients: int, slices: int, side: int = SIDE) -
 
 @pytest.fixture(scope="session")
 def prepared(raw: Path, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from lungseg.prepare import prepare
+    from lungseg.verbs.prepare import prepare
 
     output = tmp_path_factory.mktemp("work") / "prepared"
     prepare(tiny_config, raw / "images", raw / "masks", output)
@@ -106,7 +107,7 @@ def prepared(raw: Path, tiny_config: Config, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def dataset(prepared: Path, tiny_config: Config) -> Path:
-    from lungseg.split import split
+    from lungseg.verbs.split import split
 
     output = prepared.parent / "dataset"
     split(tiny_config, prepared, output)
@@ -115,7 +116,7 @@ def dataset(prepared: Path, tiny_config: Config) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_run(dataset: Path, tiny_config: Config) -> Path:
-    from lungseg.train import train
+    from lungseg.verbs.train import train
 
     run = dataset.parent / "run"
     train(tiny_config, dataset, run, command=["lungseg", "train"])
@@ -124,7 +125,7 @@ def trained_run(dataset: Path, tiny_config: Config) -> Path:
 
 @pytest.fixture
 def config_file(tmp_path: Path, tiny_config: Config) -> Path:
-    from lungseg.configfile import dump_config
+    from lungseg.config.loading import dump_config
 
     path = tmp_path / "tiny.yaml"
     path.write_text(dump_config(tiny_config))

@@ -15,8 +15,8 @@ def main() -> None:
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * int(devices)
     )
-    from lungseg.configfile import check_config
-    from lungseg.train import train
+    from lungseg.config.loading import check_config
+    from lungseg.verbs.train import train
     from tests.conftest import tiny
 
     given = tiny(strategy=strategy)

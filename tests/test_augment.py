@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-import lungseg.augment as augment_module
-from lungseg.augment import Augmenter, draw_seed
-from lungseg.config import AugmentConfig, Config, TransformsConfig
-from lungseg.phantom import make_patient, make_slice
+import lungseg.dataset.augmentation as augment_module
+from lungseg.config.schema import Config
+from lungseg.config.training import AugmentConfig, TransformsConfig
+from lungseg.dataset.augmentation import Augmenter, draw_seed
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
 
 _, LABELS = make_slice(make_patient(3), 0.5, 256)
 GEOMETRIC = {

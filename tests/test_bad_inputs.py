@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lungseg.workers import ordered_map
+from lungseg.system.environment import ordered_map
 from scripts.make_bad_inputs import KINDS, make_all
 from scripts.watch import Watched, watch
 from tests.conftest import REPOSITORY, Figures

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungseg.budget import EPOCH_OVERHEAD_S, EXPORT_S, VALIDATION_SHARE, Deadline, plan
-from lungseg.configfile import check_config
+from lungseg.config.loading import check_config
 from lungseg.errors import UsageError
-from lungseg.train import train
+from lungseg.training.budget import EPOCH_OVERHEAD_S, EXPORT_S, VALIDATION_SHARE, Deadline, plan
+from lungseg.verbs.train import train
 from tests.conftest import tiny
 
 CONFIG = check_config({"train": {"epochs": 60, "batch_size": 4}}, "test")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from lungseg.calibration import BINS, Calibration, relative_entropy
+from lungseg.evaluation.calibration import BINS, Calibration, relative_entropy
 
 
 def test_bins_equal_scikit_learns_and_ece_its_definition() -> None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import Result
 
 from lungseg import __version__
-from lungseg.cli import app
+from lungseg.cli.app import app
 
 Cli = Callable[..., Result]
 VERBS = ["prepare", "split", "train", "evaluate", "infer", "inspect", "export"]
@@ -30,7 +30,7 @@ def test_help_imports_nothing_heavy() -> None:
     done = run_python(
         "import sys\n"
         "sys.argv = ['lungseg', '--help']\n"
-        "from lungseg.cli import main\n"
+        "from lungseg.cli.app import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code\n"
         "heavy = {'tensorflow', 'keras', 'numpy', 'cv2', 'pydantic', 'yaml', 'onnxruntime'}\n"
@@ -57,7 +57,7 @@ def test_only_training_needs_tensorflow(
     done = run_python(
         "import sys\n"
         "sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from lungseg.cli import app\n"
+        "from lungseg.cli.app import app\n"
         f"for command in {commands!r}:\n"
         "    app(command, standalone_mode=False)\n"
         "loaded = [name for name, module in sys.modules.items() if module is not None]\n"
@@ -119,7 +119,7 @@ def test_a_bug_exits_with_1_and_shows_its_traceback_only_on_request(
     def broken(*_: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("lungseg.configfile.load_config", broken)
+    monkeypatch.setattr("lungseg.config.loading.load_config", broken)
     result = lungseg("prepare")
     assert (result.exit_code, "RuntimeError: boom" in result.stderr) == (1, True)
     assert "Traceback" not in result.stderr
@@ -130,7 +130,7 @@ def test_ctrl_c_exits_with_130(lungseg: Cli, monkeypatch: pytest.MonkeyPatch) ->
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lungseg.configfile.load_config", interrupted)
+    monkeypatch.setattr("lungseg.config.loading.load_config", interrupted)
     assert lungseg("prepare").exit_code == 130
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungseg.config import Config, FlexUNetConfig
-from lungseg.configfile import check_config, dump_config, load_config, parse_yaml
+from lungseg.config.loading import check_config, dump_config, load_config, parse_yaml
+from lungseg.config.networks import FlexUNetConfig
+from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

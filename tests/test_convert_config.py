@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
-from lungseg.config import FlexUNetConfig
-from lungseg.configfile import load_config
+from lungseg.config.loading import load_config
+from lungseg.config.networks import FlexUNetConfig
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "convert_config.py"
 

@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg.configfile import check_config
-from lungseg.dataset import Pipeline
-from lungseg.images import apply_window, write_png
-from lungseg.phantom import make_patient, make_slice
-from lungseg.slices import Slice
+from lungseg.config.loading import check_config
+from lungseg.dataset.slices import Slice
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+from lungseg.training.pipeline import Pipeline
 from scripts.watch import watch
 
 READ_ALL = """
 import sys
 from pathlib import Path
-from lungseg.configfile import check_config
-from lungseg.dataset import Pipeline
-from lungseg.slices import Slice
+from lungseg.config.loading import check_config
+from lungseg.training.pipeline import Pipeline
+from lungseg.dataset.slices import Slice
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 slices = [
     Slice(f"s{n}", f"s{n}", f"g{n}", folder / f"s{n}.png", folder / f"m{n}.png", 0.2, "", "")
@@ -50,7 +51,7 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_pipeline_delivers_four_times_what_training_consumes(tmp_path: Path) -> None:
     # A ratio of two speeds in one run, with a margin of three; `make bench` says the figure.
-    from lungseg.fitting import compile_model
+    from lungseg.training.compiling import compile_model
 
     config = check_config({"train": {"samples_per_epoch": 48}}, "test")
     slices = []

@@ -10,10 +10,11 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 
-from lungseg.dicom import read_dicom, series_in
 from lungseg.errors import DataError
-from lungseg.phantom import make_patient, make_volume
-from lungseg.volumes import read_ct
+from lungseg.imaging.dicom.series import read_dicom, series_in
+from lungseg.imaging.volume_files import read_ct
+from lungseg.phantom.drawing import make_volume
+from lungseg.phantom.patient import make_patient
 from tests.dicom_files import write_series
 
 HU = np.stack([hu for hu, _ in make_volume(make_patient(0), 6, 64)])

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg.configfile import check_config
-from lungseg.distribution import is_chief, make_strategy
+from lungseg.config.loading import check_config
 from lungseg.errors import UsageError
+from lungseg.training.distribution import is_chief, make_strategy
 from tests.conftest import REPOSITORY, tiny
 
 

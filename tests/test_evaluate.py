@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from lungseg import metrics
-from lungseg.config import Config
-from lungseg.configfile import check_config
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.evaluate import evaluate
-from lungseg.files import read_csv
-from lungseg.images import read_slice, write_png
-from lungseg.masks import read_labels
-from lungseg.runtime import Predictor
+from lungseg.evaluation import metrics
+from lungseg.imaging.masks import read_labels
+from lungseg.imaging.pixels import read_slice, write_png
+from lungseg.inference.predictor import Predictor
+from lungseg.system.tables import read_csv
+from lungseg.verbs.evaluate import evaluate
 from tests.conftest import SIDE, tiny
 
 

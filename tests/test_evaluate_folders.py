@@ -11,13 +11,13 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from typer.testing import Result
 
-from lungseg import metrics
-from lungseg.config import Config
-from lungseg.configfile import check_config
-from lungseg.dicom import read_dicom
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.evaluate_folders import evaluate_folders
-from lungseg.files import read_csv
+from lungseg.evaluation import metrics
+from lungseg.imaging.dicom.series import read_dicom
+from lungseg.system.tables import read_csv
+from lungseg.verbs.evaluate import evaluate_folders
 from tests.dicom_files import write_series
 
 SIDE = 48

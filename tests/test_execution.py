@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg import execution
-from lungseg.configfile import check_config
-from lungseg.execution import Execution, calibrate, choose
-from lungseg.train import train
+from lungseg.config.loading import check_config
+from lungseg.training import tuning as execution
+from lungseg.training.backend import Execution
+from lungseg.training.tuning import calibrate, choose
+from lungseg.verbs.train import train
 from tests.conftest import tiny
 
 FAST = Execution(2, False, True, False, 0.1)
@@ -65,7 +66,7 @@ def test_calibration_measures_each_way_in_its_own_process() -> None:
 @pytest.mark.parametrize("onednn", [True, False])
 def test_onednn_is_switched_before_tensorflow_is_imported(onednn: bool) -> None:
     code = (
-        "import os\nfrom lungseg.execution import Execution, start_tensorflow\n"
+        "import os\nfrom lungseg.training.backend import Execution, start_tensorflow\n"
         f"start_tensorflow(Execution(1, {onednn}, False, False))\n"
         "from tensorflow.python.util import _pywrap_util_port as port\n"
         "print(port.IsMklEnabled(), os.environ['TF_ENABLE_ONEDNN_OPTS'])"
@@ -94,7 +95,7 @@ def test_half_precision_keeps_scores_and_export_in_float32(dataset: Path, tmp_pa
 def test_two_deterministic_runs_have_the_same_weights(dataset: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from lungseg.configfile import check_config\nfrom lungseg.train import train\n"
+        "from lungseg.config.loading import check_config\nfrom lungseg.verbs.train import train\n"
         "from tests.conftest import tiny\n"
         "config = check_config(tiny(deterministic=True), 'test')\n"
         "train(config, Path(sys.argv[1]), Path(sys.argv[2]))"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from lungseg import export
 from lungseg.errors import DataError
-from lungseg.train import export_run
+from lungseg.training import exporting as export
+from lungseg.training.exporting import export_run
 
 Shell = Callable[..., Result]
 

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from lungseg.configfile import check_config, dump_config
-from lungseg.phantom import make_patient, make_volume
+from lungseg.config.loading import check_config, dump_config
+from lungseg.phantom.drawing import make_volume
+from lungseg.phantom.patient import make_patient
 from scripts.watch import Watched, watch
 from tests.conftest import SOAK, Figures, tiny, write_phantoms
 

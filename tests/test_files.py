@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lungseg.errors import DataError
-from lungseg.files import read_csv, require_regular, staged_folder, write_bytes, write_csv
+from lungseg.system.files import require_regular, staged_folder, write_bytes
+from lungseg.system.tables import read_csv, write_csv
 
 
 @pytest.mark.parametrize("name", ["a.png", "n" * 251 + ".png", "ä" * 125 + ".png", "." * 255])

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from lungseg.config import Config
-from lungseg.configfile import check_config, dump_config
-from lungseg.evaluate import evaluate
-from lungseg.files import read_csv
-from lungseg.images import read_slice
-from lungseg.infer import infer
-from lungseg.layout import read_layout
-from lungseg.runtime import Predictor, model_paths
-from lungseg.split import split
+from lungseg.config.loading import check_config, dump_config
+from lungseg.config.schema import Config
+from lungseg.dataset.reading import read_layout
+from lungseg.imaging.pixels import read_slice
+from lungseg.inference.predictor import Predictor, model_paths
+from lungseg.system.tables import read_csv
+from lungseg.verbs.evaluate import evaluate
+from lungseg.verbs.infer import infer
+from lungseg.verbs.split import split
 from tests.conftest import tiny
 
 Shell = Callable[..., Result]
@@ -34,7 +34,7 @@ def folds(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cross_validated(folds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from typer.testing import CliRunner
 
-    from lungseg.cli import app
+    from lungseg.cli.app import app
 
     folder = tmp_path_factory.mktemp("cv")
     config = folder / "tiny.yaml"

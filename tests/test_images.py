@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from lungseg.config import DataConfig
+from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
-from lungseg.images import apply_window, list_images, pair_folders, read_pixels, to_slice
-from lungseg.masks import decode_mask, encode_mask, resize_labels
+from lungseg.imaging.folders import list_images, pair_folders
+from lungseg.imaging.masks import decode_mask, encode_mask, resize_labels
+from lungseg.imaging.pixels import apply_window, read_pixels, to_slice
 
 DATA = DataConfig()
 RGB_MAP = DATA.rgb_map

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from lungseg.config import Config
+from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.files import read_csv
-from lungseg.images import read_pixels, write_png
-from lungseg.infer import infer
-from lungseg.runtime import Predictor, at_size, labels_of
+from lungseg.imaging.pixels import read_pixels, write_png
+from lungseg.inference.predictor import Predictor, at_size, labels_of
+from lungseg.system.tables import read_csv
+from lungseg.verbs.infer import infer
 from tests.conftest import SIDE
 
 Cli = Callable[..., Result]
@@ -165,8 +165,9 @@ def test_probabilities_are_enlarged_before_the_class_is_chosen() -> None:
 def test_hu_images_are_seen_through_the_models_window(
     trained_run: Path, tmp_path: Path, tiny_config: Config
 ) -> None:
-    from lungseg.images import apply_window
-    from lungseg.phantom import make_patient, make_slice
+    from lungseg.imaging.pixels import apply_window
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
 
     hu, _ = make_slice(make_patient(1), 0.4, SIDE)
     (tmp_path / "in").mkdir()

@@ -18,14 +18,14 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from typer.testing import Result
 
-from lungseg.config import Config, InferConfig
+from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
-from lungseg.images import apply_window, pad_to_square, read_pixels, write_png
-from lungseg.infer import infer
-from lungseg.infer_volumes import crop
-from lungseg.masks import resize_labels
-from lungseg.phantom import make_patient, make_slice, make_volume
-from lungseg.runtime import Predictor, labels_of, tiles
+from lungseg.imaging.masks import resize_labels
+from lungseg.imaging.pixels import apply_window, pad_to_square, read_pixels, write_png
+from lungseg.inference.predictor import Predictor, crop, labels_of, tiles
+from lungseg.phantom.drawing import make_slice, make_volume
+from lungseg.phantom.patient import make_patient
+from lungseg.verbs.infer import infer
 from tests.conftest import SIDE
 from tests.dicom_files import write_series
 
@@ -246,7 +246,7 @@ def test_a_worker_that_dies_loses_no_case(
 def test_a_scheduler_that_does_not_answer_is_an_error(
     trained_run: Path, tmp_path: Path, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lungseg import cluster
+    from lungseg.inference import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_S", 1)
     source = write_nifti(tmp_path / "ct.nii.gz")
@@ -265,7 +265,7 @@ def test_a_long_volume_takes_its_labels_memory_and_no_more(
 ) -> None:
     import tracemalloc
 
-    from lungseg.infer_volumes import _predict
+    from lungseg.inference.volumes import _predict
 
     predictor = Predictor(trained_run / "model.onnx")
     beyond = []

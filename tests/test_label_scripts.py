@@ -8,9 +8,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - its documented name
 import typer
 
-from lungseg import metrics
-from lungseg.images import apply_window
-from lungseg.phantom import make_patient, make_slice, make_volume
+from lungseg.evaluation import metrics
+from lungseg.imaging.pixels import apply_window
+from lungseg.phantom.drawing import make_slice, make_volume
+from lungseg.phantom.patient import make_patient
 from scripts import label_by_threshold
 from scripts.edge_limit import with_exact_edges
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg.configfile import check_config
-from lungseg.images import apply_window, write_png
-from lungseg.phantom import make_patient, make_slice
+from lungseg.config.loading import check_config
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
 from scripts.watch import watch
 from tests.conftest import SIDE, SOAK, Figures, tiny
 
@@ -73,7 +74,7 @@ def test_a_thousand_epochs_of_history_do_not_slow_an_epoch_down(
 ) -> None:
     import keras
 
-    from lungseg.callbacks import Recorder
+    from lungseg.training.recorder import Recorder
 
     config = check_config(tiny(epochs=1000, monitor="last"), "test")
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])

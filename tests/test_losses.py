@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lungseg import metrics
-from lungseg.losses import LOSSES, METRICS
+from lungseg.evaluation import metrics
+from lungseg.training.losses import LOSSES, METRICS
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lungseg import metrics, summary
-from lungseg.baselines import all_background, grey_threshold
-from lungseg.images import apply_window
-from lungseg.phantom import make_patient, make_slice
+from lungseg.evaluation import metrics, summary
+from lungseg.evaluation.cases import all_background, grey_threshold
+from lungseg.imaging.pixels import apply_window
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
 
 MASKS = arrays(np.bool_, (6, 7))
 

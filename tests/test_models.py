@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg import metrics
-from lungseg.config import Config
-from lungseg.configfile import check_config, load_config
-from lungseg.images import read_slice
-from lungseg.inspect import inspect
-from lungseg.masks import read_labels
+from lungseg.config.loading import check_config, load_config
+from lungseg.config.schema import Config
+from lungseg.dataset.slices import Slice
+from lungseg.evaluation import metrics
+from lungseg.imaging.masks import read_labels
+from lungseg.imaging.pixels import read_slice
 from lungseg.models import NETWORKS, build_model
-from lungseg.slices import Slice
+from lungseg.verbs.inspect import inspect
 from tests.conftest import write_phantoms
 
 SIDE = 64  # of the slices that every network is trained on
@@ -63,10 +63,10 @@ def test_every_network_learns_the_phantom_and_leaves_keras_unchanged(
 ) -> None:
     import keras
 
-    from lungseg.dataset import Pipeline
-    from lungseg.export import export_onnx
-    from lungseg.fitting import compile_model
-    from lungseg.runtime import Predictor
+    from lungseg.inference.predictor import Predictor
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.exporting import export_onnx
+    from lungseg.training.pipeline import Pipeline
 
     keras.utils.set_random_seed(0)
     side = LARGER.get(name, SIDE)

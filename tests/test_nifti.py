@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.errors import DataError
-from lungseg.nifti import check_nifti
-from lungseg.volumes import read_ct
+from lungseg.imaging.nifti import check_nifti
+from lungseg.imaging.volume_files import read_ct
 
 MOST = 10**9
 FLOATS = np.linspace(-1000, 400, 8 * 7 * 6).reshape(6, 7, 8)

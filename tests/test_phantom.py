@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lungseg.images import apply_window
-from lungseg.phantom import make_patient, make_slice, make_volume
-from lungseg.similarity import pack, perceptual_hash, similarities
+from lungseg.dataset.similarity import pack, perceptual_hash, similarities
+from lungseg.imaging.pixels import apply_window
+from lungseg.phantom.drawing import make_slice, make_volume
+from lungseg.phantom.patient import make_patient
 
 
 def test_a_seed_gives_one_slice() -> None:

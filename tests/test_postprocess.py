@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lungseg.config import InferConfig
-from lungseg.postprocess import LEFT, RIGHT, label_sides, tidy
+from lungseg.config.schema import InferConfig
+from lungseg.inference.postprocess import tidy
+from lungseg.inference.sides import LEFT, RIGHT, label_sides
 
 BLOBS = arrays(np.uint8, (4, 9, 10), elements=st.integers(0, 1))
 

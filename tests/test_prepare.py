@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from lungseg.config import Config
-from lungseg.configfile import check_config
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.files import read_csv
-from lungseg.images import read_pixels
-from lungseg.prepare import prepare
+from lungseg.imaging.pixels import read_pixels
+from lungseg.system.tables import read_csv
+from lungseg.verbs.prepare import prepare
 from tests.conftest import SIDE, tiny, write_phantoms
 
 
@@ -186,7 +186,7 @@ def test_an_interrupted_prepare_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lungseg.prepare.plot_dataset_statistics", interrupt)
+    monkeypatch.setattr("lungseg.verbs.prepare.plot_dataset_statistics", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(tiny_config, folder / "images", folder / "masks", folder / "out")
     assert sorted(path.name for path in folder.iterdir()) == ["images", "masks"]

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from lungseg.config import Config
-from lungseg.configfile import check_config
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
 from lungseg.errors import DataError
-from lungseg.files import read_csv
-from lungseg.images import apply_window, read_pixels
-from lungseg.phantom import make_patient, make_volume
-from lungseg.prepare import prepare
-from lungseg.split import split
+from lungseg.imaging.pixels import apply_window, read_pixels
+from lungseg.phantom.drawing import make_volume
+from lungseg.phantom.patient import make_patient
+from lungseg.system.tables import read_csv
+from lungseg.verbs.prepare import prepare
+from lungseg.verbs.split import split
 from tests.conftest import SHARED_DATA, SIDE, tiny
 from tests.dicom_files import write_series
 

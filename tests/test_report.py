@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lungseg.config import Config
-from lungseg.evaluate import evaluate
-from lungseg.evaluate_folders import evaluate_folders
-from lungseg.images import read_pixels
+from lungseg.config.schema import Config
+from lungseg.imaging.pixels import read_pixels
+from lungseg.verbs.evaluate import evaluate, evaluate_folders
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

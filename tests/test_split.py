@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from lungseg.config import Config
-from lungseg.configfile import check_config
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
+from lungseg.dataset.patients import assign_groups
+from lungseg.dataset.reading import read_layout
+from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError, UsageError
-from lungseg.files import read_csv
-from lungseg.layout import read_layout
-from lungseg.prepare import prepare
-from lungseg.slices import PARTS, Slice
-from lungseg.split import assign_groups, split
+from lungseg.system.tables import read_csv
+from lungseg.verbs.prepare import prepare
+from lungseg.verbs.split import split
 from tests.conftest import tiny
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from lungseg.summary import compare, summarise
+from lungseg.evaluation.summary import compare, summarise
 
 
 def test_a_comparison_is_paired_and_tested_over_patients() -> None:

@@ -7,8 +7,8 @@ import surface_distance
 from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score
 
-from lungseg import metrics
-from lungseg.surfaces import boundary_iou, crop_to_both, surface, surface_distances
+from lungseg.evaluation import metrics
+from lungseg.evaluation.surfaces import boundary_iou, crop_to_both, surface, surface_distances
 
 
 def blob(seed: int, shape: tuple[int, ...], share: float = 0.3) -> np.ndarray:

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from lungseg.config import Config
-from lungseg.configfile import check_config, dump_config, load_config
+from lungseg.config.loading import check_config, dump_config, load_config
+from lungseg.config.schema import Config
+from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError, UsageError
-from lungseg.files import read_csv
-from lungseg.prepare import prepare
-from lungseg.slices import PARTS, Slice
-from lungseg.train import TrainResult, train
+from lungseg.system.tables import read_csv
+from lungseg.verbs.prepare import prepare
+from lungseg.verbs.train import TrainResult, train
 from tests.conftest import tiny, write_phantoms
 
 
@@ -79,8 +79,8 @@ def test_a_run_folder_holds_everything(trained_run: Path, dataset: Path) -> None
 def test_the_exported_model_equals_the_keras_model(trained_run: Path, dataset: Path) -> None:
     import keras
 
-    from lungseg.images import read_slice
-    from lungseg.runtime import Predictor
+    from lungseg.imaging.pixels import read_slice
+    from lungseg.inference.predictor import Predictor
 
     predictor = Predictor(trained_run / "model.onnx")
     paths = sorted((dataset / "test" / "images").iterdir())
@@ -114,7 +114,7 @@ def test_the_reducer_acts_with_its_own_patience(unstopped: tuple[Path, TrainResu
 
 
 def test_the_rate_rises_for_half_of_a_training_at_most() -> None:
-    from lungseg.fitting import compile_model
+    from lungseg.training.compiling import compile_model
 
     config = check_config(tiny(epochs=1, warmup_epochs=3, learning_rate=0.01), "test")
     rate = compile_model(config, steps=8).optimizer._learning_rate
@@ -129,7 +129,7 @@ def test_a_run_stopped_by_ctrl_c_ends_as_one_never_stopped(
     unstopped: tuple[Path, TrainResult],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from lungseg.callbacks import Progress
+    from lungseg.training.callbacks import Progress
 
     run = tmp_path / "run"
     advance = Progress.on_train_batch_end
@@ -250,8 +250,8 @@ def test_a_data_set_without_validation_says_what_to_do(dataset: Path, tmp_path: 
 def test_each_slice_is_seen_equally_often_and_the_order_follows_the_seed(
     dataset: Path,
 ) -> None:
-    from lungseg.dataset import Pipeline
-    from lungseg.layout import read_layout
+    from lungseg.dataset.reading import read_layout
+    from lungseg.training.pipeline import Pipeline
 
     config = check_config(tiny(samples_per_epoch=10), "t")
     parts = read_layout(dataset, config)
@@ -270,10 +270,10 @@ def test_each_slice_is_seen_equally_often_and_the_order_follows_the_seed(
 
 
 def test_validation_slices_are_read_unchanged(dataset: Path) -> None:
-    from lungseg.dataset import Pipeline
-    from lungseg.images import read_slice
-    from lungseg.layout import read_layout
-    from lungseg.masks import read_labels
+    from lungseg.dataset.reading import read_layout
+    from lungseg.imaging.masks import read_labels
+    from lungseg.imaging.pixels import read_slice
+    from lungseg.training.pipeline import Pipeline
 
     config = check_config(tiny(), "t")
     parts = read_layout(dataset, config)
@@ -288,7 +288,7 @@ def test_validation_slices_are_read_unchanged(dataset: Path) -> None:
 def test_further_slices_are_trained_on_and_nothing_else(
     dataset: Path, prepared: Path, raw: Path, tmp_path: Path
 ) -> None:
-    from lungseg.layout import read_layout
+    from lungseg.dataset.reading import read_layout
 
     further = tmp_path / "further"
     write_phantoms(tmp_path / "raw2", patients=9, slices=1)
@@ -311,28 +311,28 @@ def test_further_slices_are_trained_on_and_nothing_else(
 
 
 @pytest.mark.parametrize(("share", "times"), [(0.25, 16), (0.5, 6), (0.9, 1)])
-def test_slices_of_other_sources_are_at_most_their_share_of_what_is_shown(
+def test_slices_of_other_sources_are_at_most_their_share_of_what_ismix_sources(
     share: float, times: int
 ) -> None:
-    from lungseg.train import _shown
+    from lungseg.dataset.slices import mix_sources
 
     def some(count: int, prefix: str) -> list[Slice]:
         name = [f"{prefix}{n}" for n in range(count)]
         return [Slice(n, n, n, Path(n), Path(n), 0.2, "", "") for n in name]
 
-    shown = _shown(some(10, "own"), some(52, "more"), share)
+    shown = mix_sources(some(10, "own"), some(52, "more"), share)
     assert sum(s.case.startswith("own") for s in shown) == 10 * times
     assert times == 1 or 52 / len(shown) <= share
-    assert _shown([], some(3, "more"), share) == some(3, "more")
+    assert mix_sources([], some(3, "more"), share) == some(3, "more")
     # Few of them are shown as they are.
-    assert len(_shown(some(100, "own"), some(4, "more"), share)) == 104
+    assert len(mix_sources(some(100, "own"), some(4, "more"), share)) == 104
 
 
 def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom lungseg.lock import only_one\n"
+        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.locks import only_one\n"
         "with only_one(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     run = tmp_path / "run"
@@ -346,7 +346,7 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     assert not run.exists()
     first.kill()
     first.wait()
-    from lungseg.lock import only_one
+    from lungseg.system.locks import only_one
 
     # A lock dies with its process, even one killed outright.
     with only_one(run):

@@ -9,14 +9,17 @@ import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungseg.config import InferConfig
+from lungseg.config.schema import InferConfig
 from lungseg.errors import DataError
-from lungseg.files import read_csv
-from lungseg.infer import infer
-from lungseg.measure import measure
-from lungseg.phantom import FIELD_OF_VIEW_MM, make_patient, make_volume
-from lungseg.postprocess import label_sides, tidy
-from lungseg.volumes import Ct, read_ct
+from lungseg.imaging.volume_files import read_ct
+from lungseg.imaging.volumes import Ct
+from lungseg.inference.measure import measure
+from lungseg.inference.postprocess import tidy
+from lungseg.inference.sides import label_sides
+from lungseg.phantom.drawing import FIELD_OF_VIEW_MM, make_volume
+from lungseg.phantom.patient import make_patient
+from lungseg.system.tables import read_csv
+from lungseg.verbs.infer import infer
 from tests.conftest import SHARED_DATA, SIDE
 from tests.dicom_files import write_series
 
@@ -96,8 +99,8 @@ def test_infer_writes_a_mask_of_the_same_geometry_and_format(
 def test_a_volume_is_segmented_as_its_slices_are(
     trained_run: Path, tmp_path: Path, tiny_config: object
 ) -> None:
-    from lungseg.images import apply_window, read_pixels, write_png
-    from lungseg.runtime import Predictor
+    from lungseg.imaging.pixels import apply_window, read_pixels, write_png
+    from lungseg.inference.predictor import Predictor
 
     image, _ = phantom(6)
     sitk.WriteImage(image, str(tmp_path / "case.nii.gz"))

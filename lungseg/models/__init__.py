@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from lungseg.config import Config
+from lungseg.config.schema import Config
 
 # Name in the config -> module with `build(config, input_shape, num_classes)`.
 NETWORKS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from lungseg.config import AttentionUNetConfig
+from lungseg.config.networks import AttentionUNetConfig
 from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
 
 

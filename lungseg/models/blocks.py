@@ -9,6 +9,8 @@ from keras import layers
 
 # Keras' default of 0.99 needs more steps than a small data set gives.
 BATCH_NORM_MOMENTUM = 0.9
+
+
 GROUPS = 4
 
 

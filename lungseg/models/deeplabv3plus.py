@@ -9,17 +9,15 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from lungseg.config import DeepLabV3PlusConfig
-from lungseg.models.blocks import (
-    BATCH_NORM_MOMENTUM,
-    class_scores,
-    convolve,
-    enlarge,
-    grey_input,
-)
+from lungseg.config.networks import DeepLabV3PlusConfig
+from lungseg.models.blocks import BATCH_NORM_MOMENTUM, class_scores, convolve, enlarge, grey_input
 
 OUTPUT_STRIDE = 16
+
+
 SKIP_STRIDE = 4
+
+
 RATES = (6, 12, 18)
 
 

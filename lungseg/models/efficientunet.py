@@ -9,14 +9,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from lungseg.config import EfficientUNetConfig
-from lungseg.models.blocks import (
-    BATCH_NORM_MOMENTUM,
-    class_scores,
-    convolve,
-    enlarge,
-    grey_input,
-)
+from lungseg.config.networks import EfficientUNetConfig
+from lungseg.models.blocks import BATCH_NORM_MOMENTUM, class_scores, convolve, enlarge, grey_input
 
 
 def build(

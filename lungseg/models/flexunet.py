@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from lungseg.config import FlexUNetConfig
+from lungseg.config.networks import FlexUNetConfig
 from lungseg.models import blocks
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from lungseg.config import MultiResUNetConfig
+from lungseg.config.networks import MultiResUNetConfig
 from lungseg.models.blocks import BATCH_NORM_MOMENTUM, class_scores, convolve, grey_input
 
 # The paper's alpha: with it a block has about the weights of a U-Net's two convolutions.

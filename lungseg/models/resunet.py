@@ -13,7 +13,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from lungseg.config import ResUNetConfig
+from lungseg.config.networks import ResUNetConfig
 from lungseg.models import blocks
 
 

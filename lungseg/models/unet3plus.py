@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from lungseg.config import UNet3PlusConfig
+from lungseg.config.networks import UNet3PlusConfig
 from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
 
 

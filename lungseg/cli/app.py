@@ -1,0 +1,121 @@
+"""The command line: the program's entry, its errors and exit codes."""
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lungseg import __version__
+from lungseg.errors import ExitCode, LungsegError
+from lungseg.system import console
+
+if TYPE_CHECKING:
+    from lungseg.config.schema import Config
+
+
+app = typer.Typer(
+    name="lungseg",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help: drawing it with rich would double the time to the first line.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@contextmanager
+def shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
+    """Turn errors into one paragraph and an exit code."""
+    console.verbosity.quiet, console.verbosity.verbose = quiet, verbose
+    try:
+        yield
+    except LungsegError as problem:
+        if debug:
+            _show_traceback()
+        console.error(str(problem))
+        raise typer.Exit(problem.exit_code) from None
+    except KeyboardInterrupt:
+        console.error("interrupted; what was finished is whole, and the same command goes on.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except OSError as problem:
+        # A full disk, a folder that may not be written, a file that went away meanwhile: no bug.
+        if debug:
+            _show_traceback()
+        console.error(f"{problem.filename or 'the output'}: {problem.strerror or problem}.")
+        raise typer.Exit(ExitCode.DATA) from None
+    except Exception as problem:
+        if debug:
+            _show_traceback()
+        console.error(
+            f"this is a bug in lungseg {__version__}: {type(problem).__name__}: {problem}. "
+            "Run the command again with --debug and report what it prints."
+        )
+        raise typer.Exit(ExitCode.BUG) from None
+
+
+def _show_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def read_config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":
+    """Read the config of a command: the file, then the overrides in order, then the seed."""
+    from lungseg.config.loading import load_config
+
+    overrides = list(settings or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    return load_config(path, overrides)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.emit_text(f"lungseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, judge and run lung segmentation on chest CT.
+
+    In order: prepare, split, train, evaluate, infer.
+    Every command reads one YAML config and has an example in its --help.
+    """
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the program."""
+    # A polite kill ends as Ctrl-C does: staged output is removed, state is kept.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone; Python must not fail again as it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except SystemExit as end:
+        if "tensorflow" in sys.modules:
+            # TensorFlow's reading threads may wait for Python's lock, and the end of Python for
+            # them: after an error in the middle of an epoch the process would hang.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise

@@ -1,0 +1,143 @@
+"""`lungseg evaluate` on the command line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+from lungseg.cli.app import app, read_config, shell
+from lungseg.cli.options import (
+    ConfigFile,
+    DataFolder,
+    Debug,
+    EvaluationOutput,
+    Json,
+    Overwrite,
+    Quiet,
+    ScoredRun,
+    Seed,
+    Settings,
+    Verbose,
+)
+from lungseg.errors import ExitCode, UsageError
+from lungseg.system import console
+
+
+@app.command(
+    short_help="Score a run, or any folder of masks.",
+    epilog="Example: lungseg evaluate --run runs/lung --data data/dataset. "
+    "Or: lungseg evaluate --pred masks --truth lungs -o scores",
+)
+def evaluate(
+    config: ConfigFile = None,
+    run: ScoredRun = None,
+    data: DataFolder = None,
+    part: Annotated[str | None, typer.Option(help="train, valid or test.")] = None,
+    pred: Annotated[
+        Path | None, typer.Option("--pred", help="Folder of predicted masks, from any tool.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", help="Folder of true masks.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="With --pred: the images, for the pictures.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another evaluation's folder, to compare.")
+    ] = None,
+    output: EvaluationOutput = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Score a run on its test part, or predicted masks against true ones.
+
+    Lung Dice leads; trivial baselines stand beside every score; no case is dropped. Writes
+    report.html, evaluation.csv, evaluation.json and per_case.csv. TensorFlow is not needed.
+    With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
+    """
+    with shell(quiet, verbose, debug):
+        if (pred is None) != (truth is None):
+            raise UsageError("--pred and --truth go together.")
+        if pred is not None and (run is not None or data is not None or part is not None):
+            raise UsageError("--pred/--truth need no --run, --data or --part.")
+        if pred is None and images is not None:
+            raise UsageError("--images goes with --pred and --truth.")
+        parts = [f"evaluate.part={part}"] if part else []
+        cfg = read_config(config, [*(settings or []), *parts], seed)
+        from lungseg.verbs.evaluate import evaluate
+
+        pass
+
+        if pred is None:
+            run, data = run or cfg.train.run, data or cfg.data.dataset
+            result = evaluate(cfg, run, data, output, overwrite, against)
+        else:
+            from lungseg.verbs.evaluate import evaluate_folders
+
+            output = output or Path("evaluation")
+            result = evaluate_folders(cfg, pred, truth, output, images, overwrite, against)
+        show(result.summary)
+        console.note(
+            f"written to {result.output}: report.html (open it), evaluation.json, "
+            "evaluation.csv, per_case.csv"
+        )
+        if json:
+            console.emit_json(result.summary)
+        if result.failed:
+            raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def show(summary: Mapping[str, Any]) -> None:
+    """Print the tables of an evaluation: a column for the network, one for each baseline."""
+    overall = summary["overall"]
+    methods = {"model": overall, **summary["baselines"]}
+    unit = summary["distance_unit"]
+    for class_name in summary["classes"]:
+        rows = []
+        for label, metric, key in (
+            ("Dice, mean", "dice", "mean"),
+            ("  95% interval", "dice", "ci95"),
+            ("  median", "dice", "median"),
+            ("  5th percentile", "dice", "p5"),
+            ("IoU, mean", "iou", "mean"),
+            ("precision, mean", "precision", "mean"),
+            ("recall, mean", "recall", "mean"),
+            ("specificity, mean", "specificity", "mean"),
+            (f"HD95, mean, {unit}", "hd95", "mean"),
+            (f"ASSD, mean, {unit}", "assd", "mean"),
+            ("boundary IoU, mean", "boundary_iou", "mean"),
+        ):
+            values = [method[class_name][metric][key] for method in methods.values()]
+            rows.append([label, *(_format(value) for value in values)])
+        accuracy = [_format(method["pixel_accuracy"]["mean"]) for method in methods.values()]
+        rows.append(["pixel accuracy", *accuracy])
+        part = summary.get("part", summary.get("predictions", ""))
+        title = f"{part}: {summary['cases']} cases, {summary['patients']} patients"
+        console.table(title, [class_name, *methods], rows)
+    worst = overall[summary["classes"][0]]["dice"]["worst"]
+    console.note("worst: " + ", ".join(f"{case} {value:.4f}" for case, value in worst))
+    if "categorical_crossentropy" in overall:
+        console.note(
+            f"loss (categorical_crossentropy) {overall['categorical_crossentropy']['mean']:.4f}, "
+            f"dice_coef_multiclass {overall['dice_coef_multiclass']['mean']:.4f} "
+            "(all classes, soft: near pixel accuracy)"
+        )
+    for class_name in summary["classes"] if "against" in summary else ():
+        difference = summary["against"][class_name]["dice"]
+        p = difference["wilcoxon"]["p"]
+        console.note(
+            f"against {summary['against']['other']}: {class_name} Dice differs by "
+            f"{difference['mean_difference']:+.4f} ({_format(difference['ci95'])}), Wilcoxon "
+            f"p {'-' if p is None else format(p, '.3g')} over {difference['patients']} patients"
+        )
+
+
+def _format(value: float | Sequence[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else " to ".join(f"{v:.4f}" for v in value)

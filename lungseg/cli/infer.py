@@ -1,0 +1,86 @@
+"""`lungseg infer` on the command line."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+from lungseg.cli.app import app, read_config, shell
+from lungseg.cli.options import (
+    ConfigFile,
+    Debug,
+    DryRun,
+    Json,
+    ModelFile,
+    Overwrite,
+    Quiet,
+    RunFolder,
+    Seed,
+    Settings,
+    Verbose,
+)
+from lungseg.errors import ExitCode
+from lungseg.system import console
+
+
+@app.command(
+    short_help="Predict lung masks.",
+    epilog="Example: lungseg infer --run runs/lung ct/ -o masks --overlay",
+)
+def infer(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Images, CT volumes, folders of them."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
+    config: ConfigFile = None,
+    run: RunFolder = None,
+    model: ModelFile = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also draw each mask's outline.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out what is done already.")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Dask scheduler to share the cases, tcp://host:8786."),
+    ] = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Predict lung masks in each input's own size and geometry.
+
+    Reads PNG, JPG, TIF and BMP slices, and CT in HU: DICOM folders and zips, NIfTI, MHA, NRRD.
+    Volumes are measured (mL, HU) in cases.csv, which also names what failed (exit code 4).
+    """
+    with shell(quiet, verbose, debug):
+        cfg = read_config(
+            config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
+        )
+        from lungseg.inference.inputs import collect
+        from lungseg.verbs.infer import infer
+
+        if dry_run:
+            console.note(f"{len(collect(inputs))} inputs would be segmented into {output}")
+            return
+        if run is None and model is None:
+            run = cfg.train.run
+        result = infer(cfg, inputs, output, run, model, overwrite, resume, scheduler)
+        done = len(result.cases) - len(result.failed)
+        console.note(f"{result.output}: {done} masks and cases.csv")
+        if json:
+            console.emit_json(asdict(result))
+        if result.failed:
+            console.warn(
+                f"{len(result.failed)} of {len(result.cases)} inputs failed; see cases.csv"
+            )
+            raise typer.Exit(ExitCode.SOME_FAILED if done else ExitCode.DATA)

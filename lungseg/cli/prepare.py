@@ -1,0 +1,75 @@
+"""`lungseg prepare` on the command line."""
+
+from dataclasses import asdict
+
+import typer
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+from lungseg.cli.app import app, read_config, shell
+from lungseg.cli.options import (
+    ConfigFile,
+    Debug,
+    DryRun,
+    ImagesFolder,
+    Json,
+    MasksFolder,
+    Overwrite,
+    PreparedOutput,
+    Quiet,
+    Seed,
+    Settings,
+    Verbose,
+)
+from lungseg.errors import ExitCode
+from lungseg.system import console
+
+
+@app.command(
+    short_help="Check and resize images and masks.",
+    epilog="Example: lungseg prepare --images ct --masks lungs -o data/prepared",
+)
+def prepare(
+    config: ConfigFile = None,
+    images: ImagesFolder = None,
+    masks: MasksFolder = None,
+    output: PreparedOutput = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check and resize raw images and masks; write a manifest, a list of issues and a plot.
+
+    Reads PNG, JPG, TIF and BMP, 8 or 16 bit or HU as signed or float TIFF.
+    Exits with 4 if some cases could not be used; issues.csv names each.
+    """
+    with shell(quiet, verbose, debug):
+        cfg = read_config(config, settings, seed)
+        from lungseg.verbs.prepare import plan, prepare
+
+        images, masks = images or cfg.data.images, masks or cfg.data.masks
+        output = output or cfg.data.prepared
+        if dry_run:
+            pairs, issues = plan(images, masks)
+            console.note(f"{len(pairs)} pairs would be prepared into {output}")
+            for issue in issues:
+                console.note(f"  {issue['file']}: {issue['code']}: {issue['detail']}")
+            return
+        result = prepare(cfg, images, masks, output, overwrite)
+        console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")
+        for code, number in result.count().items():
+            first = next(row for row in result.issues if row["code"] == code)
+            console.note(
+                f"  {number} x {code} ({first['severity']}): {first['file']}: {first['detail']}"
+            )
+        if result.issues:
+            console.note(f"  all of them: {result.output / 'issues.csv'}")
+        if json:
+            console.emit_json({**asdict(result), "failed": result.failed})
+        if result.failed:
+            console.warn(f"{result.failed} cases failed and are not in the data set")
+            raise typer.Exit(ExitCode.SOME_FAILED)

@@ -1,0 +1,108 @@
+"""`lungseg train` on the command line."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+from lungseg.cli.app import app, read_config, shell
+from lungseg.cli.options import (
+    ConfigFile,
+    DataFolder,
+    Debug,
+    DryRun,
+    Json,
+    NewRun,
+    Overwrite,
+    Quiet,
+    Seed,
+    Settings,
+    Verbose,
+)
+from lungseg.errors import UsageError
+from lungseg.system import console
+
+
+def _networks() -> str:
+    """Return the table of networks for `train --help`, as scripts/bench_networks.py measured it."""
+    import json
+
+    # Read from the file: importing lungseg.models would take longer than the rest of --help.
+    path = Path(__file__).parent.parent / "models" / "measured.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    lines = [f"  {'model.name':15}{'parameters':>12}{'GFLOP':>8}{'train s':>9}{'infer s':>9}  Dice"]
+
+    def said(row: dict[str, float], key: str) -> str:
+        return f"{row[key]:.3f}" if key in row else "-"
+
+    lines += [
+        f"  {name:15}{row['parameters']:>12,}{row['gflop']:>8.1f}{said(row, 'train_s'):>9}"
+        f"{said(row, 'infer_s'):>9}  {said(row, 'dice')}"
+        for name, row in measured["networks"].items()
+    ]
+    about = f"a slice of 512 x 512 on {measured['hardware']['cores']} cores, {measured['date']};"
+    # Without the mark the lines would be run together.
+    return "\n".join(["\b", f"Networks ({about}", "Dice of one short run):", *lines])
+
+
+@app.command(
+    short_help="Train a network; stop it and go on.",
+    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30\n\n"
+    + _networks(),
+)
+def train(
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    run: NewRun = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
+    ] = False,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", metavar="K", help="Fold to train (split.folds), 1 to k, or all."),
+    ] = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on the train part of a data set, watched on its valid part.
+
+    The run folder gets the best model (model.keras, model.onnx), history, plots and all that is
+    needed to repeat the run. Stop it with Ctrl-C and go on with --resume.
+    """
+    with shell(quiet, verbose, debug):
+        if resume and overwrite:
+            raise UsageError("--resume and --overwrite exclude each other.")
+        if resume and config is None and run is not None and (run / "config.yaml").exists():
+            config = run / "config.yaml"
+        cfg = read_config(config, settings, seed)
+        from lungseg.system.environment import this_command
+        from lungseg.verbs.train import jobs, train
+
+        results = []
+        for dataset, target in jobs(data or cfg.data.dataset, run or cfg.train.run, fold):
+            if dry_run:
+                from lungseg.dataset.reading import read_layout
+
+                parts = read_layout(dataset, cfg)
+                counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())
+                console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
+                continue
+            result = train(cfg, dataset, target, resume, overwrite, this_command())
+            kept = f"best {result.monitor} {result.best:.4f} in epoch {result.best_epoch}"
+            if result.monitor == "last":
+                kept = "the last epoch's model is kept"
+            console.note(
+                f"{result.run}: {result.epochs} epochs in {result.seconds:.0f} s; {kept}; ONNX "
+                f"differs from Keras by {result.onnx_difference:.1e}"
+            )
+            results.append(asdict(result))
+        if json and results:
+            console.emit_json(results if fold == "all" else results[0])

@@ -1,0 +1,28 @@
+"""The kinds of value a config may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+Side = Annotated[int, Field(ge=1, le=8192)]
+
+
+Colour = tuple[
+    Annotated[int, Field(ge=0, le=255)],
+    Annotated[int, Field(ge=0, le=255)],
+    Annotated[int, Field(ge=0, le=255)],
+]
+
+
+class Section(BaseModel):
+    """A part of the config: no unknown keys, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

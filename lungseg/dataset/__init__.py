@@ -1,0 +1,1 @@
+"""Prepared slices on disk: checked, grouped by patient, dealt to parts, read again."""

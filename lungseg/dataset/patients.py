@@ -1,0 +1,200 @@
+"""Which patient a slice belongs to, and which part of a split a patient goes to."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg.config.schema import Config, SplitConfig
+from lungseg.dataset.similarity import similar_pairs
+from lungseg.dataset.slices import PARTS, Slice
+from lungseg.errors import DataError, UsageError
+from lungseg.system.files import natural_key
+from lungseg.system.tables import read_csv
+
+
+def grouped(slices: Sequence[Slice], split: SplitConfig) -> tuple[list[Slice], list[list[str]]]:
+    """Give each slice its group: from the CSV, the regex, the manifest, or by likeness."""
+    originals = [s for s in slices if not s.is_copy]
+    merged: list[list[str]] = []
+    if split.group_csv is not None:
+        table = {
+            row["case"]: row[split.group_column]
+            for row in read_csv(split.group_csv, ("case", split.group_column))
+        }
+        unknown = [s.case for s in originals if s.case not in table]
+        if unknown:
+            raise UsageError(
+                f"{split.group_csv}: names no group for {len(unknown)} of {len(originals)} cases, "
+                f"the first is {unknown[0]!r}."
+            )
+        groups = {s.case: table[s.case] for s in originals}
+    elif split.group_regex is not None:
+        pattern = re.compile(split.group_regex)
+        groups = {}
+        for s in originals:
+            match = pattern.search(s.case)
+            if not match:
+                raise UsageError(
+                    f"split.group_regex {split.group_regex!r} does not match the case {s.case!r}; "
+                    "it must match every name."
+                )
+            groups[s.case] = match.group(1)
+    else:
+        groups, merged = _groups_by_likeness([s for s in originals if not s.group], split)
+        groups |= {s.case: s.group for s in originals if s.group}
+    return [replace(s, group=groups[s.source]) for s in slices], merged
+
+
+def _groups_by_likeness(
+    originals: Sequence[Slice], split: SplitConfig
+) -> tuple[dict[str, str], list[list[str]]]:
+    """Put together slices that may be one patient's.
+
+    Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike and
+    close in number. Chains of such pairs make one group, named after its first slice.
+    """
+    leader = list(range(len(originals)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    numbers = [_trailing_number(s.case) for s in originals]
+    threshold = min(split.neighbour_similarity, split.leak_similarity)
+    for i, j, similarity in similar_pairs([s.phash for s in originals], threshold):
+        (stem_i, number_i), (stem_j, number_j) = numbers[i], numbers[j]
+        close = (
+            stem_i == stem_j
+            and number_i is not None
+            and number_j is not None
+            and abs(number_i - number_j) <= split.neighbour_gap
+        )
+        if similarity >= split.leak_similarity or close:
+            leader[max(find(i), find(j))] = min(find(i), find(j))
+    members: dict[int, list[str]] = defaultdict(list)
+    for index, s in enumerate(originals):
+        members[find(index)].append(s.case)
+    groups = {case: cases[0] for cases in members.values() for case in cases}
+    return groups, [cases for cases in members.values() if len(cases) > 1]
+
+
+def _trailing_number(case: str) -> tuple[str, int | None]:
+    match = re.fullmatch(r"(.*?)(\d+)\D*", case)
+    return (match.group(1), int(match.group(2))) if match else (case, None)
+
+
+def share_out(slices: Sequence[Slice], config: Config) -> dict[str, dict[str, list[Slice]]]:
+    """Return folder name (`""` or `fold_k`) to parts to slices; copies go to train alone."""
+    groups: dict[str, list[Slice]] = defaultdict(list)
+    for s in sorted(slices, key=lambda s: natural_key(s.case)):
+        groups[s.group].append(s)
+    names = list(groups)
+    fractions = config.split.fractions
+    if not config.split.folds:
+        shares = assign_groups(groups, names, fractions, config.seed)
+        return {"": _fill(groups, dict(zip(names, (PARTS[i] for i in shares), strict=True)))}
+    folds = config.split.folds
+    held_out = assign_groups(groups, names, [1 / folds] * folds, config.seed)
+    plans = {}
+    for fold in range(folds):
+        rest = [name for name, k in zip(names, held_out, strict=True) if k != fold]
+        shares = assign_groups(groups, rest, fractions[:2], config.seed + fold)
+        part_of = dict(zip(rest, (PARTS[i] for i in shares), strict=True))
+        plans[f"fold_{fold + 1}"] = _fill(
+            groups, {name: part_of.get(name, "test") for name in names}
+        )
+    return plans
+
+
+def _fill(groups: Mapping[str, list[Slice]], part_of: Mapping[str, str]) -> dict[str, list[Slice]]:
+    parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
+    for name, members in groups.items():
+        part = part_of[name]
+        parts[part] += [s for s in members if part == "train" or not s.is_copy]
+    return parts
+
+
+def assign_groups(
+    groups: Mapping[str, Sequence[Slice]],
+    names: Sequence[str],
+    fractions: Sequence[float],
+    seed: int,
+) -> list[int]:
+    """Assign whole groups to parts so that sizes and lung areas match.
+
+    Of many seeded random assignments the best is kept: its parts are nearest to their share of
+    slices, and the quartiles of lung area are spread most evenly over them.
+
+    Args:
+        groups: group name to slices; copies do not count.
+        names: the groups to assign.
+        fractions: wanted share of each part; they are scaled to sum to 1.
+        seed: the same seed gives the same assignment.
+
+    Returns:
+        For each of `names`, the index of its part. Each part with a share above 0 has a group.
+
+    Raises:
+        DataError: where there are fewer groups than parts.
+    """
+    wanted = np.array(fractions, dtype=float) / sum(fractions)
+    open_parts = np.flatnonzero(wanted)
+    if len(names) < len(open_parts):
+        raise DataError(
+            f"{len(names)} group(s) of slices cannot fill {len(open_parts)} parts without "
+            "putting one patient on two sides. Use more patients, fewer parts (split.fractions) "
+            "or another grouping (split.group_regex)."
+        )
+    areas = [[s.lung_fraction for s in groups[name] if not s.is_copy] for name in names]
+    edges = np.quantile(np.concatenate([np.array(a) for a in areas]), [0.25, 0.5, 0.75])
+    # One row a group: its slices in each quartile of lung area.
+    strata = np.array([np.bincount(np.searchsorted(edges, a), minlength=4) for a in areas])
+    sizes = strata.sum(axis=1)
+    rng = np.random.default_rng([seed, 0x5917])
+    best: NDArray[np.intp] | None = None
+    best_score = np.inf
+    for _ in range(int(np.clip(200_000 // len(names), 8, 400))):
+        shares = _deal(rng.permutation(len(names)), sizes, wanted, open_parts)
+        score = _imbalance(shares, strata, wanted)
+        if score < best_score:
+            best, best_score = shares, score
+    assert best is not None
+    return [int(part) for part in best]
+
+
+def _deal(
+    order: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    wanted: NDArray[np.float64],
+    open_parts: NDArray[np.intp],
+) -> NDArray[np.intp]:
+    """Deal groups out in `order`: one to each part, then each to the part that lacks most."""
+    shares = np.zeros(len(order), dtype=np.intp)
+    goal = wanted * sizes.sum()
+    filled = np.zeros(len(wanted))
+    for position, index in enumerate(order):
+        if position < len(open_parts):
+            part = int(open_parts[position])
+        else:
+            part = int((goal - filled).argmax())
+        shares[index] = part
+        filled[part] += sizes[index]
+    return shares
+
+
+def _imbalance(
+    shares: NDArray[np.intp], strata: NDArray[np.int64], wanted: NDArray[np.float64]
+) -> float:
+    counts = np.array([strata[shares == part].sum(axis=0) for part in range(len(wanted))])
+    total = strata.sum(axis=0)
+    off_size = np.abs(counts.sum(axis=1) / total.sum() - wanted).sum()
+    off_strata = np.abs(counts - wanted[:, None] * total[None]).sum() / total.sum()
+    return float(2 * off_size + off_strata)

@@ -1,0 +1,83 @@
+"""Do probabilities mean what they say? Gathered slice by slice, in constant memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 15
+
+
+THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
+
+
+class Calibration:
+    """Reliability of the foreground probability, and Dice against its threshold."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._count = np.zeros(BINS)
+        self._confidence = np.zeros(BINS)
+        self._truth = np.zeros(BINS)
+        self._dice: list[NDArray[np.float64]] = []
+
+    def add(self, truth: NDArray[np.bool_], probability: NDArray[np.float32]) -> None:
+        """Take in a slice: its true foreground and the foreground's probability, both `(H, W)`."""
+        p = probability.ravel().astype(np.float64)
+        t = truth.ravel()
+        bins = np.minimum((p * BINS).astype(np.intp), BINS - 1)
+        self._count += np.bincount(bins, minlength=BINS)
+        self._confidence += np.bincount(bins, weights=p, minlength=BINS)
+        self._truth += np.bincount(bins, weights=t, minlength=BINS)
+        self._dice.append(_dice_by_threshold(p, t))
+
+    def result(self) -> dict[str, Any]:
+        """Summarise.
+
+        Returns:
+            `ece`, the expected calibration error: the mean over pixels of |share of foreground -
+            mean probability| of their bin, 15 bins of equal width (Naeini et al., 2015);
+            `bins` with both for each bin that holds pixels; `dice_by_threshold`, mean Dice of the
+            slices when foreground is probability >= threshold; `best_threshold`, the best of them.
+        """
+        seen = self._count > 0
+        share = self._truth[seen] / self._count[seen]
+        confidence = self._confidence[seen] / self._count[seen]
+        weight = self._count[seen] / self._count.sum()
+        dice = np.mean(self._dice, axis=0)
+        return {
+            "ece": float((weight * np.abs(share - confidence)).sum()),
+            "bins": [
+                {"probability": float(c), "foreground": float(s), "pixels": int(n)}
+                for c, s, n in zip(confidence, share, self._count[seen], strict=True)
+            ],
+            "dice_by_threshold": [
+                {"threshold": float(t), "dice": float(d)}
+                for t, d in zip(THRESHOLDS, dice, strict=True)
+            ],
+            "best_threshold": float(THRESHOLDS[int(np.argmax(dice))]),
+        }
+
+
+def _dice_by_threshold(p: NDArray[np.float64], t: NDArray[np.bool_]) -> NDArray[np.float64]:
+    # Bin k holds the pixels between two thresholds; sums from the top count all above one.
+    edges = np.searchsorted(THRESHOLDS, p + 1e-9, side="right")
+    size = len(THRESHOLDS) + 1
+    above = np.bincount(edges, minlength=size)[::-1].cumsum()[::-1][1:]
+    hits = np.bincount(edges, weights=t, minlength=size)[::-1].cumsum()[::-1][1:]
+    total = above + np.count_nonzero(t)
+    return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
+
+
+def relative_entropy(probabilities: NDArray[np.float32]) -> float:
+    """How many pixels are unsure for each that is foreground.
+
+    The entropy of each pixel's `(H, W, C)` probabilities, from 0 (sure) to 1 (even), summed, over
+    the number of foreground pixels (at least 1). Divided so, it is large for a small lung with an
+    unsure edge, as 1 - Dice is.
+    """
+    p = np.clip(probabilities.astype(np.float64), 1e-12, 1)
+    entropy = -(p * np.log(p)).sum() / np.log(p.shape[-1])
+    return float(entropy / max(np.count_nonzero(p.argmax(axis=-1)), 1))

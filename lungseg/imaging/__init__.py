@@ -1,0 +1,1 @@
+"""Reading and writing pictures, masks and CT volumes."""

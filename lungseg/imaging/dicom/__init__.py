@@ -1,0 +1,1 @@
+"""DICOM: the bytes of a file, the header of a slice, series, segmentations."""

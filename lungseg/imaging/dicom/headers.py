@@ -1,0 +1,169 @@
+"""The header of a DICOM slice, and the bytes of a file, checked before GDCM reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its documented name
+from numpy.typing import NDArray
+
+from lungseg.errors import DataError
+from lungseg.system.files import require_regular
+
+MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
+
+
+PATIENT_ID, BITS = "0010|0020", "0028|0100"
+
+
+TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # tag and type, as each file begins with them
+
+
+BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
+
+
+PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)  # the first: no types
+
+
+# DICOM PS3.5, 7.1.2: types of values, and those whose length takes four bytes.
+LONG_TYPES = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+
+
+TYPES = LONG_TYPES | frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+)
+
+
+UNKNOWN_LENGTH = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a slice says of itself, and nothing of the patient."""
+
+    path: Path
+    modality: str
+    size: tuple[int, ...]
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Direction across the slice."""
+        return np.asarray(np.cross(self.orientation[:3], self.orientation[3:]), dtype=np.float64)
+
+    @property
+    def height(self) -> float:
+        """Position along the normal, mm."""
+        return float(self.position @ self.normal)
+
+
+def reason_of(problem: Exception) -> str:
+    """Return the line of a SimpleITK error that says what is wrong, without addresses in memory."""
+    # "Reason:" is followed by whatever the system's last error was, often of another file.
+    lines = [line for line in str(problem).strip().splitlines() if "Reason:" not in line]
+    return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", lines[-1])
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of one DICOM file.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
+    check_elements(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as problem:
+        raise DataError(f"{path}: the DICOM file cannot be read: {reason_of(problem)}") from None
+
+    def text(key: str) -> str:
+        return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
+
+    bits = text(BITS)
+    expected = math.prod(reader.GetSize()) * (int(bits) if bits.isdecimal() else 0) // 8
+    if path.stat().st_size < expected and not _is_compressed(path):
+        # GDCM would fill up the rest with air.
+        raise DataError(
+            f"{path}: cut short: the header says {expected:,} bytes of pixels, the file has "
+            f"{path.stat().st_size:,} in all."
+        )
+
+    def numbers(key: str, default: Sequence[float]) -> NDArray[np.float64]:
+        try:
+            values = [float(part) for part in text(key).split("\\")]
+        except ValueError:
+            values = []
+        return np.array(values if len(values) == len(default) else default)
+
+    return Header(
+        path,
+        text(MODALITY),
+        tuple(reader.GetSize()[:2]),
+        numbers(POSITION, (0.0, 0.0, 0.0)),
+        numbers(ORIENTATION, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
+    )
+
+
+def has_magic(path: Path) -> bool:
+    """Return whether a file starts as DICOM files do."""
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _transfer_syntax(start: bytes) -> bytes:
+    """Return the transfer syntax that the first bytes of a DICOM file name; empty without one."""
+    place = start.find(TRANSFER_SYNTAX)
+    value = start[place + len(TRANSFER_SYNTAX) :]
+    return value[2 : 2 + value[0]].strip(b"\0 ") if place >= 0 and value else b""
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether a DICOM file says that its pixels are compressed."""
+    with path.open("rb") as stream:
+        return _transfer_syntax(stream.read(4096)) not in (b"", *PLAIN_SYNTAXES)
+
+
+def check_elements(path: Path) -> None:
+    """Check that the elements of a DICOM file end within it, up to the first of unknown length.
+
+    GDCM takes as much memory as a damaged length asks for, up to 4 GB an element, and keeps it.
+    What lies within sequences is not looked at.
+
+    Raises:
+        DataError: for an element that is longer than the rest of the file.
+    """
+    size = require_regular(path)
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+        syntax = _transfer_syntax(start)
+        if syntax in (DEFLATED, BIG_ENDIAN):
+            return
+        place = 132 if start[128:132] == b"DICM" else 0
+        while place + 8 <= size:
+            stream.seek(place)
+            head = stream.read(12)
+            group, kind = int.from_bytes(head[:2], "little"), head[4:6]
+            # The first group has its types written out, whatever holds for the rest.
+            explicit = kind in TYPES and (group == 2 or syntax != PLAIN_SYNTAXES[0])
+            if not explicit:
+                length, place = int.from_bytes(head[4:8], "little"), place + 8
+            elif kind in LONG_TYPES:
+                length, place = int.from_bytes(head[8:12], "little"), place + 12
+            else:
+                length, place = int.from_bytes(head[6:8], "little"), place + 8
+            if length == UNKNOWN_LENGTH:
+                return
+            place += length
+            if place > size:
+                raise DataError(
+                    f"{path}: cut short or damaged: an element of {length:,} bytes in a file of "
+                    f"{size:,}."
+                )

@@ -1,0 +1,219 @@
+"""Reading and writing slices, pairing images with masks, colour map <-> class index.
+
+A slice is a uint8 array `(H, W)`, or `(H, W, 3)` for RGB. A label image is a uint8 array `(H, W)`
+of class indices. What had to be assumed or repaired on the way is returned as findings, so that
+nothing is changed in silence.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lungseg.config.schema import DataConfig
+from lungseg.errors import DataError
+from lungseg.imaging.findings import Finding
+from lungseg.system.files import require_regular, write_bytes
+
+Pixels = NDArray[Any]
+
+
+Labels = NDArray[np.uint8]
+
+
+MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below what fills a memory
+
+
+MAX_FILE_BYTES = 300 << 20  # that many pixels of 4 bytes
+
+
+# MAX_PIXELS is checked here, before decoding, with an error that names the file.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Decode one image file.
+
+    Args:
+        path: PNG, JPG, TIF or BMP; grey, RGB, RGBA, CMYK or palette; 1, 8, 16 or 32 bit.
+
+    Returns:
+        `(H, W)` or `(H, W, 3)`: uint8; uint16; int32 for signed integers; float32. Alpha is laid
+        over black, and a rotation given in EXIF is carried out.
+
+    Raises:
+        DataError: naming the file, where it cannot be decoded, is too large, holds several
+            frames, or holds values that are not finite.
+    """
+    size = require_regular(path)
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"{path}: {size:,} bytes are more than a slice can have.")
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+    if not content:
+        raise DataError(f"{path}: the file is empty (0 bytes).")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: {width} x {height} pixels are more than a slice can have "
+                    f"({MAX_PIXELS:,})."
+                )
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise DataError(
+                    f"{path}: holds {frames} frames; save each slice as a file of its own."
+                )
+            pixels = _to_array(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: this is not a PNG, JPG, TIF or BMP image.") from None
+    except DataError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as problem:
+        raise DataError(f"{path}: the image is damaged: {problem}.") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: has more pixels than a slice can have.") from None
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        count = int((~np.isfinite(pixels)).sum())
+        raise DataError(f"{path}: {count} pixels are NaN or infinite.")
+    return pixels
+
+
+def _to_array(image: Image.Image) -> Pixels:
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        return np.asarray(image, dtype=np.int32)
+    if image.mode == "F":
+        return np.asarray(image, dtype=np.float32)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Map HU to grey: `window[0]` and below is 0, `window[1]` and above 255, linear between."""
+    low, high = window
+    scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+
+
+def to_slice(pixels: Pixels, data: DataConfig) -> tuple[NDArray[np.uint8], list[Finding]]:
+    """Turn decoded pixels into the grey values a network sees, at the file's own size.
+
+    Args:
+        pixels: as `read_pixels` returns them.
+        data: says channels, window, and what 16-bit unsigned values mean.
+
+    Returns:
+        A slice, `(H, W)` or `(H, W, 3)` by `data.channels`, and what was assumed.
+    """
+    findings: list[Finding] = []
+    if pixels.dtype == np.uint16:
+        pixels = _from_unsigned_16bit(pixels, data, findings)
+    elif pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        if pixels.dtype == np.float32 and low >= 0 and high <= 1:
+            findings.append(
+                Finding("unit_range", "repaired", "float values in 0..1 taken as black to white")
+            )
+            pixels = np.rint(pixels * 255).astype(np.uint8)
+        else:
+            if low >= 0:
+                findings.append(
+                    Finding(
+                        "not_hu",
+                        "warning",
+                        f"signed or float values should be HU with air near -1000, "
+                        f"but the lowest is {low:g}",
+                    )
+                )
+            pixels = apply_window(pixels, data.window)
+    if data.channels == 1 and pixels.ndim == 3:
+        if not is_grey(pixels):
+            findings.append(Finding("colour_image", "warning", "a colour image was made grey"))
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        else:
+            pixels = pixels[..., 0]
+    elif data.channels == 3 and pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels), findings
+
+
+def _from_unsigned_16bit(
+    pixels: Pixels, data: DataConfig, findings: list[Finding]
+) -> NDArray[np.uint8]:
+    if data.unsigned_16bit == "hu_plus_1024":
+        return apply_window(pixels.astype(np.int32) - 1024, data.window)
+    highest = int(pixels.max())
+    if highest < 4096:
+        findings.append(
+            Finding(
+                "narrow_16bit",
+                "warning",
+                f"the highest of 65535 is {highest}: if these are HU + 1024, "
+                "set data.unsigned_16bit: hu_plus_1024",
+            )
+        )
+    grey: NDArray[np.uint8] = np.rint(pixels / 257.0).astype(np.uint8)
+    return grey
+
+
+def is_grey(pixels: Pixels) -> bool:
+    """Whether the three channels are the same."""
+    first = pixels[..., 0]
+    return bool(np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]))
+
+
+def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resize to `size` (height, width): by area where it shrinks, else linear."""
+    height, width = size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = height < pixels.shape[0] or width < pixels.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method))
+
+
+def pad_to_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pad a slice or labels `(H, W)` with 0 to a centred square; patients are not stretched."""
+    side = max(pixels.shape)
+    top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
+    square = np.zeros((side, side), dtype=np.uint8)
+    square[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return square
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode grey or RGB pixels as PNG."""
+    if pixels.ndim == 3:
+        pixels = pixels[..., ::-1]
+    done, buffer = cv2.imencode(".png", pixels)
+    if not done:
+        raise DataError(f"an array of shape {pixels.shape} cannot be written as PNG")
+    return bytes(buffer)
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write grey or RGB pixels as PNG, whole or not at all."""
+    write_bytes(path, encode_png(pixels))
+
+
+def read_slice(path: Path, data: DataConfig) -> NDArray[np.uint8]:
+    """Read an image as a slice of the configured size and channels."""
+    pixels, _ = to_slice(read_pixels(path), data)
+    return resize_image(pixels, data.image_size)

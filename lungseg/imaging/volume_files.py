@@ -1,0 +1,168 @@
+"""Volumes through SimpleITK: CT in HU, and labels; DICOM-SEG through highdicom.
+
+Inside, a volume's axes run to the patient's left, back and head ("LPS"), so a slice is axial and
+looks as in every viewer; the way back gives the input's own geometry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its documented name
+
+from lungseg.errors import DataError
+from lungseg.imaging.dicom.headers import reason_of
+from lungseg.imaging.dicom.segmentation import read_dicom_seg
+from lungseg.imaging.dicom.series import read_dicom, read_files
+from lungseg.imaging.findings import Finding
+from lungseg.imaging.folders import volume_suffix
+from lungseg.imaging.nifti import check_nifti
+from lungseg.imaging.volumes import Ct, LabelVolume
+from lungseg.system.files import partial_path, require_regular
+
+HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
+
+
+MAX_UNPACKED_BYTES = 8 << 30
+
+
+MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to a hundredth
+
+
+MAX_GZIP_RATIO = 1032  # of deflate, the densest there can be
+
+
+MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
+
+
+MAX_SIDE = 8192  # voxels; slices are padded to squares
+
+
+def read_label_volume(path: Path) -> LabelVolume:
+    """Read a label volume.
+
+    Raises:
+        DataError: where it cannot be read, is not three-dimensional, or holds no whole numbers.
+        UsageError: for a DICOM-SEG without highdicom installed.
+    """
+    if volume_suffix(path) == ".dcm":
+        return read_dicom_seg(path)
+    image = _require_volume(path, _read_file(path)[0])
+    values = sitk.GetArrayViewFromImage(image)
+    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
+        raise DataError(
+            f"{path}: a label volume holds whole numbers from 0 to 255, but this one has values "
+            f"from {values.min():g} to {values.max():g}."
+        )
+    return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
+
+
+def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
+    """Read a CT volume: a DICOM folder, file or zip, NIfTI, MHA, MHD or NRRD.
+
+    Raises:
+        DataError: where it cannot be read, is no volume, or is not in HU.
+    """
+    if path.is_dir():
+        image, findings = read_dicom(path, series_uid)
+        return _checked(path, Ct(name, image, ".nii.gz", findings))
+    suffix = volume_suffix(path)
+    if suffix == ".zip":
+        with tempfile.TemporaryDirectory() as unpacked:
+            image, findings = read_dicom(_unpack(path, Path(unpacked)), series_uid, path)
+        return _checked(path, Ct(name, image, ".nii.gz", findings))
+    if suffix == ".dcm":
+        image, findings = read_files([path], path)
+        return _checked(path, Ct(name, image, ".nii.gz", findings))
+    image, findings = _read_file(path)
+    return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), findings))
+
+
+def write_volume(image: Any, path: Path) -> None:
+    """Write a volume beside its place, then rename it: whole or not at all.
+
+    Raises:
+        DataError: where it cannot be written.
+    """
+    partial = partial_path(path)
+    try:
+        sitk.WriteImage(image, str(partial), useCompression=True)
+        partial.replace(path)
+    except (RuntimeError, OSError) as problem:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {problem}") from None
+
+
+def _unpack(path: Path, target: Path) -> Path:
+    """Unpack a zip of DICOM files flat, under names of our own, and return the folder."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            size = sum(member.file_size for member in members)
+            most = min(MAX_UNPACKED_BYTES, MAX_ZIP_RATIO * path.stat().st_size)
+            if size > most:
+                raise DataError(f"{path}: would unpack to {size:,} bytes, more than a CT can be.")
+            for index, member in enumerate(members):
+                with archive.open(member) as packed, (target / f"{index:06d}.dcm").open("wb") as to:
+                    shutil.copyfileobj(packed, to)
+    except (zipfile.BadZipFile, OSError, RuntimeError, EOFError) as problem:
+        raise DataError(f"{path}: the zip file cannot be read: {problem}") from None
+    return target
+
+
+def _read_file(path: Path) -> tuple[Any, list[Finding]]:
+    """Read a volume file whose header agrees with its size."""
+    size = require_regular(path)
+    suffix = volume_suffix(path)
+    findings = check_nifti(path, MAX_VOXELS) if suffix in (".nii", ".nii.gz") else []
+    reader = sitk.ImageFileReader()
+    try:
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        voxels = math.prod(reader.GetSize())
+        # Checked before memory is taken for them; the voxels of an MHD lie in another file.
+        if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
+            raise DataError(
+                f"{path}: its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
+                "hold: it is damaged."
+            )
+        return reader.Execute(), findings
+    except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
+        raise DataError(f"{path}: the volume cannot be read: {reason_of(problem)}") from None
+
+
+def _require_volume(path: Path, image: Any) -> Any:
+    """Return the image if it has three dimensions and one value a voxel."""
+    dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    if (dimensions, values) != (3, 1):
+        raise DataError(
+            f"{path}: expected a volume of three dimensions with one value a voxel, found "
+            f"{dimensions} dimensions and {values} values."
+        )
+    return image
+
+
+def _checked(path: Path, ct: Ct) -> Ct:
+    """Check that a volume has three dimensions and is in HU."""
+    image = _require_volume(path, ct.image)
+    if max(image.GetSize()) > MAX_SIDE:
+        raise DataError(f"{path}: {image.GetSize()} voxels are more than a CT can have.")
+    values = sitk.GetArrayViewFromImage(image)
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        raise DataError(f"{path}: {count} voxels are NaN or infinite.")
+    lowest = float(values.min())
+    if lowest > HIGHEST_AIR_HU:
+        raise DataError(
+            f"{path}: air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "
+            "is not in Hounsfield units. Apply its rescale slope and intercept first."
+        )
+    return ct

@@ -1,0 +1,266 @@
+"""A trained network on ONNX Runtime: class probabilities at the size of a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from lungseg.config.schema import DataConfig
+from lungseg.dataset.reading import fold_folders
+from lungseg.errors import DataError, UsageError
+from lungseg.system.environment import cores
+from lungseg.system.tables import read_json
+
+
+def crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a prediction for a padded, resized slice back to the slice's own size.
+
+    Args:
+        probabilities: float32 `(side, side, classes)`, of the network's size.
+        size: height and width of the slice.
+    """
+    side = max(size)
+    top, left = (side - size[0]) // 2, (side - size[1]) // 2
+    return at_size(probabilities, (side, side))[top : top + size[0], left : left + size[1]]
+
+
+GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
+
+
+def model_paths(run: Path | None, model: Path | None) -> list[Path]:
+    """Return the ONNX files of a run folder, or the one given.
+
+    A folder of folds (`lungseg train --fold all`) has one for each fold; they predict together.
+
+    Raises:
+        UsageError: where neither or both are given, or the path does not exist.
+    """
+    if (run is None) == (model is None):
+        raise UsageError(
+            "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
+        )
+    if model is not None:
+        if not model.is_file():
+            raise UsageError(f"{model}: there is no such model file (--model).")
+        return [model]
+    assert run is not None
+    if not run.is_dir():
+        raise UsageError(f"{run}: there is no such run folder (--run); lungseg train makes one.")
+    folders = fold_folders(run) or [run]
+    for folder in folders:
+        if not (folder / "model.onnx").is_file():
+            raise UsageError(
+                f"{folder / 'model.onnx'}: the run has no exported model. If its training was "
+                "stopped, go on with lungseg train --resume; else write it with lungseg export."
+            )
+    return [folder / "model.onnx" for folder in folders]
+
+
+class Predictor:
+    """A trained network, or several that predict together, ready to predict.
+
+    Attributes:
+        path: the ONNX file, the first of several.
+        data: what the network expects of a slice, and the colours of its classes.
+        provider: ONNX Runtime's execution provider.
+    """
+
+    def __init__(
+        self,
+        paths: Path | Sequence[Path],
+        threads: int = 0,
+        device: str = "cpu",
+        flips: bool = False,
+    ) -> None:
+        """Load ONNX files and the `model.json` beside each.
+
+        Args:
+            paths: one file, or several of one kind: their probabilities are averaged.
+            threads: of the CPU; 0 takes every core.
+            device: `cpu`, `gpu`, or `auto`, which takes a GPU where there is one.
+            flips: average each prediction with that of the mirrored slice; takes twice the time.
+
+        Raises:
+            UsageError: for `gpu` where ONNX Runtime finds none.
+            DataError: where a file is damaged, or they do not belong together.
+        """
+        files = [paths] if isinstance(paths, Path) else list(paths)
+        self.path = files[0]
+        self._flips = flips
+        self.data = _read_description(self.path.with_name("model.json"))
+        for path in files[1:]:
+            if _read_description(path.with_name("model.json")) != self.data:
+                raise DataError(
+                    f"{path}: expects other slices or classes than {self.path}; they cannot "
+                    "predict together."
+                )
+        providers = _providers(device)
+        self._sessions = [self._open(path, threads, providers) for path in files]
+        self.provider = self._sessions[0].get_providers()[0]
+
+    def __len__(self) -> int:
+        """Return the number of networks that predict together."""
+        return len(self._sessions)
+
+    def _open(self, path: Path, threads: int, providers: list[str]) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or cores()
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as problem:  # ONNX Runtime's own errors share no public base class
+            reason = str(problem).splitlines()[0]
+            raise DataError(f"{path}: this is not a usable ONNX model: {reason}") from None
+        expected = [*self.data.image_size, self.data.channels]
+        found = session.get_inputs()[0].shape
+        classes = session.get_outputs()[0].shape[-1:]
+        if found[1:] != expected or classes != [len(self.data.rgb_map)]:
+            raise DataError(
+                f"{path}: takes {found[1:]} and gives {classes} classes, but model.json "
+                f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
+                "models."
+            )
+        return session
+
+    def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Predict class probabilities, the mean over the networks (and over flips).
+
+        Args:
+            slices: prepared slices of the network's size and channels.
+
+        Returns:
+            float32 `(B, H, W, C)`.
+        """
+        batch = np.stack(slices).astype(np.float32)
+        if batch.ndim == 3:
+            batch = batch[..., None]
+        total = self._run(batch)
+        if self._flips:
+            mirrored = self._run(batch[:, :, ::-1])[:, :, ::-1]
+            return np.asarray((total + mirrored) / 2, dtype=np.float32)
+        return total
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        batch = np.ascontiguousarray(batch)
+        total, *others = (
+            np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
+            for session in self._sessions
+        )
+        for found in others:
+            total += found
+        return np.asarray(total / len(self), dtype=np.float32) if others else total
+
+    def tiled(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Predict an image of any size, at least the network's, piece by piece at its full size.
+
+        Tiles of the network's size overlap by at least a quarter and are blended with Gaussian
+        weights (sigma an eighth of a side, as in nnU-Net: Isensee et al., 2021), so that no seam
+        shows where a tile's prediction knows little of what lies beyond its edge.
+
+        Args:
+            image: uint8 `(H, W)` or `(H, W, 3)`, both sides at least the network's.
+
+        Returns:
+            float32 `(H, W, C)`.
+        """
+        size = self.data.image_size
+        weight = gaussian_weights(size)[..., None]
+        total = np.zeros((*image.shape[:2], len(self.data.rgb_map)), dtype=np.float32)
+        weights = np.zeros((*image.shape[:2], 1), dtype=np.float32)
+        for rows, columns in tiles((image.shape[0], image.shape[1]), size):
+            total[rows, columns] += weight * self.probabilities([image[rows, columns]])[0]
+            weights[rows, columns] += weight
+        return np.asarray(total / weights, dtype=np.float32)
+
+
+def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Cover an image with tiles that overlap by at least a quarter of their side.
+
+    Args:
+        size: height and width of the image, at least those of a tile.
+        tile: height and width of a tile.
+
+    Returns:
+        Rows and columns of each tile; all have the same size and none reaches beyond the image.
+    """
+
+    def starts(length: int, side: int) -> list[int]:
+        count = 1 + -(-(length - side) // max(1, side * 3 // 4))
+        return [int(s) for s in np.linspace(0, length - side, count).round()]
+
+    return [
+        (slice(top, top + tile[0]), slice(left, left + tile[1]))
+        for top in starts(size[0], tile[0])
+        for left in starts(size[1], tile[1])
+    ]
+
+
+def gaussian_weights(size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the weights (H, W) by which overlapping tiles are blended; the middle counts most."""
+    lines = [np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in size]
+    # Never quite zero: a pixel that only the corner of a tile covers is still divided by it.
+    return np.asarray(np.maximum(lines[0][:, None] * lines[1], 1e-6), dtype=np.float32)
+
+
+def _providers(device: str) -> list[str]:
+    """Return ONNX Runtime's execution providers for a device, the CPU's always last."""
+    found = [p for p in onnxruntime.get_available_providers() if p in GPU_PROVIDERS]
+    if device == "gpu" and not found:
+        raise UsageError(
+            "infer.device is gpu, but this ONNX Runtime has no GPU provider: install "
+            "onnxruntime-gpu in place of onnxruntime, or set infer.device=cpu."
+        )
+    return [*(found if device != "cpu" else []), "CPUExecutionProvider"]
+
+
+def at_size(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate probabilities `(H, W, C)` to `size` (height, width).
+
+    Labels are taken afterwards, as the most probable class: edges come out smoother than from
+    enlarged labels, and no value appears that is no class.
+    """
+    height, width = size
+    if probabilities.shape[:2] != size:
+        shrinks = height < probabilities.shape[0]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        layers = [
+            cv2.resize(
+                np.ascontiguousarray(probabilities[..., c]), (width, height), interpolation=method
+            )
+            for c in range(probabilities.shape[-1])
+        ]
+        probabilities = np.stack(layers, axis=-1)
+    return probabilities
+
+
+def labels_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the most probable class of each pixel."""
+    return np.asarray(probabilities.argmax(axis=-1), dtype=np.uint8)
+
+
+def foreground_map(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the probability of any class but background as uint8, 255 for certain."""
+    return np.asarray(np.rint((1 - probabilities[..., 0]) * 255), dtype=np.uint8)
+
+
+def _read_description(path: Path) -> DataConfig:
+    if not path.exists():
+        raise DataError(f"{path}: expected beside the ONNX file; lungseg train writes both.")
+    document: Any = read_json(path)
+    try:
+        given = document["input"]
+        return DataConfig(
+            image_size=given["size"],
+            channels=given["channels"],
+            window=given["window"],
+            unsigned_16bit=given["unsigned_16bit"],
+            rgb_map=document["rgb_map"],
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise DataError(f"{path}: is not what lungseg train writes: {problem!r}.") from None

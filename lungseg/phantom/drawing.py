@@ -1,0 +1,351 @@
+"""Synthetic chest CT in Hounsfield units, with lung masks, for tests and the demo.
+
+A patient is drawn from a seed: body, thoracic cavity, two lungs, heart, great vessels, spine, ribs,
+sternum, shoulder blades, trachea, lung vessels, liver and spleen under the diaphragm, a table,
+noise, and pathology. Any slice of a patient can be computed alone, from `z` 0 (apex) to 1 (base),
+so slices of a patient resemble each other as real ones do.
+
+The mask holds both lungs with their vessels, nodules and consolidation; trachea, main bronchi,
+mediastinum and pleural effusion are outside. It is a drawing, good for testing programs: a score
+on phantoms says nothing about patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg.phantom.patient import Patient, Vessel
+
+Grid = NDArray[np.float32]
+
+
+Mask = NDArray[np.bool_]
+
+
+AIR, FAT, BLOOD, MUSCLE, LIVER, FLUID, MARROW, CORTEX = (
+    -1000.0, -100.0, 45.0, 55.0, 60.0, 12.0, 180.0, 650.0,
+)  # fmt: skip
+
+
+FIELD_OF_VIEW_MM = 360.0
+
+
+def make_slice(
+    patient: Patient, z: float, size: int = 512
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Compute one axial slice.
+
+    Args:
+        patient: from `make_patient`.
+        z: 0 at the lung apex, 1 at the base.
+        size: pixels a side; the field of view is `FIELD_OF_VIEW_MM`.
+
+    Returns:
+        HU, int16 `(size, size)`, and the lung mask, uint8 0/1 of the same shape. Rows run from
+        front to back, columns from the patient's right to the left, as radiologists look at CT.
+    """
+    rng = np.random.default_rng([patient.seed, round(z * 1e6), size])
+    image_x, image_y = _grid(size)
+    cos, sin = np.cos(patient.tilt), np.sin(patient.tilt)
+    x = cos * (image_x - patient.shift[0]) + sin * (image_y - patient.shift[1])
+    y = -sin * (image_x - patient.shift[0]) + cos * (image_y - patient.shift[1])
+
+    hu = np.full((size, size), AIR, dtype=np.float32)
+    _paint_table(hu, image_x, image_y, patient)
+    cavity = _paint_trunk(hu, x, y, patient, z)
+    centre, airway = _mediastinum(x, y, patient, z)
+    abdomen = _abdomen(x, y, patient, z)
+    lungs = cavity & ~centre & ~abdomen & ~airway
+    effusion = lungs & _effusion(x, y, patient, z)
+    lungs &= ~effusion
+    lungs = _tidy(lungs, size)
+
+    hu[cavity] = FAT + 60
+    _paint_mediastinum(hu, x, y, patient, z, cavity)
+    hu[cavity & abdomen] = LIVER
+    _paint_stomach(hu, x, y, patient, z, cavity & abdomen)
+    hu[effusion] = FLUID
+    _paint_spine(hu, x, y, patient, z)
+    _paint_lungs(hu, lungs, x, y, patient, z, rng)
+    hu[airway & cavity] = AIR + 20
+    return _scan(hu, patient, size, rng), lungs.astype(np.uint8)
+
+
+def make_volume(
+    patient: Patient, slices: int, size: int = 512
+) -> Iterator[tuple[NDArray[np.int16], NDArray[np.uint8]]]:
+    """Yield `slices` slices from apex to base, evenly spaced in z."""
+    for index in range(slices):
+        yield make_slice(patient, (index + 0.5) / slices, size)
+
+
+def _grid(size: int) -> tuple[Grid, Grid]:
+    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
+    return np.broadcast_to(axis[None], (size, size)), np.broadcast_to(axis[:, None], (size, size))
+
+
+def _smooth_step(value: float, low: float, high: float) -> float:
+    share = min(max((value - low) / (high - low), 0.0), 1.0)
+    return share * share * (3 - 2 * share)
+
+
+def _ellipse(x: Grid, y: Grid, cx: float, cy: float, rx: float, ry: float) -> Grid:
+    """Return 1 at the centre, 0 on the contour, negative outside."""
+    return np.asarray(1 - np.hypot((x - cx) / max(rx, 1e-4), (y - cy) / max(ry, 1e-4)))
+
+
+def _wobbly(x: Grid, y: Grid, rx: float, ry: float, patient: Patient, z: float, key: int) -> Grid:
+    """Like `_ellipse` about the origin, squarer, its contour bent by slow waves that drift in z."""
+    angle = np.arctan2(y / ry, x / rx)
+    bend = np.zeros_like(x)
+    for order in (2, 3, 4, 5):
+        strength = patient.wobble[(key * 5 + order) % 24]
+        phase = 3 * patient.wobble[(key * 7 + 2 * order) % 24]
+        bend = bend + 0.012 * strength * np.cos(order * angle + phase + 0.8 * z)
+    power = 2.4
+    radius = (np.abs(x / rx) ** power + np.abs(y / ry) ** power) ** (1 / power)
+    return np.asarray(1 + bend - radius)
+
+
+def _paint_table(hu: Grid, x: Grid, y: Grid, patient: Patient) -> None:
+    top = patient.shift[1] + patient.depth + 0.07
+    surface = y - (top + 0.05 * (1 - np.cos(1.3 * x)) * -1)
+    hu[(np.abs(surface) < 0.008) & (np.abs(x) < 0.85)] = -150
+    hu[(surface > 0.008) & (surface < 0.05) & (np.abs(x) < 0.83)] = -920
+
+
+def _paint_trunk(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
+    """Paint skin, fat, muscle and the bones of the chest wall; return the thoracic cavity."""
+    shoulders = 1 + 0.10 * (1 - _smooth_step(z, 0.0, 0.3))
+    body = _wobbly(x, y, patient.width * shoulders, patient.depth, patient, z, 0)
+    hu[body > 0] = 30
+    hu[body > 0.018] = FAT
+    width = patient.width * shoulders - patient.fat - 0.02
+    muscle = _wobbly(x, y, width, patient.depth - patient.fat * 0.8 - 0.02, patient, z, 1)
+    hu[(muscle > 0) & (body > 0.03)] = MUSCLE
+    # Fat between the muscles, in planes that bend and drift slowly with z.
+    bend = 0.05 * np.sin(5 * x + 3 * z + patient.wobble[3]) + 0.03 * np.sin(
+        11 * y + patient.wobble[4]
+    )
+    planes = np.abs(np.sin(22 * (muscle + bend) + 6 * z)) < 0.30
+    patches = np.sin(7 * np.arctan2(y, x) + 4 * z + patient.wobble[6]) > -0.2
+    hu[(muscle > 0.02) & (muscle < 0.45) & planes & patches] = FAT + 15
+
+    grow = 0.50 + 0.50 * _smooth_step(z, -0.12, 0.42)
+    rx, ry = (
+        patient.cavity[0] * grow,
+        patient.cavity[1] * (0.62 + 0.38 * _smooth_step(z, -0.1, 0.4)),
+    )
+    # The chest is an egg: narrower in front than behind.
+    egg = np.asarray(x * (1 - 0.16 * np.clip(y / ry, -1.2, 1.2)), dtype=np.float32)
+    inner = _wobbly(egg, y, rx, ry, patient, z, 2)
+    wall = _wobbly(egg, y, rx + 0.055, ry + 0.05, patient, z, 2)
+    hu[(wall > 0) & (body > 0.03)] = MUSCLE
+    angle = np.arctan2(y / ry, x / rx)
+    # Ribs run obliquely, so a slice cuts each as a dash; their phase shifts from slice to slice.
+    dashes = np.cos(11 * angle + np.sign(x) * (26 * z + patient.wobble[5]))
+    ribs = (body > 0.03) & (wall > 0.018) & (inner < -0.018) & (dashes > 0.15) & (np.abs(x) > 0.1)
+    hu[ribs] = CORTEX * 0.75
+    hu[ribs & (wall > 0.035) & (inner < -0.034) & (dashes > 0.4)] = MARROW
+    sternum = _ellipse(x, y, 0, -ry - 0.035, 0.10, 0.026)
+    if z > 0.12:
+        hu[sternum > 0] = CORTEX * 0.55
+        hu[sternum > 0.3] = MARROW * 0.8
+    if z < 0.62:
+        for side in (-1, 1):
+            _paint_shoulder_blade(hu, x, y, side, rx, ry, z, body)
+    return np.asarray((inner > 0) & (body > 0.07))
+
+
+def _paint_shoulder_blade(
+    hu: Grid, x: Grid, y: Grid, side: int, rx: float, ry: float, z: float, body: Grid
+) -> None:
+    cx, cy = side * (rx * 0.84 + 0.10), ry * 0.62 + 0.05
+    slope = side * (-0.9 + 0.3 * z)
+    u = x - cx
+    along = (u * np.cos(slope) + (y - cy) * np.sin(slope)) / 0.17
+    across = (-u * np.sin(slope) + (y - cy) * np.cos(slope)) / 0.018
+    blade = 1 - np.hypot(along, across + 1.5 * along**2)
+    hu[(blade > 0) & (body > 0.04)] = CORTEX * 0.7
+
+
+def _central_parts(patient: Patient, z: float) -> list[tuple[str, float, float, float, float]]:
+    """Name, centre and radii of the organs between the lungs at this height."""
+    hx, hy, hrx, hry = patient.heart
+    beat = _smooth_step(z, 0.34, 0.55)
+    upper = 1 - _smooth_step(z, 0.45, 0.62)
+    parts = [
+        ("column", 0.0, 0.14, 0.06 + 0.03 * upper, 0.25),
+        ("junction", 0.01, -patient.cavity[1] * 0.95, 0.09, patient.cavity[1] * 0.45),
+        ("septum", 0.01, -patient.cavity[1] * 0.6, 0.022, patient.cavity[1] * 0.5),
+        ("aorta", 0.10, 0.20 - 0.02 * z, 0.055, 0.055),
+        ("esophagus", 0.03, 0.13, 0.028, 0.022),
+    ]
+    if upper > 0:
+        parts.append(("vessels", 0.0, -0.05, 0.10 + 0.07 * _smooth_step(z, 0.0, 0.25), 0.20))
+        parts.append(("arch", 0.03, -0.08, 0.05, 0.06))
+        parts.append(("cava", -0.09, -0.10, 0.035, 0.04))
+    if beat > 0:
+        parts.append(("heart", hx, hy, hrx * (0.45 + 0.55 * beat), hry * (0.55 + 0.45 * beat)))
+    if 0.33 < z < 0.62:
+        reach = np.sin((z - 0.33) / 0.29 * np.pi)
+        for side in (-1, 1):
+            name = "hilum_right" if side < 0 else "hilum_left"
+            parts.append((name, side * 0.15, 0.02, 0.06 + 0.07 * reach, 0.03 + 0.045 * reach))
+    return parts
+
+
+def _mediastinum(x: Grid, y: Grid, patient: Patient, z: float) -> tuple[Mask, Mask]:
+    """Return all that lies between the lungs, and the air of trachea and main bronchi."""
+    centre = np.zeros(x.shape, dtype=bool)
+    ripple = 0.10 * np.cos(4 * np.arctan2(y, x) + patient.wobble[7] * 2 + 2 * z)
+    for _, cx, cy, rx, ry in _central_parts(patient, z):
+        centre |= _ellipse(x, y, cx, cy, rx, ry) + ripple > 0
+    centre |= _ellipse(x, y, 0, patient.cavity[1] * 0.78, 0.15, 0.19) > 0
+    airway = np.zeros(x.shape, dtype=bool)
+    if z < 0.40:
+        airway |= _ellipse(x, y, -0.005, 0.03, 0.042, 0.046) > 0
+    elif z < 0.52:
+        spread = 0.03 + 1.0 * (z - 0.40)
+        for side in (-1, 1):
+            airway |= _ellipse(x, y, side * spread, 0.02, 0.034, 0.028) > 0
+    return centre, airway
+
+
+def _paint_mediastinum(
+    hu: Grid, x: Grid, y: Grid, patient: Patient, z: float, cavity: Mask
+) -> None:
+    blood = BLOOD + patient.contrast
+    values = {
+        "column": MUSCLE - 60,
+        "junction": FAT,
+        "septum": FAT,
+        "vessels": FAT + 70,
+        "esophagus": 35.0,
+    }
+    for name, cx, cy, rx, ry in _central_parts(patient, z):
+        shape = _ellipse(x, y, cx, cy, rx, ry) + 0.05 * np.cos(5 * np.arctan2(y - cy, x - cx) + cx)
+        hu[(shape > 0) & cavity] = values.get(name, blood)
+        if name == "heart":
+            # Epicardial fat outside, muscle, then the chambers.
+            hu[(shape > 0) & (shape < 0.06) & cavity] = FAT + 20
+            hu[(shape > 0.06) & (shape < 0.2) & cavity] = MUSCLE + 0.3 * patient.contrast
+
+
+def _abdomen(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
+    """Return what has risen into the chest under the two domes of the diaphragm."""
+    below = np.zeros(x.shape, dtype=bool)
+    for side, start in zip((-1, 1), patient.dome, strict=True):
+        rise = (z - start) / (1.02 - start)
+        if rise > 0:
+            rx, ry = patient.cavity[0] * 0.56 * rise**0.5, patient.cavity[1] * 1.02 * rise**0.5
+            dome = _ellipse(x, y, side * patient.cavity[0] * 0.44, -0.06, rx, ry)
+            below |= dome + 0.03 * np.cos(3 * np.arctan2(y, x) + patient.wobble[9]) > 0
+    if z > 0.86:
+        below |= (np.abs(x) < 0.2) & (y < 0.1)
+    return below
+
+
+def _paint_stomach(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float, abdomen: Mask) -> None:
+    if z > patient.dome[1] + 0.06:
+        hu[(_ellipse(x, y, 0.3, -0.12, 0.16, 0.13) > 0) & abdomen] = 20
+        hu[(_ellipse(x, y, 0.29, -0.17, 0.08, 0.05) > 0) & abdomen] = AIR + 60
+        hu[(_ellipse(x, y, 0.36, 0.2, 0.13, 0.1) > 0) & abdomen] = LIVER - 10
+
+
+def _effusion(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
+    """Return the fluid behind the lungs: it sinks to the back and thickens towards the base."""
+    fluid = np.zeros(x.shape, dtype=bool)
+    for side, depth in zip((-1, 1), patient.effusion, strict=True):
+        height = depth * _smooth_step(z, 0.25, 0.9) * 1.6
+        if height > 0.01:
+            level = patient.cavity[1] - height - 0.12 * (np.abs(x) - 0.35) ** 2
+            fluid |= (side * x > 0) & (y > level)
+    return fluid
+
+
+def _paint_spine(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> None:
+    cy = patient.cavity[1] * 0.68
+    disc = np.sin(30 * z + patient.wobble[11]) > 0.7
+    body = _ellipse(x, y, 0, cy, 0.112, 0.095)
+    hu[body > 0] = 90 if disc else CORTEX * 0.6
+    if not disc:
+        hu[body > 0.16] = MARROW
+    arch = _ellipse(x, y, 0, cy + 0.135, 0.085, 0.065)
+    hu[arch > 0] = CORTEX * 0.65
+    hu[_ellipse(x, y, 0, cy + 0.12, 0.052, 0.042) > 0] = 30
+    hu[(np.abs(x) < 0.018) & (y > cy + 0.19) & (y < cy + 0.27)] = CORTEX * 0.55
+    wings = (np.abs(y - (cy + 0.13) + 0.25 * np.abs(x)) < 0.022) & (np.abs(x) > 0.08)
+    hu[wings & (np.abs(x) < 0.19)] = CORTEX * 0.6
+
+
+def _paint_lungs(
+    hu: Grid, lungs: Mask, x: Grid, y: Grid, patient: Patient, z: float, rng: np.random.Generator
+) -> None:
+    size = hu.shape[0]
+    # Lung is denser at the back, where blood and weight gather, and mottled at a fine scale.
+    tissue = patient.parenchyma + 70 * (y + 0.1) + 22 * _texture(rng, size, 2.2)
+    inside = cv2.distanceTransform(lungs.astype(np.uint8), cv2.DIST_L2, 3) / size
+    drawn = np.zeros(hu.shape, dtype=np.uint8)
+    for vessel in patient.vessels:
+        if vessel.start < z < vessel.end:
+            along = (z - vessel.start) / (vessel.end - vessel.start)
+            radius = vessel.radius * (1.15 - 0.7 * along)
+            cx = vessel.x + vessel.dx * (z - vessel.start)
+            cy = vessel.y + vessel.dy * (z - vessel.start)
+            _draw_vessel(drawn, patient, cx, cy, radius, vessel)
+    tissue = np.where((drawn > 0) & (inside > 0.004), BLOOD + 0.8 * patient.contrast, tissue)
+    for lesion in patient.lesions:
+        across = lesion.radius**2 - (lesion.z - z) ** 2
+        if across > 0:
+            bend = 1 + 0.15 * np.cos(3 * np.arctan2(y - lesion.y, x - lesion.x) + lesion.phase)
+            reach = np.hypot(x - lesion.x, y - lesion.y) / (across**0.5 * bend)
+            if lesion.kind == "nodule":
+                tissue = np.where(reach < 1, 35.0, tissue)
+            else:
+                share = np.clip((1.15 - reach) / 0.35, 0, 1)
+                mottle = 25 - 160 * np.clip(_texture(rng, size, 3.0), 0, None)
+                tissue = tissue * (1 - share) + mottle * share
+    hu[lungs] = tissue[lungs]
+
+
+def _draw_vessel(
+    drawn: NDArray[np.uint8], patient: Patient, cx: float, cy: float, radius: float, vessel: Vessel
+) -> None:
+    size = drawn.shape[0]
+    cos, sin = np.cos(patient.tilt), np.sin(patient.tilt)
+    column = ((cos * cx - sin * cy + patient.shift[0] + 1) * size / 2 - 0.5) * 16
+    row = ((sin * cx + cos * cy + patient.shift[1] + 1) * size / 2 - 0.5) * 16
+    axes = (round(radius * vessel.stretch * size * 8), round(radius * size * 8))
+    angle = float(np.degrees(vessel.angle + patient.tilt))
+    cv2.ellipse(
+        drawn, (round(column), round(row)), axes, angle, 0, 360, 1, cv2.FILLED, cv2.LINE_8, 4
+    )
+
+
+def _tidy(lungs: Mask, size: int) -> Mask:
+    """Round the corners that meeting contours leave, and drop specks."""
+    side = max(3, round(size / 90) | 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    opened = cv2.morphologyEx(lungs.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    keep = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.0006 * size * size]
+    return np.isin(parts, keep)
+
+
+def _texture(rng: np.random.Generator, size: int, grain: float) -> Grid:
+    """Smooth noise of unit variance; `grain` in pixels of a 512 slice."""
+    sigma = max(grain * size / 512, 0.3)
+    noise = cv2.GaussianBlur(rng.standard_normal((size, size), dtype=np.float32), (0, 0), sigma)
+    return np.asarray(noise / (noise.std() + 1e-6))
+
+
+def _scan(hu: Grid, patient: Patient, size: int, rng: np.random.Generator) -> NDArray[np.int16]:
+    """Blur and add noise as a scanner and its kernel do."""
+    seen = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
+    seen = seen + patient.noise * _texture(rng, size, 0.8) + 9 * _texture(rng, size, 7.0)
+    return np.asarray(np.clip(np.rint(seen), -1024, 3071), dtype=np.int16)

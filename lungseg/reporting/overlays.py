@@ -1,0 +1,110 @@
+"""Pictures: outlines on slices, contact sheets, and the plots of a data set and a training."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lungseg.system.files import write_bytes
+
+Picture = NDArray[np.uint8]
+
+
+TRUTH = (70, 200, 90)
+
+
+PREDICTION = (255, 80, 60)
+
+
+SHOWN_SIDE = 384  # pixels a side that a picture in a report should have
+
+
+def outline(
+    image: Picture, labels: NDArray[np.uint8], colour: tuple[int, int, int] = PREDICTION
+) -> Picture:
+    """Draw the contour of each class but the background on a slice; returns RGB `(H, W, 3)`."""
+    picture = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+    width = max(1, round(min(image.shape[:2]) / 300))
+    for label in np.unique(labels):
+        if label:
+            mask = (labels == label).astype(np.uint8)
+            contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, contours, -1, colour, width)
+    return np.asarray(picture)
+
+
+def two_outlines(
+    image: Picture | None, truth: NDArray[np.integer[Any]], prediction: NDArray[np.integer[Any]]
+) -> Picture:
+    """Draw truth (green) and prediction (red) on a slice, or on black without one; returns RGB.
+
+    A small slice is enlarged, so that the lines are thin beside what they outline.
+    """
+    ground = np.zeros(truth.shape, dtype=np.uint8) if image is None else image
+    times = max(1, round(SHOWN_SIDE / max(truth.shape)))
+    size = (ground.shape[1] * times, ground.shape[0] * times)
+
+    def enlarge(pixels: NDArray[Any]) -> Any:
+        return cv2.resize(pixels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+
+    drawn = outline(enlarge(ground), enlarge(truth), TRUTH)
+    return outline(drawn, enlarge(prediction), PREDICTION)
+
+
+def contact_sheet(
+    pictures: Sequence[Picture], captions: Sequence[str], columns: int = 3, side: int = 256
+) -> Picture:
+    """Lay pictures out in rows with a caption above each; returns RGB."""
+    band = 22
+    cells = []
+    for picture, caption in zip(pictures, captions, strict=True):
+        rgb = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+        scale = side / max(rgb.shape[:2])
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        cell = np.full((side + band, side, 3), 24, dtype=np.uint8)
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        cell[band : band + size[1], : size[0]] = small
+        cv2.putText(
+            cell, _ascii(caption), (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1,
+            cv2.LINE_AA,
+        )  # fmt: skip
+        cells.append(cell)
+    columns = min(columns, len(cells))
+    while len(cells) % columns:
+        cells.append(np.full_like(cells[0], 24))
+    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    return np.asarray(np.vstack(rows))
+
+
+def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: float = 0.1) -> None:
+    """Write pictures as an animation, each shown for some time, the longer side `side` pixels."""
+    from PIL import Image
+
+    def small(frame: Picture) -> Any:
+        image = Image.fromarray(frame)
+        image.thumbnail((side, side))
+        return image.quantize(64)
+
+    first, *others = (small(frame) for frame in frames)
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=others,
+        duration=round(seconds * 1000),
+        loop=0,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def _ascii(text: str) -> str:
+    """OpenCV draws ASCII alone; a long name keeps its end, which tells slices apart."""
+    plain = text.encode("ascii", "replace").decode()
+    return plain if len(plain) <= 34 else "..." + plain[-31:]

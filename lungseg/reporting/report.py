@@ -1,0 +1,191 @@
+"""`report.html`: one file that says what an evaluation found; it needs no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lungseg.imaging.pixels import encode_png
+from lungseg.reporting.overlays import Picture
+from lungseg.reporting.plots import history_figure, new_figure, to_png
+
+Row = Mapping[str, Any]
+
+
+METHOD_COLOURS = {"model": "#b5382f", "grey_threshold": "#4878a8", "all_background": "#888888"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case shown in the report.
+
+    Attributes:
+        kind: `worst` or `median`.
+        case: its name.
+        dice: of the first class.
+        flag: of empty masks.
+        picture: RGB, truth and prediction outlined.
+    """
+
+    kind: str
+    case: str
+    dice: float
+    flag: str
+    picture: Picture
+
+
+def build_report(
+    summary: Mapping[str, Any],
+    rows: Sequence[Row],
+    examples: Sequence[Example],
+    history: Sequence[Mapping[str, str]],
+    config: str,
+) -> str:
+    """Build the report.
+
+    Args:
+        summary: the content of `evaluation.json`.
+        rows: a row a case, class and method.
+        examples: cases to show.
+        history: rows of a run's `history.csv`, empty without a run.
+        config: the config's text.
+
+    Returns:
+        HTML with all pictures inside.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("lungseg.reporting"),
+        autoescape=True,  # names of files and cases are not to be trusted
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["interval"] = lambda ci: f"{ci[0]:.4f} to {ci[1]:.4f}" if ci else "–"
+    first = summary["classes"][0]
+    figures = {
+        "distributions": _distributions(rows, first),
+        "area": _dice_against_area(rows, first),
+        "training": _training(history) if len(history) > 0 else "",
+        "calibration": _calibration(summary["calibration"]) if "calibration" in summary else "",
+        "entropy": _entropy(rows, first) if "uncertainty" in summary else "",
+    }
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        first=first,
+        methods={"model": summary["overall"], **summary["baselines"]},
+        metrics=list(summary["overall"][first]),
+        figures=figures,
+        examples=[(e, _embed(encode_png(e.picture))) for e in examples],
+        config=config,
+    )
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _embed(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _values(rows: Sequence[Row], method: str, class_name: str, metric: str) -> list[float]:
+    return [r[metric] for r in rows if r["method"] == method and r["class"] == class_name]
+
+
+def _distributions(rows: Sequence[Row], class_name: str) -> str:
+    methods = [m for m in METHOD_COLOURS if any(row["method"] == m for row in rows)]
+    unit = rows[0]["distance_unit"]
+    figure, axes = new_figure(1, 3, (10.5, 3.6))
+    rng = np.random.default_rng(0)
+    for axis, metric, label in zip(
+        axes[0], ("dice", "hd95", "boundary_iou"), ("Dice", f"HD95, {unit}", "boundary IoU"),
+        strict=True,
+    ):  # fmt: skip
+        # A mask of background alone has one value everywhere: 0, or the diagonal.
+        shown = [m for m in methods if m != "all_background"] or methods
+        for position, method in enumerate(shown):
+            values = np.array(_values(rows, method, class_name, metric))
+            colour = METHOD_COLOURS[method]
+            if len(values) > 2 and np.ptp(values) > 0:
+                body = axis.violinplot(values, [position], widths=0.8, showextrema=False)
+                for part in body["bodies"]:
+                    part.set_facecolor(colour)
+                    part.set_alpha(0.25)
+            jitter = rng.uniform(-0.12, 0.12, len(values))
+            size = float(np.clip(900 / max(len(values), 1), 3, 24))
+            axis.scatter(position + jitter, values, s=size, color=colour, alpha=0.6, linewidths=0)
+            median = np.median(values)
+            axis.plot([position - 0.25, position + 0.25], [median, median], color=colour, lw=2)
+        axis.set_xticks(range(len(shown)), [m.replace("_", "\n") for m in shown])
+        axis.set_title(label)
+        axis.grid(axis="y", alpha=0.3)
+    return _embed(to_png(figure, 130))
+
+
+def _dice_against_area(rows: Sequence[Row], class_name: str) -> str:
+    figure, axes = new_figure(1, 1, (6.4, 3.8))
+    axis = axes[0, 0]
+    for method in ("grey_threshold", "model"):
+        own = [r for r in rows if r["method"] == method and r["class"] == class_name]
+        if own:
+            axis.scatter(
+                [r["truth_pixels"] for r in own], [r["dice"] for r in own], s=16,
+                color=METHOD_COLOURS[method], alpha=0.65, linewidths=0,
+                label=method.replace("_", " "),
+            )  # fmt: skip
+    axis.set_xlabel(f"true {class_name}, pixels")
+    axis.set_ylabel("Dice")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _embed(to_png(figure, 130))
+
+
+def _training(history: Sequence[Mapping[str, str]]) -> str:
+    names = ["loss"]
+    names += [n for n in ("lung_dice", "dice_coef_multiclass") if n in history[0]]
+    return _embed(to_png(history_figure(history, names, (3.5, 3.2)), 130))
+
+
+def _calibration(calibration: Mapping[str, Any]) -> str:
+    figure, axes = new_figure(1, 2, (8.6, 3.6))
+    left, right = axes[0]
+    bins = calibration["bins"]
+    left.plot([0, 1], [0, 1], color="#999", lw=1, label="perfect")
+    left.plot(
+        [b["probability"] for b in bins], [b["foreground"] for b in bins], "o-", color="#b5382f",
+        label="model",
+    )  # fmt: skip
+    left.set_xlabel("predicted probability of foreground")
+    left.set_ylabel("share that is foreground")
+    left.set_title(f"Reliability (ECE {calibration['ece']:.4f})")
+    left.legend()
+    curve = calibration["dice_by_threshold"]
+    right.plot([c["threshold"] for c in curve], [c["dice"] for c in curve], "o-", color="#b5382f")
+    right.axvline(0.5, color="#999", lw=1)
+    right.set_xlabel("threshold on the probability")
+    right.set_ylabel("Dice, mean")
+    right.set_title(f"Dice against threshold (best at {calibration['best_threshold']:.2f})")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    return _embed(to_png(figure, 130))
+
+
+def _entropy(rows: Sequence[Row], class_name: str) -> str:
+    own = [r for r in rows if r["method"] == "model" and r["class"] == class_name]
+    figure, axes = new_figure(1, 1, (6.4, 3.6))
+    axis = axes[0, 0]
+    entropy, error = [r["entropy"] for r in own], [1 - r["dice"] for r in own]
+    axis.scatter(entropy, error, s=16, color="#b5382f", alpha=0.65, linewidths=0)
+    axis.set_xlabel("unsure pixels for each foreground pixel")
+    axis.set_ylabel("1 - Dice")
+    axis.grid(alpha=0.3)
+    return _embed(to_png(figure, 130))

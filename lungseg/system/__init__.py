@@ -1,0 +1,1 @@
+"""The machine: console, files, tables, locks, threads, versions."""

@@ -1,0 +1,143 @@
+"""Output that appears whole or not at all, and small helpers for CSV and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lungseg.errors import DataError, UsageError
+
+# File names may hold any bytes; Python carries those that are no UTF-8 as surrogates.
+UNDECODED = "surrogateescape"
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts `slice2` before `slice10`."""
+    parts = re.split(r"(\d+)", text)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def existing_folder(path: Path | None, what: str, option: str) -> Path:
+    """Return `path`; raise `UsageError` naming the `option` where it is no folder."""
+    if path is None:
+        raise UsageError(f"No folder of {what} was given: use {option}, or set it in the config.")
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such folder of {what} ({option}).")
+    if not path.is_dir():
+        raise UsageError(f"{path}: expected a folder of {what} ({option}), found a file.")
+    return path
+
+
+def require_regular(path: Path) -> int:
+    """Return a file's size in bytes; raise `DataError` for a pipe, a device or what is not there.
+
+    Reading those may never end.
+    """
+    try:
+        status = path.stat()
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: expected a file, found a folder, a pipe or a device.")
+    return status.st_size
+
+
+def partial_path(path: Path) -> Path:
+    """Return where to write a file before it is renamed to `path`: hidden, with the same suffix."""
+    name = path.name
+    if len(os.fsencode(name)) > 240:  # with what is added it would be no possible name
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + name[-8:]
+    return path.with_name(f".partial.{name}")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside `path`, then rename it: a reader sees the old or the new, whole."""
+    partial = partial_path(path)
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {problem.strerror or problem}.") from None
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text, whole or not at all; file names that are no UTF-8 keep their bytes."""
+    write_bytes(path, content.encode("utf-8", UNDECODED))
+
+
+@contextmanager
+def staged_folder(
+    output: Path, overwrite: bool, inputs: Iterable[Path | None] = ()
+) -> Iterator[Path]:
+    """Yield an empty folder beside `output` that takes its place when the block ends well.
+
+    An interrupted block leaves `output` as it was; what was staged is removed at once, or, after
+    a kill, by the next run.
+
+    Args:
+        output: the folder to make.
+        overwrite: replace an `output` that holds something.
+        inputs: folders that are read meanwhile and so must not be replaced.
+
+    Raises:
+        UsageError: where `output` holds something and `overwrite` is not set, is a file, or
+            holds one of the `inputs`.
+    """
+    for given in inputs:
+        if given is None or not given.exists():
+            continue
+        if output.resolve() == given.resolve() or output.resolve() in given.resolve().parents:
+            raise UsageError(
+                f"{output}: the output would replace its own input {given}; choose another -o."
+            )
+    staged, old = _beside(output, "partial"), _beside(output, "old")
+    if old.is_dir() and not output.exists():
+        old.rename(output)  # killed between the two renames of `_take_place`
+    refuse_nonempty(output, overwrite)
+    try:
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        staged.mkdir(parents=True)
+    except OSError as problem:
+        raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
+    try:
+        yield staged
+        _take_place(staged, output)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
+    """Raise `UsageError` where `output` is a file or a folder that holds something."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: expected a folder to write to, found a file.")
+    if not overwrite and output.is_dir() and any(output.iterdir()):
+        raise UsageError(
+            f"{output}: the output folder exists and is not empty. Choose another, "
+            f"or add {also}--overwrite to replace it."
+        )
+
+
+def _beside(output: Path, what: str) -> Path:
+    return output.with_name(f".{output.name}.{what}")
+
+
+def _take_place(staged: Path, output: Path) -> None:
+    if not output.exists():
+        staged.rename(output)
+        return
+    old = _beside(output, "old")
+    output.rename(old)
+    staged.rename(output)
+    shutil.rmtree(old, ignore_errors=True)

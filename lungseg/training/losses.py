@@ -1,0 +1,220 @@
+"""Losses and the metrics watched in training, in `keras.ops` alone.
+
+Each takes `y_true`, class indices `(B, H, W)`, and `y_pred`, probabilities `(B, H, W, C)`, and
+returns one float32 value a slice, `(B,)`; Keras averages them. "Foreground" is every class but 0;
+for lung against background, the lung. The scores of `lungseg evaluate` are in `metrics.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+
+
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+_serializable: Callable[[Function], Function] = keras.saving.register_keras_serializable("lungseg")
+
+
+PIXELS = (1, 2)
+
+
+ALL = (1, 2, 3)
+
+
+EPSILON = 1e-7
+
+
+def _one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype="float32")
+
+
+def _foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    y_pred = ops.cast(y_pred, "float32")
+    return _one_hot(y_true, y_pred)[..., 1:], y_pred[..., 1:]
+
+
+@_serializable
+def categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Mean over pixels of -log p(true class)."""
+    y_pred = ops.clip(ops.cast(y_pred, "float32"), EPSILON, 1.0)
+    return ops.mean(-ops.sum(_one_hot(y_true, y_pred) * ops.log(y_pred), axis=-1), axis=PIXELS)
+
+
+@_serializable
+def dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 - soft Dice, averaged over the foreground classes (Milletari et al., 2016).
+
+    Soft Dice is `(2 * sum(t p) + 1) / (sum(t) + sum(p) + 1)`; the 1 makes two empty masks equal.
+    """
+    truth, guess = _foreground(y_true, y_pred)
+    overlap = ops.sum(truth * guess, axis=PIXELS)
+    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
+    return 1 - ops.mean((2 * overlap + 1) / (total + 1), axis=-1)
+
+
+@_serializable
+def iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 - soft intersection over union (Jaccard), averaged over the foreground classes."""
+    truth, guess = _foreground(y_true, y_pred)
+    overlap = ops.sum(truth * guess, axis=PIXELS)
+    union = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS) - overlap
+    return 1 - ops.mean((overlap + 1) / (union + 1), axis=-1)
+
+
+def _binary_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    truth, guess = _foreground(y_true, y_pred)
+    guess = ops.clip(guess, EPSILON, 1 - EPSILON)
+    return -ops.mean(truth * ops.log(guess) + (1 - truth) * ops.log(1 - guess), axis=ALL)
+
+
+@_serializable
+def ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 - structural similarity of truth and foreground probability (Wang et al., 2004).
+
+    Gaussian window of 11 pixels, sigma 1.5; K1 0.01, K2 0.03, dynamic range 1.
+    """
+    truth, guess = _foreground(y_true, y_pred)
+    channels = truth.shape[-1]
+    offsets = ops.arange(-5, 6, dtype="float32")
+    line = ops.exp(-(offsets**2) / (2 * 1.5**2))
+    line = line / ops.sum(line)
+    window = ops.tile((line[:, None] * line[None, :])[..., None, None], (1, 1, channels, 1))
+
+    def smooth(x: Tensor) -> Tensor:
+        return ops.depthwise_conv(x, window, padding="valid")
+
+    mean_t, mean_g = smooth(truth), smooth(guess)
+    var_t = smooth(truth * truth) - mean_t * mean_t
+    var_g = smooth(guess * guess) - mean_g * mean_g
+    covariance = smooth(truth * guess) - mean_t * mean_g
+    c1, c2 = 0.01**2, 0.03**2
+    score = (2 * mean_t * mean_g + c1) * (2 * covariance + c2)
+    score = score / ((mean_t**2 + mean_g**2 + c1) * (var_t + var_g + c2))
+    return 1 - ops.mean(score, axis=ALL)
+
+
+@_serializable
+def ce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice loss: smooth gradients, and the overlap that counts."""
+    return categorical_crossentropy(y_true, y_pred) + dice(y_true, y_pred)
+
+
+@_serializable
+def ce_dice_edge(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """`ce_dice` with five times the cross-entropy within 3 pixels of a boundary of the truth."""
+    truth = _one_hot(y_true, y_pred)
+    guess = ops.clip(ops.cast(y_pred, "float32"), EPSILON, 1.0)
+    widest = ops.max_pool(truth, 7, 1, "same")
+    narrowest = -ops.max_pool(-truth, 7, 1, "same")
+    weight = 1 + 4 * ops.max(widest - narrowest, axis=-1)
+    entropy = -ops.sum(truth * ops.log(guess), axis=-1)
+    weighted = ops.sum(weight * entropy, axis=PIXELS) / ops.sum(weight, axis=PIXELS)
+    return weighted + dice(y_true, y_pred)
+
+
+@_serializable
+def bce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Binary cross-entropy of the foreground plus soft Dice loss."""
+    return _binary_crossentropy(y_true, y_pred) + dice(y_true, y_pred)
+
+
+@_serializable
+def bce_iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Binary cross-entropy of the foreground plus soft IoU loss."""
+    return _binary_crossentropy(y_true, y_pred) + iou(y_true, y_pred)
+
+
+@_serializable
+def basnet_hybrid(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Binary cross-entropy plus SSIM plus IoU loss (BASNet, Qin et al., 2021, arXiv:2101.04704)."""
+    return _binary_crossentropy(y_true, y_pred) + ssim(y_true, y_pred) + iou(y_true, y_pred)
+
+
+def _hard_foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    truth = ops.cast(ops.cast(y_true, "int32") > 0, "float32")
+    return truth, ops.cast(ops.argmax(y_pred, axis=-1) > 0, "float32")
+
+
+@_serializable
+def lung_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Hard Dice of the foreground, `2 TP / (2 TP + FP + FN)`; 1 where both are empty."""
+    truth, guess = _hard_foreground(y_true, y_pred)
+    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
+    overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
+    return ops.where(total > 0, overlap / ops.maximum(total, 1.0), 1.0)
+
+
+@_serializable
+def lung_iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Hard IoU of the foreground, `TP / (TP + FP + FN)`; 1 where both are empty."""
+    truth, guess = _hard_foreground(y_true, y_pred)
+    union = ops.sum(ops.maximum(truth, guess), axis=PIXELS)
+    overlap = ops.sum(truth * guess, axis=PIXELS)
+    return ops.where(union > 0, overlap / ops.maximum(union, 1.0), 1.0)
+
+
+@_serializable
+def pixel_accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Share of pixels whose most probable class is the true one."""
+    same = ops.cast(y_true, "int32") == ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+    return ops.mean(ops.cast(same, "float32"), axis=PIXELS)
+
+
+@_serializable
+def dice_coef_multiclass(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """The original's metric: soft Dice over all classes at once, background included, smooth 1.
+
+    On one-hot masks both sums are the number of pixels, so it is the mean probability of the true
+    class: close to pixel accuracy, and little moved by a lung that is missed.
+    """
+    y_pred = ops.cast(y_pred, "float32")
+    truth = _one_hot(y_true, y_pred)
+    overlap = ops.sum(truth * y_pred, axis=ALL)
+    return (2 * overlap + 1) / (ops.sum(truth, axis=ALL) + ops.sum(y_pred, axis=ALL) + 1)
+
+
+@_serializable
+def sensitivity(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """The original's: rounded true positives over positives, all classes together."""
+    y_pred = ops.cast(y_pred, "float32")
+    truth = _one_hot(y_true, y_pred)
+    return ops.sum(ops.round(truth * y_pred), axis=ALL) / (ops.sum(truth, axis=ALL) + EPSILON)
+
+
+@_serializable
+def specificity(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """The original's: rounded true negatives over negatives, all classes together."""
+    y_pred = ops.cast(y_pred, "float32")
+    absent = 1 - _one_hot(y_true, y_pred)
+    return ops.sum(ops.round(absent * (1 - y_pred)), axis=ALL) / (
+        ops.sum(absent, axis=ALL) + EPSILON
+    )
+
+
+LOSSES: dict[str, Function] = {
+    f.__name__: f
+    for f in (
+        categorical_crossentropy,
+        ce_dice,
+        ce_dice_edge,
+        dice,
+        bce_dice,
+        iou,
+        bce_iou,
+        ssim,
+        basnet_hybrid,
+    )
+}
+
+
+METRICS: dict[str, Function] = {
+    f.__name__: f
+    for f in (lung_dice, lung_iou, dice_coef_multiclass, pixel_accuracy, sensitivity, specificity)
+}

@@ -1,0 +1,128 @@
+"""tf.data input pipelines: decode, augment, batch, prefetch; nothing is held in memory.
+
+Training reads one endless stream of samples, the slices in a new order each time round. Which slice
+sample `k` is, and how it is augmented, follows from the seed and `k` alone, so a resumed training
+goes on exactly where it stopped, and a batch's cases can be named afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lungseg.config.schema import Config
+from lungseg.dataset.augmentation import Augmenter, draw_seed
+from lungseg.dataset.slices import Slice
+from lungseg.errors import DataError
+from lungseg.imaging.masks import read_labels
+from lungseg.imaging.pixels import read_slice
+from lungseg.system.environment import cores
+
+Loaded = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+class Pipeline:
+    """The training and validation streams of one data set.
+
+    Attributes:
+        steps: batches an epoch.
+        samples_per_epoch: slices an epoch, a multiple of the batch size.
+        problem: the first error of a read, which TensorFlow would wrap beyond recognition.
+    """
+
+    def __init__(self, config: Config, train: Sequence[Slice], valid: Sequence[Slice]) -> None:
+        """Plan the epochs; nothing is read yet."""
+        self.config = config
+        self.train = list(train)
+        self.valid = list(valid)
+        wanted = config.train.slices_an_epoch(len(self.train))
+        self.batch_size = min(config.train.batch_size, wanted)
+        # The last batch is filled up from the next round: all have one shape, no slice is lost.
+        self.steps = -(-wanted // self.batch_size)
+        self.samples_per_epoch = self.steps * self.batch_size
+        self.problem: DataError | None = None
+        self._augment = Augmenter(config.augment.online)
+        self._order = lru_cache(maxsize=4)(self._shuffle)
+
+    def _shuffle(self, round_: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng([self.config.seed, round_])
+        return rng.permutation(len(self.train))
+
+    def slice_of(self, sample: int) -> Slice:
+        """Return the slice that is sample `sample` of the training stream."""
+        return self.train[int(self._order(sample // len(self.train))[sample % len(self.train)])]
+
+    def cases_of(self, epoch: int, step: int) -> list[str]:
+        """Name the cases of one batch; `epoch` and `step` count from 0."""
+        first = epoch * self.samples_per_epoch + step * self.batch_size
+        return [self.slice_of(first + i).case for i in range(self.batch_size)]
+
+    def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
+        """Return batches of (float32 `(B, H, W, channels)`, uint8 `(B, H, W)`) up to `epochs`."""
+
+        def load(sample: int) -> Loaded:
+            chosen = self.slice_of(sample)
+            image, labels = self._read(chosen)
+            return self._augment(image, labels, draw_seed(self.config.seed, sample))
+
+        samples = (first_epoch * self.samples_per_epoch, epochs * self.samples_per_epoch)
+        return self._stream(samples, load, self.batch_size)
+
+    def validation(self) -> tf.data.Dataset | None:
+        """Return the validation slices in order, unaugmented; None without any."""
+        if not self.valid:
+            return None
+        return self._stream(
+            (0, len(self.valid)), lambda i: self._read(self.valid[i]), self.batch_size
+        )
+
+    def _read(self, chosen: Slice) -> Loaded:
+        return read_slice(chosen.image, self.config.data), read_labels(
+            chosen.mask, self.config.data
+        )
+
+    def _stream(
+        self, samples: tuple[int, int], load: Callable[[int], Loaded], batch_size: int
+    ) -> tf.data.Dataset:
+        height, width = self.config.data.image_size
+        channels = self.config.data.channels
+
+        def load_or_note(sample: Any) -> Loaded:
+            try:
+                image, labels = load(int(sample))
+                return image.reshape(height, width, channels), labels
+            except DataError as problem:
+                self.problem = self.problem or problem
+                raise
+
+        def read(sample: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            image, labels = tf.numpy_function(
+                load_or_note, [sample], [tf.uint8, tf.uint8], stateful=False
+            )
+            image.set_shape((height, width, channels))
+            labels.set_shape((height, width))
+            return image, labels
+
+        def to_float(image: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.cast(image, tf.float32), labels
+
+        # Where several workers train, each takes its share of every batch.
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        # Decoding and augmenting release Python's lock: threads, no forked workers.
+        threads = self.config.train.threads or cores()
+        return (
+            tf.data.Dataset.range(*samples)
+            .map(read, num_parallel_calls=threads, deterministic=True)
+            .batch(batch_size)
+            .map(to_float)
+            .prefetch(2)
+            .with_options(options)
+        )

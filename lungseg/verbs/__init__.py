@@ -1,0 +1,1 @@
+"""What the program does: prepare, split, train, evaluate, infer, inspect, export."""

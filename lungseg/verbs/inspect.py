@@ -1,0 +1,64 @@
+"""`lungseg inspect`: the network of a config, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lungseg.config.schema import Config
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer: name, type, output shape, parameters, and GFLOP for one slice."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    gflop: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's layers and sums."""
+
+    name: str
+    layers: list[LayerRow]
+    parameters: int
+    gflop: float
+
+
+def inspect(config: Config) -> Network:
+    """Build the network of a config and describe it. Imports TensorFlow."""
+    from lungseg.models import build_model
+
+    model = build_model(config)
+    rows = [
+        LayerRow(
+            layer.name,
+            type(layer).__name__,
+            tuple(int(side) for side in layer.output.shape[1:]),
+            int(layer.count_params()),
+            _flop(layer) / 1e9,
+        )
+        for layer in model.layers
+    ]
+    parameters = int(model.count_params())
+    return Network(config.model.name, rows, parameters, sum(row.gflop for row in rows))
+
+
+def _flop(layer: Any) -> float:
+    """Floating-point operations of a convolution for one slice, a multiply-add counted as two.
+
+    Other layers take a small share and are counted as none.
+    """
+    kind = type(layer).__name__
+    if kind not in ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose"):
+        return 0.0
+    kernel = math.prod(int(side) for side in layer.kernel.shape)
+    # A transposed convolution applies its kernel at each input pixel, the others at each output's.
+    tensor = layer.input if kind == "Conv2DTranspose" else layer.output
+    _, height, width, _ = tensor.shape
+    return 2.0 * kernel * int(height) * int(width)

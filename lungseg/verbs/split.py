@@ -1,0 +1,73 @@
+"""`lungseg split`: slices -> train, valid and test, by patient, with a leakage audit.
+
+`DATASET` holds `train|valid|test/{images,masks}` and `split.csv`; with folds, `fold_1`, `fold_2`
+and so on, each of which is such a data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungseg.config.schema import Config
+from lungseg.dataset.leakage import Likeness, leakage, report_leaks
+from lungseg.dataset.patients import grouped, share_out
+from lungseg.dataset.reading import is_layout, read_layout, read_manifest
+from lungseg.dataset.slices import Slice
+from lungseg.dataset.writing import write_dataset
+from lungseg.system.files import existing_folder, staged_folder
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What `split` made.
+
+    Attributes:
+        folder: the data set.
+        parts: part name to its slices.
+        audit: the most similar pair across each two parts.
+        merged: groups that were put together because slices in them look alike.
+    """
+
+    folder: Path
+    parts: Mapping[str, list[Slice]]
+    audit: list[Likeness]
+    merged: list[list[str]]
+
+
+def split(
+    config: Config, source: Path | None, output: Path, overwrite: bool = False
+) -> list[SplitResult]:
+    """Share the slices out among train, valid and test, no group on two sides.
+
+    Args:
+        config: section `split` and the seed are used.
+        source: what `prepare` wrote, or a data set already in `train|valid|test` layout, whose
+            parts are kept as they are and audited.
+        output: the data set to write; appears whole, or not at all.
+        overwrite: replace an `output` that is not empty.
+
+    Returns:
+        One result, or one a fold.
+
+    Raises:
+        UsageError: for a missing folder, an `output` that holds something, or grouping that does
+            not fit the names.
+        DataError: for an unusable manifest, too few groups, or a leak.
+    """
+    source = existing_folder(source, "prepared slices", "--input")
+    plans: dict[str, tuple[dict[str, list[Slice]], list[list[str]]]]
+    if is_layout(source):
+        plans = {"": (read_layout(source, config), [])}
+    else:
+        slices, merged = grouped(read_manifest(source), config.split)
+        plans = {name: (parts, merged) for name, parts in share_out(slices, config).items()}
+    results = []
+    with staged_folder(output, overwrite, (source,)) as staged:
+        for name, (parts, merged) in plans.items():
+            audit = leakage(parts)
+            report_leaks(audit, config.split)
+            write_dataset(staged / name, parts)
+            results.append(SplitResult(output / name, parts, audit, merged))
+    return results
