@@ -99,20 +99,20 @@ typecheck: setup  ## mypy, strict
 	$(BIN)/mypy
 
 bench: setup  ## speed and memory, as ratios measured in one run
-	$(BIN)/python scripts/bench.py
-	$(BIN)/python scripts/bench_networks.py --anew
+	$(BIN)/python -m scripts.bench.speed
+	$(BIN)/python -m scripts.bench.networks --anew
 
 soak: setup  ## break it: 50 kills, 10,000 slices, every bad input, fuzzing; half an hour
 	@rm -f docs/robustness.json
-	LUNGSEG_SOAK=1 $(BIN)/python -m pytest tests/test_bad_inputs.py tests/test_faults.py \
-	    tests/test_load.py --deselect tests/test_bad_inputs.py::test_the_page_lists_every_kind
+	LUNGSEG_SOAK=1 $(BIN)/python -m pytest tests/bad_inputs tests/robustness/test_faults.py \
+	    tests/robustness/test_load.py --deselect tests/bad_inputs/test_bad_inputs.py::test_the_page_lists_every_kind
 	$(MAKE) --no-print-directory fuzz
-	$(BIN)/python scripts/write_robustness.py
+	$(BIN)/python -m scripts.maintain.write_robustness
 
 FUZZ_SECONDS ?= 60
 fuzz: setup  ## throw random bytes at the readers, FUZZ_SECONDS= each
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[fuzz]'
-	$(BIN)/python scripts/fuzz.py --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m scripts.maintain.fuzz --seconds $(FUZZ_SECONDS)
 
 lock: setup  ## .ci/requirements.lock anew: the newest allowed versions, with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra dev --upgrade \
@@ -122,7 +122,7 @@ audit: setup  ## known vulnerabilities of the locked packages
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r $(LOCK)
 
 docs: setup  ## the pictures in docs/, drawn anew
-	$(BIN)/python scripts/make_doc_pictures.py
+	$(BIN)/python -m scripts.maintain.make_doc_pictures
 
 clean:  ## remove what the targets above made, .venv included
 	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fuzz

@@ -7,9 +7,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
@@ -17,47 +15,13 @@ from typer.testing import CliRunner, Result
 from lungseg.cli.app import app
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
-from lungseg.imaging.pixels import apply_window, write_png
-from lungseg.phantom.drawing import make_slice
-from lungseg.phantom.patient import make_patient
 from lungseg.system.tables import read_json, write_json
+from tests.support.phantoms import tiny, write_phantoms
+from tests.support.places import REPOSITORY, SHARED_DATA, SOAK, Figures
 
 # A machine with other work on it is slow, not wrong: no property is timed.
 settings.register_profile("lungseg", deadline=None)
 settings.load_profile("lungseg")
-
-SIDE = 64
-REPOSITORY = Path(__file__).parent.parent
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-# `make soak`: the long form of the robustness tests, whose figures go into docs/robustness.md.
-SOAK = bool(os.environ.get("LUNGSEG_SOAK"))
-
-Figures = dict[str, Any]
-
-
-def tiny(**train: Any) -> dict[str, Any]:
-    """Return config data for slices of 64 pixels and a network of a few thousand weights."""
-    return {
-        "data": {"image_size": [SIDE, SIDE]},
-        "split": {"fractions": [0.6, 0.2, 0.2], "group_regex": r"^(patient\d+)_"},
-        "augment": {"online": {"hflip": 0.5, "affine": {"p": 0.5}, "noise": {"p": 0.5}}},
-        "model": {
-            "name": "resunet",
-            "base_filters": 4,
-            "num_layers": 3,
-            "max_filters": 16,
-            "stem_stride": 1,
-        },
-        "train": {
-            "epochs": 2,
-            "samples_per_epoch": 0,
-            "batch_size": 4,
-            "learning_rate": 0.01,
-            "warmup_epochs": 0,
-            "epoch_change_images": 2,
-            **train,
-        },
-    }
 
 
 @pytest.fixture(scope="session")
@@ -82,18 +46,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     write_phantoms(folder, patients=5, slices=4)
     return folder
-
-
-def write_phantoms(folder: Path, patients: int, slices: int, side: int = SIDE) -> None:
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    for number in range(patients):
-        patient = make_patient(number)
-        for index in range(slices):
-            hu, mask = make_slice(patient, (index + 0.5) / slices, side)
-            name = f"patient{number + 1:02d}_slice{index + 1:02d}.png"
-            write_png(folder / "images" / name, apply_window(hu, (-1000, 400)))
-            write_png(folder / "masks" / name, (mask * 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from lungseg.system import console
 
 
 def _networks() -> str:
-    """Return the table of networks for `train --help`, as scripts/bench_networks.py measured it."""
+    """Return the table of networks for `train --help`, as scripts/bench/networks.py measured it."""
     import json
 
     # Read from the file: importing lungseg.models would take longer than the rest of --help.

@@ -1,0 +1,1 @@
+"""Benchmarks: speed and memory, as ratios of two things measured in the same run."""

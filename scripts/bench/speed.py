@@ -1,0 +1,317 @@
+"""Measure speed and memory, as ratios of two things in one run, and write docs/benchmarks.md.
+
+Machines are shared and noisy: seconds drift, ratios hold. Each figure is the best of several tries.
+
+Example:
+    python -m scripts.bench.speed
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from lungseg.config.loading import check_config
+from lungseg.system.environment import cores
+from lungseg.system.files import write_text
+from lungseg.system.tables import write_json
+from tests.support.watch import watch
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def best_of(tries: int, work: Callable[[], object]) -> float:
+    """Seconds of the fastest of several tries."""
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def shell(*command: str) -> str:
+    """Run Python with arguments; return its standard output."""
+    return subprocess.run(
+        [sys.executable, *command], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def start_up() -> dict[str, float]:
+    """`lungseg --help` against importing what it cannot do without."""
+    for command in (("-m", "lungseg", "--help"), ("-c", "import typer, rich")):
+        shell(*command)  # fill the disk cache
+    told = best_of(7, lambda: shell("-m", "lungseg", "--help"))
+    least = best_of(7, lambda: shell("-c", "import typer, rich"))
+    return {"lungseg --help, s": told, "import typer, rich, s": least, "ratio": told / least}
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from lungseg.config.schema import Config
+from lungseg.verbs.prepare import prepare
+folder = Path(sys.argv[1])
+prepare(Config(), folder / "images", folder / "masks", folder / "out")
+"""
+
+
+def prepare_memory() -> dict[str, float]:
+    """Peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        hu, mask = make_slice(make_patient(0), 0.4)
+        image = apply_window(hu, (-1000, 400))
+        for count in (200, 2000):
+            for kind, pixels in (("images", image), ("masks", mask * np.uint8(255))):
+                (base / str(count) / kind).mkdir(parents=True)
+                first = base / str(count) / kind / "s0.png"
+                write_png(first, pixels)
+                for number in range(1, count):
+                    os.link(first, first.with_name(f"s{number}.png"))
+            start = time.perf_counter()
+            seen = watch([sys.executable, "-c", PREPARE, str(base / str(count))])
+            assert seen.code == 0, seen.said
+            found[f"{count} slices, MiB"] = seen.peak_mib
+            found[f"{count} slices, slices/s"] = count / (time.perf_counter() - start)
+    found["ratio"] = found["2000 slices, MiB"] / found["200 slices, MiB"]
+    return found
+
+
+def scoring() -> dict[str, float]:
+    """All surface scores of 300 pairs of 512 x 512 masks, against full images through SciPy."""
+    from lungseg.evaluation.cases import Scale, class_metrics, score_classes
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.system.environment import ordered_map
+
+    rng = np.random.default_rng(0)
+    pairs = []
+    for number in range(30):
+        _, truth = make_slice(make_patient(number), 0.1 + 0.8 * rng.random())
+        for _ in range(10):
+            moved = ndimage.shift(truth, rng.integers(-6, 7, 2), order=0)
+            pairs.append((truth, np.asarray(moved)))
+    tolerances = [1.0, 2.0]
+
+    def ours(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        return score_classes(*pair, ["background", "lung"], Scale(), tolerances)[0]
+
+    def all_ours() -> list[dict[str, float]]:
+        return list(ordered_map(ours, pairs))
+
+    names = [name for name in class_metrics(tolerances) if name != "volume_difference"]
+    plain: list[dict[str, float]] = []
+    slow = best_of(1, lambda: plain.extend(plain_scores(*pair, tolerances) for pair in pairs))
+    fast = best_of(3, all_ours)
+    largest = max(
+        abs(one[name] - other[name])
+        for one, other in zip(all_ours(), plain, strict=True)
+        for name in names
+    )
+    return {
+        "plain SciPy on full images, s": slow,
+        "lungseg, s": fast,
+        "plain / lungseg": slow / fast,
+        "largest difference of a score": largest,
+    }
+
+
+def plain_scores(truth: np.ndarray, guess: np.ndarray, tolerances: list[float]) -> dict[str, float]:
+    """The same scores by SciPy's distance transform of whole images, one core, one mask pair."""
+    t, g = truth > 0, guess > 0
+    tp, fp, fn = (t & g).sum(), (~t & g).sum(), (t & ~g).sum()
+    scores = {
+        "dice": 2 * tp / (2 * tp + fp + fn),
+        "iou": tp / (tp + fp + fn),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "specificity": (~t & ~g).sum() / (~t).sum(),
+    }
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (t, g)]
+    to_guess = ndimage.distance_transform_edt(~edges[1])[edges[0]]
+    to_truth = ndimage.distance_transform_edt(~edges[0])[edges[1]]
+    both = np.concatenate([to_guess, to_truth])
+    scores["hd95"] = max(np.percentile(to_guess, 95), np.percentile(to_truth, 95))
+    scores["assd"] = both.mean()
+    for tolerance in tolerances:
+        scores[f"nsd_{tolerance:g}"] = (both <= tolerance).mean()
+    width = 0.02 * np.hypot(*t.shape)
+    bands = [
+        mask & (ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] <= width)
+        for mask in (t, g)
+    ]
+    scores["boundary_iou"] = (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
+    return {name: float(value) for name, value in scores.items()}
+
+
+def training_and_inference() -> dict[str, float]:
+    """Default network at 512 x 512: the input pipeline, a training step, Keras and ONNX Runtime."""
+    from lungseg.training.backend import import_tensorflow
+
+    import_tensorflow()
+    import onnxruntime
+
+    from lungseg.dataset.slices import Slice
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.exporting import export_onnx
+    from lungseg.training.pipeline import Pipeline
+
+    config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        slices = []
+        for number in range(8):
+            hu, mask = make_slice(make_patient(number), 0.4)
+            write_png(folder / f"{number}.png", apply_window(hu, (-1000, 400)))
+            write_png(folder / f"{number}_mask.png", mask * np.uint8(255))
+            paths = (folder / f"{number}.png", folder / f"{number}_mask.png")
+            slices.append(Slice(str(number), str(number), "", *paths, 0.2, "", ""))
+        pipeline = Pipeline(config, slices, slices)
+        batch = next(iter(pipeline.training(0, 1)))
+        read = best_of(2, lambda: [None for _ in pipeline.training(0, 1)]) / 48
+
+        model = compile_model(config, pipeline.steps)
+        model.train_on_batch(*batch)
+        step = best_of(3, lambda: model.train_on_batch(*batch)) / len(batch[0])
+        one = np.asarray(batch[0])[:1]
+        model.predict(one, verbose=0)
+        keras_time = best_of(5, lambda: model.predict(one, verbose=0))
+        export_onnx(model, config, folder)
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+        feed = {session.get_inputs()[0].name: one}
+        session.run(None, feed)
+        onnx_time = best_of(5, lambda: session.run(None, feed))
+    return {
+        "input pipeline with all augmentation, slices/s": 1 / read,
+        "training, slices/s": 1 / step,
+        "pipeline / training": step / read,
+        "Keras inference, s a slice": keras_time,
+        "ONNX Runtime inference, s a slice": onnx_time,
+        "Keras / ONNX Runtime": keras_time / onnx_time,
+    }
+
+
+def trained_run(folder: Path) -> None:
+    """Train the default network for a moment on phantoms, so that it finds lungs, and export it."""
+    from lungseg.training.backend import import_tensorflow
+
+    import_tensorflow()
+    from lungseg.imaging.pixels import apply_window
+    from lungseg.phantom.drawing import make_slice
+    from lungseg.phantom.patient import make_patient
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.exporting import export_onnx
+
+    config = check_config({"train": {"schedule": "constant", "learning_rate": 0.003}}, "bench")
+    model = compile_model(config, 1)
+    pairs = [make_slice(make_patient(n), 0.1 + 0.8 * (n % 8) / 8) for n in range(24)]
+    images = np.stack([apply_window(hu, config.data.window) for hu, _ in pairs])[..., None]
+    labels = np.stack([mask for _, mask in pairs])
+    model.fit(images.astype(np.float32), labels, batch_size=4, epochs=8, verbose=0)
+    export_onnx(model, config, folder)
+
+
+ORIGINAL = """
+import tensorflow
+import numpy as np
+from pathlib import Path
+from lungseg.config.loading import load_config
+from lungseg.models import build_model
+model = build_model(load_config(Path("configs/original.yaml")))
+model.predict(np.zeros((1, 512, 512, 3), "float32"), verbose=0)
+"""
+
+
+def inference() -> dict[str, float]:
+    """`lungseg infer` as a process, on one image and on a volume of 300 slices."""
+    import SimpleITK as sitk  # noqa: N813
+
+    from lungseg.imaging.pixels import apply_window, write_png
+    from lungseg.phantom.drawing import make_volume
+    from lungseg.phantom.patient import make_patient
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        trained_run(folder)
+        slices = np.stack([hu for hu, _ in make_volume(make_patient(0), 60)])[::-1]
+        write_png(folder / "slice.png", apply_window(slices[30], (-1000, 400)))
+        volume = sitk.GetImageFromArray(np.repeat(slices, 5, axis=0))
+        volume.SetSpacing((0.7, 0.7, 1.0))
+        sitk.WriteImage(volume, str(folder / "volume.nii.gz"))
+        model = str(folder / "model.onnx")
+
+        def infer(source: str) -> float:
+            arguments = (model, str(folder / source), "-o", str(folder / "out"), "--overwrite")
+            seen = watch([sys.executable, "-m", "lungseg", "infer", "--model", *arguments])
+            assert seen.code == 0, seen.said
+            return seen.peak_mib
+
+        infer("slice.png")
+        one = best_of(5, lambda: infer("slice.png"))
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with it the 9 x 9 kernels can take minutes
+        original = best_of(2, lambda: shell("-c", ORIGINAL))
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+        memory: list[float] = []
+        seconds = best_of(2, lambda: memory.append(infer("volume.nii.gz")))
+        mask = sitk.ReadImage(str(folder / "out" / "volume.nii.gz"))
+        lung = float(np.mean(sitk.GetArrayViewFromImage(mask) > 0))
+    return {
+        "lungseg infer, one 512 x 512 PNG, s": one,
+        "import tensorflow and one prediction of the original network, s": original,
+        "the second / the first": original / one,
+        "volume of 300 slices, s a slice": seconds / 300,
+        "volume of 300 slices, peak memory, MiB": max(memory),
+        "share of the volume found to be lung": lung,
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    from lungseg.system.environment import describe_hardware
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    results = {
+        "Start": start_up(),
+        "Preparing, peak memory": prepare_memory(),
+        "Scoring 300 pairs of 512 x 512 masks, all scores": scoring(),
+        "Inference, from the start of the process to the mask on disk": inference(),
+        "Default network (resunet), 512 x 512": training_and_inference(),
+    }
+    hardware = describe_hardware()
+    date = datetime.date.today().isoformat()
+    lines = [
+        "# Benchmarks",
+        "",
+        f"`make bench` on {date}: {hardware['processor']}, {cores()} cores, Python "
+        f"{platform.python_version()}. Seconds drift from machine to machine; ratios hold.",
+        "",
+        "The original as shipped against ours, and every network: [networks](networks.md).",
+    ]
+    for title, values in results.items():
+        lines += ["", f"## {title}", "", "| measured | value |", "|---|---|"]
+        lines += [f"| {key} | {value:.3g} |" for key, value in values.items()]
+    write_text(DOCS / "benchmarks.md", "\n".join(lines) + "\n")
+    write_json(DOCS / "benchmarks.json", {"date": date, "hardware": hardware, "results": results})
+    sys.stdout.write(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

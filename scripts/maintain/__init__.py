@@ -1,0 +1,1 @@
+"""Pages and pictures of the documentation written anew, and fuzzing."""

@@ -1,0 +1,162 @@
+"""A DICOM series is read in HU and in order, and what would make its volume wrong is an error."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
+
+from lungseg.errors import DataError
+from lungseg.imaging.dicom.series import read_dicom, series_in
+from lungseg.imaging.volume_files import read_ct
+from lungseg.phantom.drawing import make_volume
+from lungseg.phantom.patient import make_patient
+from tests.support.dicom_files import write_series
+
+HU = np.stack([hu for hu, _ in make_volume(make_patient(0), 6, 64)])
+
+
+def test_a_series_comes_back_in_hu_in_order_with_its_geometry(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", HU)
+    image, findings = read_dicom(tmp_path / "ct")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
+    assert image.GetSpacing() == pytest.approx((0.8, 0.9, 2.5))
+    assert image.GetOrigin() == pytest.approx((-20.0, 10.0, 5.0))
+    assert findings == []
+
+
+def test_the_order_of_file_names_does_not_matter(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "ct", HU)
+    assert [path.name for path in paths] != sorted(path.name for path in paths)
+
+
+def test_of_several_series_the_largest_ct_is_taken_and_said(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", HU, prefix="a")
+
+    def scout(ct: FileDataset, index: int) -> None:
+        ct.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+        ct.ImagePositionPatient = [0, 3.0 * index, 0]
+
+    write_series(tmp_path / "ct", np.concatenate([HU, HU]), scout, prefix="b", step=3.0)
+    image, findings = read_dicom(tmp_path / "ct")
+    assert image.GetSize()[2] == 6
+    assert [finding.code for finding in findings] == ["several_series"]
+    other = next(uid for uid, files in series_in(tmp_path / "ct").items() if len(files) == 12)
+    assert other in findings[0].detail
+    picked, _ = read_dicom(tmp_path / "ct", other)
+    assert picked.GetSize()[2] == 12
+    with pytest.raises(DataError, match=r"has no series 1\.2\.3"):
+        read_dicom(tmp_path / "ct", "1.2.3")
+
+
+def defect(name: str) -> tuple[object, str]:
+    def missing_slice(ct: FileDataset, index: int) -> None:
+        if index >= 3:
+            ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * (index + 1)]
+
+    def uneven(ct: FileDataset, index: int) -> None:
+        if index == 3:
+            ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * index + 0.7]
+
+    def tilt(ct: FileDataset, index: int) -> None:
+        ct.ImagePositionPatient = [-20.0, 10.0 + 0.4 * index, 5.0 + 2.5 * index]
+
+    def size(ct: FileDataset, index: int) -> None:
+        if index == 2:
+            ct.Rows, ct.PixelData = 32, ct.PixelData[: 32 * 64 * 2]
+
+    def orientation(ct: FileDataset, index: int) -> None:
+        if index == 2:
+            ct.ImageOrientationPatient = [0, 1, 0, 1, 0, 0]
+
+    def modality(ct: FileDataset, index: int) -> None:
+        ct.Modality = "MR"
+
+    def phases(ct: FileDataset, index: int) -> None:
+        if index == 3:
+            ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * 2]
+
+    return {
+        "missing slice": (missing_slice, r"5 mm between .*\(1 missing\)"),
+        "uneven spacing": (uneven, "unevenly spaced"),
+        "gantry tilt": (tilt, r"gantry tilt of 9\.\d degrees"),
+        "sizes": (size, "differ in size: 5 of 64 x 64, 1 of 64 x 32"),
+        "orientations": (orientation, "differ in orientation"),
+        "not CT": (modality, "expected CT, found Modality MR"),
+        "two slices at one place": (phases, "different slices at one position"),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["missing slice", "uneven spacing", "gantry tilt", "sizes", "orientations", "not CT",
+     "two slices at one place"],
+)  # fmt: skip
+def test_what_makes_a_volume_wrong_is_an_error(tmp_path: Path, name: str) -> None:
+    change, said = defect(name)
+    write_series(tmp_path / "ct", HU, change)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=said) as caught:
+        read_dicom(tmp_path / "ct")
+    assert str(tmp_path / "ct") in str(caught.value)
+
+
+def test_what_can_be_put_right_is_a_finding(tmp_path: Path) -> None:
+    def no_modality(ct: FileDataset, index: int) -> None:
+        del ct.Modality
+
+    paths = write_series(tmp_path / "ct", HU, no_modality)
+    again = dcmread(paths[2])
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    again.save_as(tmp_path / "ct" / "again.dcm")
+    image, findings = read_dicom(tmp_path / "ct")
+    assert image.GetSize()[2] == 6
+    codes = {finding.code: finding.severity for finding in findings}
+    assert codes == {"no_modality": "warning", "repeated_slices": "repaired"}
+
+
+def test_a_copied_slice_is_pointed_out(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", HU[[0, 1, 1, 2]])
+    _, findings = read_dicom(tmp_path / "ct")
+    assert [finding.code for finding in findings] == ["identical_slices"]
+    assert "(3)" in findings[0].detail
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+def test_compressed_series_are_read(tmp_path: Path, syntax: str) -> None:
+    for path in write_series(tmp_path / "ct", HU[:3]):
+        ct = dcmread(path)
+        try:
+            ct.compress(syntax)
+        except (RuntimeError, NotImplementedError, ImportError):
+            pytest.skip(f"pydicom cannot write {syntax} here")
+        ct.save_as(path)
+    image, _ = read_dicom(tmp_path / "ct")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU[:3])
+
+
+def test_single_files_and_zips_are_volumes(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "ct", HU)
+    one = read_ct(paths[0], "one")
+    assert one.image.GetSize() == (64, 64, 1)
+    with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, f"deep/../../{path.name}")
+    zipped = read_ct(tmp_path / "ct.zip", "zipped")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(zipped.image), HU)
+    (tmp_path / "bad.zip").write_bytes(b"PK broken")
+    with pytest.raises(DataError, match=r"bad\.zip: the zip file cannot be read"):
+        read_ct(tmp_path / "bad.zip", "bad")
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    path = write_series(tmp_path / "ct", HU[:1])[0]
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match=path.name):
+        read_ct(path, "cut")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no DICOM"):
+        read_dicom(tmp_path / "empty")

@@ -1,0 +1,95 @@
+"""Ten thousand slices, and a thousand epochs, cost no more at the end than at the start."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungseg.config.loading import check_config
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+from tests.support.phantoms import SIDE, tiny
+from tests.support.places import SOAK, Figures
+from tests.support.watch import watch
+
+FEW, MANY = (1000, 10_000) if SOAK else (200, 1200)
+LUNGSEG = [sys.executable, "-m", "lungseg"]
+
+
+def write_slices(folder: Path, count: int) -> None:
+    """Write slices that differ, ten a patient, quicker than phantoms are drawn."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    drawn = [make_slice(make_patient(number), 0.5, SIDE) for number in range(20)]
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        hu, mask = drawn[number % len(drawn)]
+        name = f"p{number // 10:05d}_{number % 10}.png"
+        noisy = apply_window(hu + rng.normal(0, 60, hu.shape), (-1000, 400))
+        write_png(folder / "images" / name, noisy)
+        write_png(folder / "masks" / name, mask * np.uint8(255))
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_slices(
+    trained_run: Path, config_file: Path, tmp_path: Path, figures: Figures
+) -> None:
+    peaks: dict[str, list[float]] = {"prepare": [], "split": [], "infer": []}
+    for count in (FEW, MANY):
+        place = tmp_path / str(count)
+        write_slices(place, count)
+        shared = ["-c", str(config_file), "-s", r"split.group_regex=^(p\d+)_"]
+        shared += ["-s", "split.allow_leakage=true"]
+        arguments = {
+            "prepare": ["--images", "images", "--masks", "masks", "-o", "prepared"],
+            "split": ["--input", "prepared", "-o", "dataset"],
+            "infer": ["--run", str(trained_run), "images", "-o", "out"],
+        }
+        for verb, rest in arguments.items():
+            seen = watch([*LUNGSEG, verb, *shared, *rest], cwd=place, timeout=1800)
+            assert seen.code == 0, seen.said
+            peaks[verb].append(seen.peak_mib)
+            check_progress(seen.said, count)
+        assert len(list((place / "out").glob("*.png"))) == count
+    for verb, (few, many) in peaks.items():
+        row = {"slices": [FEW, MANY], "mib": [round(few), round(many)]}
+        figures.setdefault("load", {})[verb] = row
+        # A thousand rows of CSV and JSON are a few MiB; the images would be 4 MiB a thousand.
+        assert many <= few + 0.01 * (MANY - FEW), peaks
+
+
+def check_progress(said: str, total: int) -> None:
+    """Check that the lines of progress never go back, nor beyond the end."""
+    done = [int(count) for count in re.findall(rf"(\d+)/{total}, [\d.]+ img/s", said)]
+    assert done == sorted(done)
+    assert all(0 < n <= total for n in done)
+
+
+@pytest.mark.slow
+def test_a_thousand_epochs_of_history_do_not_slow_an_epoch_down(
+    tmp_path: Path, figures: Figures
+) -> None:
+    import keras
+
+    from lungseg.training.recorder import Recorder
+
+    config = check_config(tiny(epochs=1000, monitor="last"), "test")
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    recorder = Recorder(tmp_path, config, [], {})
+    recorder.set_model(model)
+    seconds = []
+    for epoch in range(1000):
+        recorder.on_epoch_begin(epoch)
+        started = time.process_time()
+        recorder.on_epoch_end(epoch, {"loss": 1 / (epoch + 1), "lung_dice": 0.5, "val_loss": 1.0})
+        seconds.append(time.process_time() - started)
+    first, last = (float(np.median(part)) for part in (seconds[:50], seconds[-50:]))
+    figures["epochs"] = {"first_ms": round(first * 1e3, 1), "last_ms": round(last * 1e3, 1)}
+    # Processor time, so that a busy machine is not in it; the rows written grow by a thousand.
+    assert last <= 3 * first
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1001

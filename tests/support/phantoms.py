@@ -1,0 +1,49 @@
+"""Phantom slices, and a config for a network so small that it trains in seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+
+SIDE = 64
+
+
+def tiny(**train: Any) -> dict[str, Any]:
+    """Return config data for slices of 64 pixels and a network of a few thousand weights."""
+    return {
+        "data": {"image_size": [SIDE, SIDE]},
+        "split": {"fractions": [0.6, 0.2, 0.2], "group_regex": r"^(patient\d+)_"},
+        "augment": {"online": {"hflip": 0.5, "affine": {"p": 0.5}, "noise": {"p": 0.5}}},
+        "model": {
+            "name": "resunet",
+            "base_filters": 4,
+            "num_layers": 3,
+            "max_filters": 16,
+            "stem_stride": 1,
+        },
+        "train": {
+            "epochs": 2,
+            "samples_per_epoch": 0,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "warmup_epochs": 0,
+            "epoch_change_images": 2,
+            **train,
+        },
+    }
+
+
+def write_phantoms(folder: Path, patients: int, slices: int, side: int = SIDE) -> None:
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(patients):
+        patient = make_patient(number)
+        for index in range(slices):
+            hu, mask = make_slice(patient, (index + 0.5) / slices, side)
+            name = f"patient{number + 1:02d}_slice{index + 1:02d}.png"
+            write_png(folder / "images" / name, apply_window(hu, (-1000, 400)))
+            write_png(folder / "masks" / name, (mask * 255).astype(np.uint8))

@@ -1,0 +1,76 @@
+"""The input pipeline takes no more memory for more data, and is no bottleneck."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungseg.config.loading import check_config
+from lungseg.dataset.slices import Slice
+from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
+from lungseg.training.pipeline import Pipeline
+from tests.support.watch import watch
+
+READ_ALL = """
+import sys
+from pathlib import Path
+from lungseg.config.loading import check_config
+from lungseg.training.pipeline import Pipeline
+from lungseg.dataset.slices import Slice
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+slices = [
+    Slice(f"s{n}", f"s{n}", f"g{n}", folder / f"s{n}.png", folder / f"m{n}.png", 0.2, "", "")
+    for n in range(count)
+]
+config = check_config({"data": {"image_size": [256, 256]}}, "test")
+seen = sum(len(labels) for _, labels in Pipeline(config, slices, []).training(0, 1))
+assert seen == count, seen
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    hu, mask = make_slice(make_patient(0), 0.5, 256)
+    write_png(tmp_path / "s0.png", apply_window(hu, (-1000, 400)))
+    write_png(tmp_path / "m0.png", mask * np.uint8(255))
+    for number in range(1, 5000):
+        for kind in "sm":
+            os.link(tmp_path / f"{kind}0.png", tmp_path / f"{kind}{number}.png")
+    seen = [
+        watch([sys.executable, "-c", READ_ALL, str(tmp_path), str(count)]) for count in (200, 5000)
+    ]
+    assert [one.code for one in seen] == [0, 0], seen
+    assert seen[1].peak_mib <= 1.1 * seen[0].peak_mib
+
+
+@pytest.mark.slow
+def test_the_pipeline_delivers_four_times_what_training_consumes(tmp_path: Path) -> None:
+    # A ratio of two speeds in one run, with a margin of three; `make bench` says the figure.
+    from lungseg.training.compiling import compile_model
+
+    config = check_config({"train": {"samples_per_epoch": 48}}, "test")
+    slices = []
+    for number in range(8):
+        hu, mask = make_slice(make_patient(number), 0.4)
+        paths = (tmp_path / f"s{number}.png", tmp_path / f"m{number}.png")
+        write_png(paths[0], apply_window(hu, config.data.window))
+        write_png(paths[1], mask * np.uint8(255))
+        slices.append(Slice(str(number), str(number), str(number), *paths, 0.2, "", ""))
+    pipeline = Pipeline(config, slices, [])
+    model = compile_model(config, pipeline.steps)
+    batch = next(iter(pipeline.training(0, 1)))
+    model.train_on_batch(*batch)
+
+    def seconds(work: object) -> float:
+        started = time.perf_counter()
+        work()  # type: ignore[operator]
+        return time.perf_counter() - started
+
+    read = min(seconds(lambda: [None for _ in pipeline.training(0, 1)]) for _ in range(3)) / 48
+    step = min(seconds(lambda: model.train_on_batch(*batch)) for _ in range(3)) / len(batch[1])
+    assert step >= 4 * read

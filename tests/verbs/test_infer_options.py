@@ -1,0 +1,279 @@
+"""Tiles, flips, probability maps, animations, DICOM-SEG, and cases shared over a cluster."""
+
+import itertools
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from typer.testing import Result
+
+from lungseg.config.schema import Config, InferConfig
+from lungseg.errors import UsageError
+from lungseg.imaging.masks import resize_labels
+from lungseg.imaging.pixels import apply_window, pad_to_square, read_pixels, write_png
+from lungseg.inference.predictor import Predictor, crop, labels_of, tiles
+from lungseg.phantom.drawing import make_slice, make_volume
+from lungseg.phantom.patient import make_patient
+from lungseg.verbs.infer import infer
+from tests.support.dicom_files import write_series
+from tests.support.phantoms import SIDE
+
+Shell = Callable[..., Result]
+ALL_SLICES = np.stack([hu for hu, _ in make_volume(make_patient(0), 8, SIDE)])[::-1]
+
+
+def with_infer(config: Config, **settings: object) -> Config:
+    return config.model_copy(update={"infer": InferConfig.model_validate(settings)})
+
+
+def write_nifti(path: Path) -> Path:
+    image = sitk.GetImageFromArray(ALL_SLICES)
+    image.SetSpacing((4.0, 4.0, 10.0))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@given(
+    height=st.integers(32, 400),
+    width=st.integers(32, 400),
+    tile=st.tuples(st.integers(8, 32), st.integers(8, 32)),
+)
+def test_tiles_cover_every_pixel_and_overlap(
+    height: int, width: int, tile: tuple[int, int]
+) -> None:
+    covered = np.zeros((height, width), int)
+    found = tiles((height, width), tile)
+    for rows, columns in found:
+        assert (rows.stop - rows.start, columns.stop - columns.start) == tile
+        assert rows.start >= 0 <= columns.start
+        covered[rows, columns] += 1
+    assert covered.shape == (height, width)
+    assert covered.min() >= 1
+    for axis, length in ((0, tile[0]), (1, tile[1])):
+        starts = sorted({place[axis].start for place in found})
+        assert all(b - a <= length - length // 4 for a, b in itertools.pairwise(starts))
+    assert len({(r.start, c.start) for r, c in found}) == len(found)
+
+
+@given(
+    labels=st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
+        lambda size: arrays(np.uint8, size, elements=st.integers(0, 1))
+    ),
+    factor=st.integers(1, 3),
+)
+def test_what_is_padded_and_enlarged_for_the_network_comes_back_as_it_was(
+    labels: np.ndarray, factor: int
+) -> None:
+    # A network that says of each pixel what it sees, on slices `factor` times as large.
+    square = pad_to_square(labels)
+    seen = resize_labels(square, (len(square) * factor,) * 2)
+    probabilities = np.eye(2, dtype=np.float32)[seen]
+    height, width = labels.shape
+    np.testing.assert_array_equal(labels_of(crop(probabilities, (height, width))), labels)
+
+
+def test_tiles_of_one_size_are_the_plain_prediction(trained_run: Path) -> None:
+    predictor = Predictor(trained_run / "model.onnx")
+    hu, _ = make_slice(make_patient(4), 0.5, SIDE)
+    image = apply_window(hu, predictor.data.window)
+    plain = predictor.probabilities([image])[0]
+    np.testing.assert_allclose(predictor.tiled(image), plain, atol=1e-6)
+
+
+def test_tiles_leave_no_seam(trained_run: Path) -> None:
+    # On an image without any structure, whatever a tile says is said everywhere but at its edges.
+    predictor = Predictor(trained_run / "model.onnx")
+    flat = np.full((3 * SIDE, 2 * SIDE + 10), 120, np.uint8)
+    p = predictor.tiled(flat)
+    assert p.shape == (*flat.shape, 2)
+    np.testing.assert_allclose(p.sum(axis=-1), 1, atol=1e-5)
+    steps = np.abs(np.diff(p[..., 1], axis=0)).max()
+    one = predictor.probabilities([flat[:SIDE, :SIDE]])[0]
+    assert steps <= np.abs(np.diff(one[..., 1], axis=0)).max() + 0.05
+
+
+def test_large_images_are_tiled_when_asked(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    hu, _ = make_slice(make_patient(4), 0.5, 3 * SIDE)
+    write_png(tmp_path / "large.png", apply_window(hu, tiny_config.data.window))
+    masks = {}
+    for wanted in (False, True):
+        config = with_infer(tiny_config, tiles=wanted)
+        infer(config, [tmp_path / "large.png"], tmp_path / str(wanted), run=trained_run)
+        masks[wanted] = read_pixels(tmp_path / str(wanted) / "large.png")
+        assert masks[wanted].shape == (3 * SIDE, 3 * SIDE)
+    assert not np.array_equal(masks[False], masks[True])
+
+
+def test_flips_average_with_the_mirrored_slice(trained_run: Path) -> None:
+    path = trained_run / "model.onnx"
+    hu, _ = make_slice(make_patient(4), 0.5, SIDE)
+    image = apply_window(hu, (-1000, 400))
+    plain, flipped = Predictor(path), Predictor(path, flips=True)
+    one = plain.probabilities([image])[0]
+    other = plain.probabilities([np.fliplr(image)])[0][:, ::-1]
+    np.testing.assert_allclose(flipped.probabilities([image])[0], (one + other) / 2, atol=1e-6)
+    # And so a mirrored patient gets the mirrored mask.
+    mirrored = flipped.probabilities([np.fliplr(image)])[0][:, ::-1]
+    np.testing.assert_allclose(flipped.probabilities([image])[0], mirrored, atol=1e-6)
+
+
+def test_probability_maps_have_the_inputs_geometry(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    hu, _ = make_slice(make_patient(4), 0.5, 100)
+    write_png(tmp_path / "slice.png", apply_window(hu, (-1000, 400)))
+    raw = {"components": 0, "min_component_ml": 0, "fill_holes": False, "drop_air": False}
+    config = with_infer(tiny_config, probabilities=True, **raw)
+    infer(config, [source, tmp_path / "slice.png"], tmp_path / "out", run=trained_run)
+    folder = tmp_path / "out" / "probabilities"
+    certainty = sitk.ReadImage(str(folder / "ct.nii.gz"))
+    mask = sitk.ReadImage(str(tmp_path / "out" / "ct.nii.gz"))
+    assert certainty.GetSize() == mask.GetSize()
+    assert certainty.GetSpacing() == mask.GetSpacing()
+    values, labels = sitk.GetArrayFromImage(certainty), sitk.GetArrayFromImage(mask)
+    assert values[labels > 0].min() >= 127
+    picture = read_pixels(folder / "slice.png")
+    assert picture.shape == (100, 100)
+    assert picture[read_pixels(tmp_path / "out" / "slice.png") > 0].min() >= 127
+
+
+def test_a_volume_becomes_an_animation(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    infer(with_infer(tiny_config, video=True), [source], tmp_path / "out", run=trained_run)
+    with Image.open(tmp_path / "out" / "overlays" / "ct.gif") as animation:
+        assert animation.n_frames >= 7  # equal neighbours may be shown as one, longer
+        assert animation.size == (SIDE, SIDE)
+
+
+@pytest.mark.parametrize("sides", [False, True])
+def test_a_dicom_seg_refers_to_its_series(
+    trained_run: Path, tmp_path: Path, tiny_config: Config, sides: bool
+) -> None:
+    import highdicom
+    import pydicom
+
+    files = write_series(tmp_path / "case", ALL_SLICES)
+    config = with_infer(tiny_config, dicom_seg=True, sides=sides, min_component_ml=0)
+    result = infer(config, [tmp_path / "case"], tmp_path / "out", run=trained_run)
+    assert not result.failed
+    seg = highdicom.seg.segread(str(tmp_path / "out" / "case.dcm"))
+    source = {pydicom.dcmread(f).SOPInstanceUID: pydicom.dcmread(f) for f in files}
+    used = {uid for *_, uid in seg.get_source_image_uids()}
+    assert used
+    assert used <= set(source)
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "case.nii.gz")))
+    by_height = sorted(source, key=lambda uid: source[uid].ImagePositionPatient[2])
+    pixels = seg.get_pixels_by_source_instance(
+        by_height, combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    np.testing.assert_array_equal(pixels, labels)
+
+
+def test_a_volume_without_series_has_no_dicom_seg_and_says_so(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    infer(with_infer(tiny_config, dicom_seg=True), [source], tmp_path / "out", run=trained_run)
+    [row] = json.loads((tmp_path / "out" / "cases.json").read_text())
+    assert "no DICOM-SEG" in row["detail"]
+
+
+def test_measurements_are_json_too(trained_run: Path, tmp_path: Path, tiny_config: Config) -> None:
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    infer(tiny_config, [source], tmp_path / "out", run=trained_run)
+    [row] = json.loads((tmp_path / "out" / "cases.json").read_text())
+    assert row["status"] == "done"
+    assert isinstance(row["lung_volume_ml"], float)
+    assert isinstance(row["touches_border"], bool)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_loses_no_case(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    from distributed import LocalCluster
+
+    inputs = [write_nifti(tmp_path / f"case{number}.nii.gz") for number in range(24)]
+    inputs.append(tmp_path / "broken.nii.gz")
+    inputs[-1].write_bytes(b"no volume")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        victim = next(iter(cluster.workers.values())).pid
+
+        def kill_midway() -> None:
+            while len(list((tmp_path / "out").glob("case*.nii.gz"))) < 3:
+                time.sleep(0.02)
+            os.kill(victim, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_midway, daemon=True)
+        killer.start()
+        config = with_infer(tiny_config, threads=1)
+        result = infer(
+            config, inputs, tmp_path / "out", run=trained_run, scheduler=cluster.scheduler_address
+        )
+        killer.join(timeout=60)
+        assert victim not in {worker.pid for worker in cluster.workers.values()}
+    assert [row["case"] for row in result.failed] == ["broken"]
+    names = [str(row["case"]) for row in result.cases]
+    assert sorted(names) == sorted([f"case{number}" for number in range(24)] + ["broken"])
+    reference = None
+    for number in range(24):
+        mask = sitk.GetArrayFromImage(
+            sitk.ReadImage(str(tmp_path / "out" / f"case{number}.nii.gz"))
+        )
+        reference = mask if reference is None else reference
+        np.testing.assert_array_equal(mask, reference)
+    assert not list((tmp_path / "out").glob(".partial*"))
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error(
+    trained_run: Path, tmp_path: Path, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lungseg.inference import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    with pytest.raises(UsageError, match="no Dask scheduler answers"):
+        infer(
+            tiny_config,
+            [source],
+            tmp_path / "out",
+            run=trained_run,
+            scheduler="tcp://127.0.0.1:9",
+        )
+
+
+def test_a_long_volume_takes_its_labels_memory_and_no_more(
+    trained_run: Path, tiny_config: Config
+) -> None:
+    import tracemalloc
+
+    from lungseg.inference.volumes import _predict
+
+    predictor = Predictor(trained_run / "model.onnx")
+    beyond = []
+    for count in (100, 1000):
+        hu = np.zeros((count, SIDE, SIDE), np.int16)
+        tracemalloc.start()
+        _predict(predictor, hu, "long", tiny_config)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        beyond.append(peak - hu.size)  # a byte of label for each voxel
+    assert beyond[1] <= beyond[0] + 500_000

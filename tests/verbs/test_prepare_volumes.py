@@ -1,0 +1,169 @@
+"""CT volumes with mask volumes are cut into slices; patients stay together and nameless."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
+from lungseg.errors import DataError
+from lungseg.imaging.pixels import apply_window, read_pixels
+from lungseg.phantom.drawing import make_volume
+from lungseg.phantom.patient import make_patient
+from lungseg.system.tables import read_csv
+from lungseg.verbs.prepare import prepare
+from lungseg.verbs.split import split
+from tests.support.dicom_files import write_series
+from tests.support.phantoms import SIDE, tiny
+from tests.support.places import SHARED_DATA
+
+SLICES = 8
+
+
+def config(**prepare: object) -> Config:
+    return check_config({**tiny(), "prepare": prepare}, "test")
+
+
+def phantom(seed: int) -> tuple[sitk.Image, sitk.Image]:
+    pairs = list(make_volume(make_patient(seed), SLICES, SIDE))
+    found = []
+    for index in (0, 1):
+        image = sitk.GetImageFromArray(np.stack([pair[index] for pair in pairs])[::-1])
+        image.SetSpacing((0.8, 0.9, 2.5))
+        image.SetOrigin((-20.0, 10.0, 5.0))
+        found.append(image)
+    return found[0], found[1]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    masks.mkdir()
+    return images, masks
+
+
+def test_slices_are_those_of_the_volumes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    images, masks = folders
+    scan, lungs = phantom(0)
+    sitk.WriteImage(sitk.DICOMOrient(scan, "RAS"), str(images / "a.nii.gz"))
+    sitk.WriteImage(lungs, str(masks / "a.mha"))
+    result = prepare(config(), images, masks, tmp_path / "out")
+    assert result.slices == SLICES
+    assert result.issues == []
+    hu, labels = sitk.GetArrayFromImage(scan), sitk.GetArrayFromImage(lungs)
+    for k in range(SLICES):
+        name = f"a_z{k + 1:04d}.png"
+        expected = apply_window(hu[k], (-1000, 400))
+        np.testing.assert_array_equal(read_pixels(tmp_path / "out" / "images" / name), expected)
+        mask = read_pixels(tmp_path / "out" / "masks" / name)
+        np.testing.assert_array_equal(mask > 0, labels[k] > 0)
+
+
+def test_a_mask_on_another_grid_is_resampled_and_said(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    images, masks = folders
+    scan, lungs = phantom(1)
+    sitk.WriteImage(scan, str(images / "a.nii.gz"))
+    fine = sitk.Expand(lungs, [2, 2, 1], sitk.sitkNearestNeighbor)
+    sitk.WriteImage(fine, str(masks / "a.nii.gz"))
+    result = prepare(config(), images, masks, tmp_path / "out")
+    assert result.count() == {"mask_resampled": 1}
+    assert "spacing (0.4, 0.45, 2.5) against (0.8, 0.9, 2.5)" in result.issues[0]["detail"]
+    labels = sitk.GetArrayFromImage(lungs)
+    mask = read_pixels(tmp_path / "out" / "masks" / "a_z0004.png")
+    assert np.mean((mask > 0) == (labels[3] > 0)) > 0.99
+    fine.SetOrigin((9000.0, 0.0, 0.0))
+    sitk.WriteImage(fine, str(masks / "a.nii.gz"))
+    with pytest.raises(DataError, match="the mask lies outside its image"):
+        prepare(config(), images, masks, tmp_path / "other")
+
+
+def test_slices_without_lung_are_kept_in_the_stated_ratio(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    images, masks = folders
+    scan, lungs = phantom(0)
+    labels = sitk.GetArrayFromImage(lungs)
+    labels[:4] = 0
+    half = sitk.GetImageFromArray(labels)
+    half.CopyInformation(lungs)
+    sitk.WriteImage(scan, str(images / "a.nii.gz"))
+    sitk.WriteImage(half, str(masks / "a.nii.gz"))
+    for ratio, kept in ((0.0, 4), (0.5, 6), (5.0, 8)):
+        result = prepare(
+            config(empty_slices=ratio), images, masks, tmp_path / "out", overwrite=True
+        )
+        assert result.slices == kept
+    assert prepare(config(), images, masks, tmp_path / "b").count()["empty_slices"] == 1
+
+
+def test_series_of_one_patient_are_one_group_and_the_name_is_nowhere(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    images, masks = folders
+    for number in range(4):
+        scan, lungs = phantom(number // 2)
+
+        def patient(ct: object, index: int, number: int = number) -> None:
+            ct.PatientID = f"SECRET-{number // 2}"  # type: ignore[attr-defined]
+
+        write_series(images / f"scan{number}", sitk.GetArrayFromImage(scan), patient)
+        sitk.WriteImage(lungs, str(masks / f"scan{number}.nii.gz"))
+    prepare(config(copies=1), images, masks, tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "manifest.csv")
+    groups = {row["case"][:5]: row["group"] for row in rows}
+    assert groups["scan0"] == groups["scan1"] != groups["scan2"] == groups["scan3"]
+    assert all(group.startswith("patient_") for group in groups.values())
+    assert (tmp_path / "out" / "salt.txt").read_text().strip()
+    text = "".join(path.read_text() for path in (tmp_path / "out").glob("*.[ct][sx][vt]"))
+    assert "SECRET" not in text
+    again = tmp_path / "again"
+    prepare(config(), images, masks, again)
+    assert {row["group"] for row in read_csv(again / "manifest.csv")} != set(groups.values())
+    grouped = check_config({**tiny(), "split": {"fractions": [0.5, 0, 0.5]}}, "test")
+    [result] = split(grouped, tmp_path / "out", tmp_path / "dataset")
+    sides = {s.group: part for part, slices in result.parts.items() for s in slices}
+    assert sorted(sides.values()) == ["test", "train"]
+
+
+def test_images_and_volumes_go_together_and_bad_volumes_are_listed(
+    folders: tuple[Path, Path], tmp_path: Path, raw: Path
+) -> None:
+    images, masks = folders
+    for kind, folder in (("images", images), ("masks", masks)):
+        name = "patient01_slice02.png"
+        (folder / name).write_bytes((raw / kind / name).read_bytes())
+    scan, lungs = phantom(0)
+    for stem in ("good", "cut", "alone"):
+        sitk.WriteImage(scan, str(images / f"{stem}.nii.gz"))
+        if stem != "alone":
+            sitk.WriteImage(lungs, str(masks / f"{stem}.nii.gz"))
+    (images / "cut.nii.gz").write_bytes(b"\x1f\x8b broken")
+    result = prepare(config(), images, masks, tmp_path / "out")
+    assert result.slices == SLICES + 1
+    found = {row["file"]: (row["code"], row["severity"]) for row in result.issues}
+    assert found["cut.nii.gz"] == ("unreadable", "failed")
+    assert found["alone.nii.gz"] == ("orphan_image", "left_out")
+
+
+def test_the_real_right_lung_gets_its_mask(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    source = SHARED_DATA / "mha-right-lung"
+    if not source.is_dir():
+        pytest.skip("the real volume (shared/data/mha-right-lung) is not here")
+    images, masks = folders
+    (images / "a.mha").write_bytes((source / "3DCT_lung_baseline_small.mha").read_bytes())
+    (masks / "a.mha").write_bytes((source / "3DCT_lung_baseline_mask.mha").read_bytes())
+    result = prepare(Config(), images, masks, tmp_path / "out")
+    assert "mask_resampled" in result.count()
+    rows = read_csv(tmp_path / "out" / "manifest.csv")
+    lung = []
+    for row in rows:
+        image = read_pixels(tmp_path / "out" / row["image"])
+        mask = read_pixels(tmp_path / "out" / row["mask"]) > 0
+        lung.append(image[mask])
+    # On the right grid the mask covers air: dark in a window from -1000 to 400 HU.
+    assert np.median(np.concatenate(lung)) < 40
