@@ -29,11 +29,18 @@ def pad(x: keras.KerasTensor, multiple: int) -> keras.KerasTensor:
 
 
 def crop(x: keras.KerasTensor, inputs: keras.KerasTensor) -> keras.KerasTensor:
-    """Take away from class probabilities what `pad` has added to the inputs."""
+    """Take away what `pad` has added to the inputs."""
     bottom, right = (x.shape[axis] - inputs.shape[axis] for axis in (1, 2))
-    if not (bottom or right):
-        return x
-    return layers.Cropping2D(((0, bottom), (0, right)), dtype="float32")(x)
+    return layers.Cropping2D(((0, bottom), (0, right)))(x) if bottom or right else x
+
+
+def classify(x: keras.KerasTensor, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """Turn class scores (logits) into probabilities, float32, of the size of the inputs.
+
+    The softmax comes last, after `crop`: Keras keeps the logits at the tensor that a softmax
+    returns, and the cross-entropies of `training.losses` are computed from them.
+    """
+    return layers.Softmax(dtype="float32", name="classes")(crop(x, inputs))
 
 
 def convolve(
@@ -75,5 +82,4 @@ def class_scores(
     x: keras.KerasTensor, num_classes: int, inputs: keras.KerasTensor, factor: int = 1
 ) -> keras.KerasTensor:
     """Score the classes, enlarge the scores by `factor`, and turn them into probabilities."""
-    x = enlarge(layers.Conv2D(num_classes, 1)(x), factor)
-    return crop(layers.Softmax(dtype="float32", name="classes")(x), inputs)
+    return classify(enlarge(layers.Conv2D(num_classes, 1)(x), factor), inputs)

@@ -63,5 +63,5 @@ def build(
         x = layers.Conv2DTranspose(config.base_filters * 2**level, 2, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skips[level]])
         x = block(x, level)
-    x = layers.Conv2D(num_classes, 1, activation="softmax", dtype="float32", name="classes")(x)
-    return keras.Model(inputs, blocks.crop(x, inputs), name="flexunet")
+    x = layers.Conv2D(num_classes, 1, dtype="float32", name="scores")(x)
+    return keras.Model(inputs, blocks.classify(x, inputs), name="flexunet")

@@ -29,6 +29,7 @@ ALL = (1, 2, 3)
 
 
 EPSILON = 1e-7
+SMALLEST = 1.1754944e-38  # the smallest normal float32
 
 
 def _one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -40,11 +41,29 @@ def _foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     return _one_hot(y_true, y_pred)[..., 1:], y_pred[..., 1:]
 
 
+def _log_probabilities(y_pred: Tensor) -> Tensor:
+    """Return log p of each class, float32 `(B, H, W, C)`, without a limit to how small p may be.
+
+    A softmax of two logits 104 or more apart gives a probability of exactly 0 in float32. The
+    gradient of log p is then lost, and clipping p only replaces the infinite loss by a constant.
+    Keras keeps the logits at the tensor that its softmax returns; the log is computed from these.
+    Probabilities without logits (NumPy arrays) are clipped at the smallest normal float32.
+    """
+    logits = getattr(y_pred, "_keras_logits", None)
+    if logits is not None:
+        return ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    return ops.log(ops.maximum(ops.cast(y_pred, "float32"), SMALLEST))
+
+
+def _crossentropy_of_pixels(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Return -log p(true class), float32 `(B, H, W)`."""
+    return -ops.sum(_one_hot(y_true, y_pred) * _log_probabilities(y_pred), axis=-1)
+
+
 @_serializable
 def categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean over pixels of -log p(true class)."""
-    y_pred = ops.clip(ops.cast(y_pred, "float32"), EPSILON, 1.0)
-    return ops.mean(-ops.sum(_one_hot(y_true, y_pred) * ops.log(y_pred), axis=-1), axis=PIXELS)
+    return ops.mean(_crossentropy_of_pixels(y_true, y_pred), axis=PIXELS)
 
 
 @_serializable
@@ -69,9 +88,16 @@ def iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def _binary_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    truth, guess = _foreground(y_true, y_pred)
-    guess = ops.clip(guess, EPSILON, 1 - EPSILON)
-    return -ops.mean(truth * ops.log(guess) + (1 - truth) * ops.log(1 - guess), axis=ALL)
+    """Mean over pixels and foreground classes of -log p, or of -log(1 - p) where it is absent."""
+    truth = _one_hot(y_true, y_pred)
+    present = _log_probabilities(y_pred)
+    terms = []
+    for index in range(1, present.shape[-1]):
+        # 1 - p is the sum of the other classes, whose logs stay exact where p rounds to 1.
+        others = ops.concatenate([present[..., :index], present[..., index + 1 :]], axis=-1)
+        here = truth[..., index]
+        terms.append(here * present[..., index] + (1 - here) * ops.logsumexp(others, axis=-1))
+    return -ops.mean(ops.stack(terms, axis=-1), axis=ALL)
 
 
 @_serializable
@@ -110,11 +136,10 @@ def ce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
 def ce_dice_edge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """`ce_dice` with five times the cross-entropy within 3 pixels of a boundary of the truth."""
     truth = _one_hot(y_true, y_pred)
-    guess = ops.clip(ops.cast(y_pred, "float32"), EPSILON, 1.0)
     widest = ops.max_pool(truth, 7, 1, "same")
     narrowest = -ops.max_pool(-truth, 7, 1, "same")
     weight = 1 + 4 * ops.max(widest - narrowest, axis=-1)
-    entropy = -ops.sum(truth * ops.log(guess), axis=-1)
+    entropy = _crossentropy_of_pixels(y_true, y_pred)
     weighted = ops.sum(weight * entropy, axis=PIXELS) / ops.sum(weight, axis=PIXELS)
     return weighted + dice(y_true, y_pred)
 
