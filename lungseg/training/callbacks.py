@@ -19,6 +19,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.pixels import write_png
 from lungseg.reporting.overlays import contact_sheet, outline
 from lungseg.system import console
+from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.budget import Deadline
 from lungseg.training.pipeline import Pipeline
 
@@ -29,11 +30,8 @@ def direction(name: str) -> str:
 
 
 @contextlib.contextmanager
-def averaged(average: keras.callbacks.SwapEMAWeights | None) -> Iterator[None]:
-    """Put the average of the weights in their place, as validation does; nothing without one."""
-    if average is None:
-        yield
-        return
+def averaged(average: ValidatedWeights) -> Iterator[None]:
+    """Put the weights that validation uses into the model, and the raw ones back afterwards."""
     average.on_test_begin()
     try:
         yield
@@ -116,7 +114,7 @@ class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
         folder: Path,
         names: list[str],
         slices: list[NDArray[np.uint8]],
-        average: keras.callbacks.SwapEMAWeights | None = None,
+        average: ValidatedWeights,
     ) -> None:
         """Take the folder to write, the slices with their names, and `average`."""
         super().__init__()

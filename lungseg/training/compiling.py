@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lungseg.config.schema import Config
 from lungseg.models import build_model
 from lungseg.training import losses
+from lungseg.training.averaging import AveragingAdam, AveragingAdamW
 from lungseg.training.backend import Execution, configured
 
 
@@ -30,14 +31,11 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
         )
     options: dict[str, Any] = {"clipvalue": settings.clipvalue}
     if settings.weight_average:
-        # As a share of the training: an average over a fixed number of steps would hold the first,
-        # random weights of a short training, and hardly average a long one.
-        window = max(1.0, settings.weight_average * settings.epochs * steps)
-        options |= {"use_ema": True, "ema_momentum": 1 - 1 / window}
+        options |= {"use_ema": True, "ema_momentum": 1 - settings.weight_average}
     if settings.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **options)
+        optimizer = AveragingAdamW(rate, weight_decay=settings.weight_decay, **options)
     else:
-        optimizer = keras.optimizers.Adam(rate, **options)
+        optimizer = AveragingAdam(rate, **options)
     model = build_model(config)
     model.compile(
         optimizer,

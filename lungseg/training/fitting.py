@@ -16,6 +16,7 @@ from lungseg.imaging.folders import list_images
 from lungseg.imaging.pixels import read_slice
 from lungseg.system import console
 from lungseg.system.files import existing_folder
+from lungseg.training.averaging import NormalizationStatistics, ValidatedWeights
 from lungseg.training.backend import Execution
 from lungseg.training.budget import Deadline
 from lungseg.training.callbacks import (
@@ -123,10 +124,10 @@ def _callbacks(
             )
         )
     callbacks: list[Any] = [NotANumber(pipeline), *stateful]
-    average = None
-    if settings.weight_average:
-        average = keras.callbacks.SwapEMAWeights()
-        callbacks.insert(0, average)
+    average = ValidatedWeights(
+        NormalizationStatistics(pipeline.typical()), averages=bool(settings.weight_average)
+    )
+    callbacks.insert(0, average)
     writes = is_chief()
     if settings.epoch_change_images and writes:
         names, slices = _mini_test(config, parts)

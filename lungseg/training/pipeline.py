@@ -23,6 +23,10 @@ from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import read_slice
 from lungseg.system.environment import cores
 
+# docs/recipe.md shows how these were chosen.
+STATISTICS_SLICES = 120
+STATISTICS_BATCH = 8
+
 Loaded = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -79,6 +83,20 @@ class Pipeline:
             return None
         return self._stream(
             (0, len(self.valid)), lambda i: self._read(self.valid[i]), self.batch_size
+        )
+
+    def typical(self) -> tf.data.Dataset:
+        """Return the slices that normalisation statistics are computed from, in whole batches.
+
+        They are spread evenly over the training slices, and unaugmented, as in inference.
+        """
+        batch_size = min(STATISTICS_BATCH, len(self.train))
+        batches = min(STATISTICS_SLICES, len(self.train)) // batch_size
+        chosen = np.linspace(0, len(self.train) - 1, batches * batch_size).round().astype(int)
+        # Neighbours in the list are one patient's: a batch takes its slices from all over it.
+        chosen = chosen.reshape(batch_size, batches).T.ravel()
+        return self._stream(
+            (0, len(chosen)), lambda i: self._read(self.train[int(chosen[i])]), batch_size
         )
 
     def _read(self, chosen: Slice) -> Loaded:

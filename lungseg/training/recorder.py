@@ -17,6 +17,7 @@ from lungseg.reporting.plots import plot_history
 from lungseg.system import console
 from lungseg.system.files import partial_path
 from lungseg.system.tables import read_json, write_csv, write_json
+from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import averaged, direction
 
 # Drawing takes a third of a second, which short epochs should not pay each time.
@@ -64,7 +65,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         config: Config,
         others: list[Any],
         state: Mapping[str, Any],
-        average: keras.callbacks.SwapEMAWeights | None = None,
+        average: ValidatedWeights,
         writes: bool = True,
     ) -> None:
         """Take the run folder, the `state` of a checkpoint, empty for a new run, and `average`.
