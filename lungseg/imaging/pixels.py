@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,12 @@ def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
     low, high = window
     scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
     return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+
+
+def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Stack slices of one size as a network takes them: float32 `(B, H, W, C)`."""
+    batch = np.stack(slices).astype(np.float32)
+    return batch[..., None] if batch.ndim == 3 else batch
 
 
 def to_slice(pixels: Pixels, data: DataConfig) -> tuple[NDArray[np.uint8], list[Finding]]:

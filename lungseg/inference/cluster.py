@@ -1,4 +1,4 @@
-"""Cases spread over the workers of a Dask cluster (the extra `lungseg[dask]`)."""
+"""Cases shared among the workers of a Dask cluster (the extra `lungseg[dask]`)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 from lungseg.inference.cases import segment_case
 from lungseg.inference.inputs import Input
-from lungseg.inference.rows import Row
+from lungseg.inference.rows import CaseRow, failed_row
 
-# A case whose worker died is given to another one so many times.
+# If a worker dies, its case is given to another worker, at most this many times.
 RETRIES = 3
-
-
 CONNECT_S = 20
 
 
@@ -25,15 +23,15 @@ def map_cases(
     paths: Sequence[Path],
     output: Path,
     config: Config,
-) -> Iterator[Row]:
-    """Yield the row of each case as it is finished, in whatever order.
+) -> Iterator[CaseRow]:
+    """Yield the row of each case as soon as the case is finished, in no fixed order.
 
     The workers read the inputs and write the masks themselves, so they must see the same files
-    under the same paths. A worker that dies loses nothing: masks appear whole, and its case goes to
-    another worker.
+    under the same paths. If a worker dies, nothing is lost: a mask is written whole or not at all,
+    and another worker takes the case.
 
     Raises:
-        UsageError: where Dask is not installed, or no scheduler answers at that address.
+        UsageError: if Dask is not installed, or no scheduler answers at that address.
     """
     try:
         import distributed
@@ -45,22 +43,16 @@ def map_cases(
         raise UsageError(f"--scheduler {scheduler}: no Dask scheduler answers: {problem}") from None
     with client:
         absolute = [replace(item, path=item.path.resolve()) for item in items]
+        files, folder = [path.resolve() for path in paths], output.resolve()
         futures = {
-            client.submit(
-                segment_case, item, list(paths), output, config, pure=False, retries=RETRIES
-            ): item
+            client.submit(segment_case, item, files, folder, config, pure=False, retries=RETRIES): (
+                item
+            )
             for item in absolute
         }
         for future in distributed.as_completed(futures):
-            item = futures[future]
             failure = future.exception()
             if failure is None:
                 yield future.result()
             else:
-                detail = f"{type(failure).__name__}: {failure}"
-                yield {
-                    "case": item.name,
-                    "input": item.path.name,
-                    "status": "failed",
-                    "detail": detail,
-                }
+                yield failed_row(futures[future], f"{type(failure).__name__}: {failure}")

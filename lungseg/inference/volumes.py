@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from lungseg.imaging.pixels import apply_window, pad_to_square, resize_image, wr
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.measure import measure
-from lungseg.inference.postprocess import tidy
+from lungseg.inference.postprocess import count_voxels, tidy
 from lungseg.inference.predictor import Predictor, crop, foreground_map, labels_of
+from lungseg.inference.rows import Measures
 from lungseg.inference.sides import label_sides
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
@@ -28,19 +28,21 @@ SHEET_SLICES = 12
 
 @dataclass(frozen=True)
 class Segmented:
-    """What a volume came to.
+    """A segmented CT volume.
 
     Attributes:
         ct: the volume.
         labels: SimpleITK image on the canonical grid: lung 1, or left 1 and right 2.
-        remarks: what was found and done, a line each.
-        measures: of `measure.py`.
+        lung_voxels: number of voxels that are lung.
+        remarks: what was assumed, repaired or removed, one sentence each.
+        measured: volumes in mL, densities in HU.
     """
 
     ct: Ct
     labels: Any
+    lung_voxels: int
     remarks: list[str]
-    measures: Mapping[str, float | int | bool | str]
+    measured: Measures
 
 
 def segment(predictor: Predictor, path: Path, name: str, output: Path, config: Config) -> Segmented:
@@ -60,8 +62,8 @@ def segment(predictor: Predictor, path: Path, name: str, output: Path, config: C
     lungs, certainty = _predict(predictor, hu, name, config)
     lungs.CopyInformation(canonical)
     lungs, steps = tidy(lungs, settings, canonical)
-    sides, more = label_sides(lungs)
-    measures = measure(canonical, sides)
+    sides, side_steps = label_sides(lungs)
+    measured = measure(canonical, sides)
     labels = sides if settings.sides else lungs
     write_volume(ct.restore(sitk.GetArrayFromImage(labels)), output / f"{name}{ct.suffix}")
     found = sitk.GetArrayViewFromImage(labels)
@@ -82,10 +84,12 @@ def segment(predictor: Predictor, path: Path, name: str, output: Path, config: C
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
         remarks += write_dicom_seg(path, ct, labels, output / f"{name}.dcm", settings)
-    if not np.any(found):
+    lung_voxels = count_voxels(labels)
+    if not lung_voxels:
         console.warn(f"{name}: no lung was found in the whole volume")
         steps.append("no lung was found")
-    return Segmented(ct, labels, [*remarks, *steps, *(more if settings.sides else [])], measures)
+    remarks += [*steps, *(side_steps if settings.sides else [])]
+    return Segmented(ct, labels, lung_voxels, remarks, measured)
 
 
 def _predict(
