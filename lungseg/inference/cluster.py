@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.errors import UsageError
+from lungseg.errors import DataError, UsageError
 from lungseg.inference.cases import segment_case
 from lungseg.inference.inputs import Input
 from lungseg.inference.rows import CaseRow, failed_row
@@ -55,4 +55,5 @@ def map_cases(
             if failure is None:
                 yield future.result()
             else:
-                yield failed_row(futures[future], f"{type(failure).__name__}: {failure}")
+                problem = DataError(None, f"{type(failure).__name__}: {failure}")
+                yield failed_row(futures[future], problem)

@@ -37,7 +37,7 @@ class LoadedImage:
     image: NDArray[np.uint8]
     resized: NDArray[np.uint8]
     remarks: str = ""
-    problem: str = ""
+    problem: DataError | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,7 +55,7 @@ def image_batches(
         try:
             image, findings = to_slice(read_pixels(item.path), predictor.data)
         except DataError as problem:
-            return LoadedImage(item, nothing, nothing, problem=str(problem))
+            return LoadedImage(item, nothing, nothing, problem=problem)
         resized = resize_image(image, predictor.data.image_size)
         return LoadedImage(item, image, resized, "; ".join(each.detail for each in findings))
 

@@ -130,10 +130,11 @@ def done_row(
     )
 
 
-def failed_row(item: Input, problem: str) -> CaseRow:
+def failed_row(item: Input, problem: DataError) -> CaseRow:
     """Return the row of an input that could not be segmented, and warn."""
-    console.warn(problem if str(item.path) in problem else f"{item.path.name}: {problem}")
-    return CaseRow(case=item.name, input=item.path.name, status="failed", detail=problem)
+    detail = str(problem)
+    console.warn(detail if problem.concerns(item.path) else f"{item.path.name}: {detail}")
+    return CaseRow(case=item.name, input=item.path.name, status="failed", detail=detail)
 
 
 @contextmanager
@@ -182,7 +183,7 @@ def read_done(output: Path) -> dict[str, CaseRow]:
     try:
         rows = [from_record(CaseRow, each) for each in texts]
     except ValueError as problem:
-        raise DataError(f"{path}: {problem}.") from None
+        raise DataError(path, f"{problem}.") from None
     return {
         row.case: row
         for row in rows
