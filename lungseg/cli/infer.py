@@ -1,6 +1,5 @@
 """`lungseg infer` on the command line."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from lungseg.cli.options import (
 )
 from lungseg.errors import ExitCode
 from lungseg.system import console
+from lungseg.system.records import to_record
 
 
 @app.command(
@@ -78,7 +78,8 @@ def infer(
         done = len(result.cases) - len(result.failed)
         console.note(f"{result.output}: {done} masks and cases.csv")
         if json:
-            console.emit_json(asdict(result))
+            cases = [to_record(case) for case in result.cases]
+            console.emit_json({"output": result.output, "cases": cases})
         if result.failed:
             console.warn(
                 f"{len(result.failed)} of {len(result.cases)} inputs failed; see cases.csv"

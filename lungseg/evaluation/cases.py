@@ -131,7 +131,7 @@ class ProbabilityScores:
     original_specificity: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CaseScore:
     """The scores of one case, one class and one method: a row of `per_case.csv`.
 
@@ -154,8 +154,8 @@ class CaseScore:
     class_name: str = field(metadata={"column": "class"})
     method: str
     pixel_accuracy: float
-    probabilities: ProbabilityScores | None
-    entropy: float | None
+    probabilities: ProbabilityScores | None = None
+    entropy: float | None = None
     scores: ClassScores
     fold: int | None = None
     seen_in_training: bool | None = None

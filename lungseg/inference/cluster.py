@@ -55,5 +55,5 @@ def map_cases(
             if failure is None:
                 yield future.result()
             else:
-                problem = DataError(None, f"{type(failure).__name__}: {failure}")
-                yield failed_row(futures[future], problem)
+                crash = DataError(None, f"{type(failure).__name__}: {failure}")
+                yield failed_row(futures[future], crash)

@@ -195,7 +195,7 @@ def test_a_dicom_seg_is_put_back_on_the_grid_it_came_from(
     result = evaluate_folders(Config(), pred, truth, out)
     assert result.summary["problems"] == []
     assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
-    assert result.rows[0]["distance_unit"] == "mm"
+    assert result.rows[0].scores.distance_unit == "mm"
 
 
 def test_unusable_folders_are_refused(folders: tuple[Path, Path, Path]) -> None:

@@ -230,8 +230,8 @@ def test_a_worker_that_dies_loses_no_case(
         )
         killer.join(timeout=60)
         assert victim not in {worker.pid for worker in cluster.workers.values()}
-    assert [row["case"] for row in result.failed] == ["broken"]
-    names = [str(row["case"]) for row in result.cases]
+    assert [row.case for row in result.failed] == ["broken"]
+    names = [row.case for row in result.cases]
     assert sorted(names) == sorted([f"case{number}" for number in range(24)] + ["broken"])
     reference = None
     for number in range(24):
