@@ -270,6 +270,6 @@ def test_real_volumes_get_masks_of_exactly_their_geometry(
     assert result.failed == []
     for path, row in zip(paths, result.cases, strict=True):
         ct = read_ct(path, "case")
-        mask = sitk.ReadImage(str(tmp_path / "out" / str(row["mask"])))
+        mask = sitk.ReadImage(str(tmp_path / "out" / str(row.mask)))
         for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, get)() == pytest.approx(getattr(ct.image, get)(), abs=1e-4)

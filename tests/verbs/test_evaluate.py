@@ -104,7 +104,7 @@ def test_empty_masks_are_flagged_not_dropped(trained_run: Path, tmp_path: Path) 
     assert result.summary["cases"] == 1
     assert result.summary["baselines"]["all_background"]["lung"]["dice"]["mean"] == 1.0
     [row] = [row for row in result.rows if row.method == "all_background"]
-    assert row["flag"] == "both_empty"
+    assert row.scores.flag == "both_empty"
 
 
 def test_what_is_missing_is_named(
