@@ -16,11 +16,11 @@ from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.cases import BASELINES, Labels, Scale, score_classes
 from lungseg.evaluation.metrics import pixel_accuracy
 from lungseg.evaluation.results import Row
-from lungseg.imaging.folders import IMAGE_SUFFIXES, volume_suffix
-from lungseg.imaging.masks import decode_mask
+from lungseg.imaging.folders import IMAGE_SUFFIXES, by_stem, stem_of, volume_suffix
+from lungseg.imaging.masks import merge_labels, read_mask
 from lungseg.imaging.pixels import read_pixels, to_slice
 from lungseg.imaging.volume_files import read_label_volume
-from lungseg.imaging.volumes import LabelVolume, match
+from lungseg.imaging.volumes import LabelVolume, match_grids
 from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system.files import existing_folder, natural_key
 
@@ -59,35 +59,34 @@ def pair_masks(
 ) -> tuple[list[Case], list[str]]:
     """Pair masks by stem, in natural order; return the cases, and predictions without a truth.
 
+    A case has its truth's stem. Upper and lower case count as the same.
+
     Raises:
-        DataError: where two files of one folder share a stem, or `truth` holds no mask.
+        DataError: if files of one folder share a stem, or `truth` holds no mask.
     """
     true, guessed = _masks_in(truth), _masks_in(predictions)
     if not true:
         raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
     pictures = _masks_in(existing_folder(images, "images", "--images")) if images else {}
     cases = [
-        Case(stem, true[stem], guessed.get(stem), pictures.get(stem))
-        for stem in sorted(true, key=natural_key)
+        Case(stem_of(path), path, guessed.get(stem), pictures.get(stem))
+        for stem, path in sorted(true.items(), key=lambda item: natural_key(stem_of(item[1])))
     ]
     return cases, [path.name for stem, path in guessed.items() if stem not in true]
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = volume_suffix(path) or path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if volume_suffix(path) is None and suffix not in IMAGE_SUFFIXES:
-            continue
-        stem = path.name[: -len(suffix)]
-        if stem in found:
-            raise DataError(
-                folder, f"{found[stem].name} and {path.name} share one stem; keep one of them."
-            )
-        found[stem] = path
-    return found
+    """Return a folder's images and volumes by their folded stem."""
+    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    groups, clashes = by_stem(
+        path
+        for path in files
+        if path.is_file() and (volume_suffix(path) or path.suffix.lower() in IMAGE_SUFFIXES)
+    )
+    if clashes:
+        names = "; ".join(" and ".join(path.name for path in clash) for clash in clashes)
+        raise DataError(folder, f"{names} share one stem; keep one of them.")
+    return {stem: group[0] for stem, group in groups.items()}
 
 
 def load(case: Case, config: Config) -> Loaded:
@@ -104,10 +103,14 @@ def load(case: Case, config: Config) -> Loaded:
         try:
             guess, more = _read_mask(case.prediction, config)
             remarks += [f"prediction: {remark}" for remark in more]
+            if stem_of(case.prediction) != case.name:
+                remarks.append(
+                    f"prediction: {case.prediction.name}, whose stem has other capital letters"
+                )
         except DataError as error:
             problem = str(error)
     if isinstance(truth, LabelVolume) and isinstance(guess, LabelVolume):
-        guess, truth, differences = match(guess, truth)
+        guess, truth, differences = match_grids(guess, truth)
         if differences:
             problem = "prediction and truth differ in geometry: " + "; ".join(differences)
     true, scale = _plain(truth)
@@ -116,30 +119,18 @@ def load(case: Case, config: Config) -> Loaded:
         problem = f"prediction is {_size(predicted)}, truth {_size(true)}; nothing is resized"
     if problem:
         predicted = np.zeros_like(true)
-    merged = len(config.data.rgb_map) == 2
-    for name, labels in (("truth", true), ("prediction", predicted)):
-        if labels.max(initial=0) >= len(config.data.rgb_map):
-            if not merged:
-                raise DataError(
-                    case.truth,
-                    f"{name} holds label {labels.max()}, but data.rgb_map has "
-                    f"{len(config.data.rgb_map)} classes.",
-                )
-            remarks.append(f"{name}: labels up to {labels.max()} taken together as foreground")
-    if merged:
-        true, predicted = (true > 0).astype(np.uint8), (predicted > 0).astype(np.uint8)
+    classes = len(config.data.rgb_map)
+    true, truth_merged = merge_labels(true, classes, case.truth)
+    predicted, guess_merged = merge_labels(predicted, classes, case.prediction or case.truth)
+    remarks += [f"truth: {finding.detail}" for finding in truth_merged]
+    remarks += [f"prediction: {finding.detail}" for finding in guess_merged]
     return Loaded(true, predicted, scale if scale.spacing else other_scale, remarks, problem)
 
 
 def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | Labels, list[str]]:
     if volume_suffix(path):
         return read_label_volume(path), []
-    try:
-        labels, findings = decode_mask(read_pixels(path), config.data.rgb_map)
-    except DataError as problem:
-        if problem.path is not None:
-            raise
-        raise DataError(path, f"{problem.what}.") from None
+    labels, findings = read_mask(path, config.data.rgb_map)
     return labels, [finding.detail for finding in findings]
 
 

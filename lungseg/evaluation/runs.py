@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, leakage
+from lungseg.dataset.leakage import Likeness, most_alike_pairs
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout
 from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError, UsageError
@@ -171,7 +171,7 @@ def audit_rounds(rounds: Sequence[_Round]) -> dict[str, Any]:
     """Say what was scored on what: the sizes of the first round's parts, the worst likeness."""
     closest: dict[tuple[str, str], Likeness] = {}
     for each in rounds:
-        for like in leakage(each.parts):
+        for like in most_alike_pairs(each.parts):
             known = closest.get(like.parts)
             if known is None or like.similarity > known.similarity:
                 closest[like.parts] = like

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.folders import list_images, volume_suffix
+from lungseg.imaging.folders import by_stem, list_images, stem_of, volume_suffix
 from lungseg.system import console
 
 
@@ -48,10 +48,7 @@ def collect(inputs: Iterable[Path]) -> list[Input]:
 
 
 def _file(path: Path) -> Input:
-    suffix = volume_suffix(path)
-    if suffix:
-        return Input(path, path.name[: -len(suffix)], True)
-    return Input(path, path.stem, False)
+    return Input(path, stem_of(path), volume_suffix(path) is not None)
 
 
 def _in_folder(folder: Path) -> list[Input]:
@@ -70,15 +67,13 @@ def _in_folder(folder: Path) -> list[Input]:
 def _dicom_folder(folder: Path) -> Input | None:
     from lungseg.imaging.dicom.series import holds_dicom
 
-    return Input(folder, folder.resolve().name, True) if holds_dicom(folder) else None
+    return Input(folder, stem_of(folder), True) if holds_dicom(folder) else None
 
 
 def find_clashes(items: Iterable[Input]) -> dict[Path, Path]:
-    """Return the inputs whose name an earlier one has, in whatever case: one mask, one case."""
-    first: dict[str, Path] = {}
-    found = {}
-    for item in items:
-        earlier = first.setdefault(item.name.casefold(), item.path)
-        if earlier != item.path:
-            found[item.path] = earlier
-    return found
+    """Return the inputs whose stem an earlier one has, and that earlier one.
+
+    Two inputs of one stem would write one mask.
+    """
+    _, clashes = by_stem(item.path for item in items)
+    return {path: first for first, *later in clashes for path in later}
