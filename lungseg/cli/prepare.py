@@ -57,15 +57,13 @@ def prepare(
             pairs, issues = plan(images, masks)
             console.note(f"{len(pairs)} pairs would be prepared into {output}")
             for issue in issues:
-                console.note(f"  {issue['file']}: {issue['code']}: {issue['detail']}")
+                console.note(f"  {issue}")
             return
         result = prepare(cfg, images, masks, output, overwrite)
         console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")
         for code, number in result.count().items():
-            first = next(row for row in result.issues if row["code"] == code)
-            console.note(
-                f"  {number} x {code} ({first['severity']}): {first['file']}: {first['detail']}"
-            )
+            first = next(issue for issue in result.issues if issue.code == code)
+            console.note(f"  {number} x {code} ({first.severity}): {first.file}: {first.detail}")
         if result.issues:
             console.note(f"  all of them: {result.output / 'issues.csv'}")
         if json:

@@ -22,25 +22,25 @@ class Likeness:
     similarity: float
 
 
-def leakage(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
+def most_alike_pairs(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
     """Find the most similar pair of slices across each two parts.
 
     A pair of one patient counts as fully alike, whatever the pictures say.
     """
-    found = []
+    pairs = []
     for one, other in itertools.combinations([p for p in PARTS if parts.get(p)], 2):
         first, second = parts[one], parts[other]
         groups = {s.group: s for s in first}
         shared = next((s for s in second if s.group in groups), None)
         if shared is not None:
             cases = (groups[shared.group].case, shared.case)
-            found.append(Likeness((one, other), cases, 1.0))
+            pairs.append(Likeness((one, other), cases, 1.0))
             continue
         best = most_similar([s.phash for s in first], [s.phash for s in second])
         if best is not None:
             i, j, similarity = best
-            found.append(Likeness((one, other), (first[i].case, second[j].case), similarity))
-    return found
+            pairs.append(Likeness((one, other), (first[i].case, second[j].case), similarity))
+    return pairs
 
 
 def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:

@@ -18,8 +18,20 @@ from lungseg.system.files import natural_key
 from lungseg.system.tables import read_csv
 
 
-def grouped(slices: Sequence[Slice], split: SplitConfig) -> tuple[list[Slice], list[list[str]]]:
-    """Give each slice its group: from the CSV, the regex, the manifest, or by likeness."""
+def assign_patients(
+    slices: Sequence[Slice], split: SplitConfig
+) -> tuple[list[Slice], list[list[str]]]:
+    """Give each slice its patient as `group`.
+
+    The patient comes from the CSV, the regular expression, the manifest, or, without these, from
+    how alike the slices look. A copy has the group of its source.
+
+    Returns:
+        The slices with their groups, and the cases that were put together because they look alike.
+
+    Raises:
+        UsageError: if the CSV or the regular expression gives some case no group.
+    """
     originals = [s for s in slices if not s.is_copy]
     merged: list[list[str]] = []
     if split.group_csv is not None:
@@ -59,14 +71,10 @@ def _groups_by_likeness(
     Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike and
     close in number. Chains of such pairs make one group, named after its first slice.
     """
-    leader = list(range(len(originals)))
+    # Imported here: it takes half a second, and a split by patient needs none of it.
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
+    patients = DisjointSet(range(len(originals)))
     numbers = [_trailing_number(s.case) for s in originals]
     threshold = min(split.neighbour_similarity, split.leak_similarity)
     for i, j, similarity in similar_pairs([s.phash for s in originals], threshold):
@@ -78,10 +86,10 @@ def _groups_by_likeness(
             and abs(number_i - number_j) <= split.neighbour_gap
         )
         if similarity >= split.leak_similarity or close:
-            leader[max(find(i), find(j))] = min(find(i), find(j))
+            patients.merge(i, j)
     members: dict[int, list[str]] = defaultdict(list)
     for index, s in enumerate(originals):
-        members[find(index)].append(s.case)
+        members[patients[index]].append(s.case)
     groups = {case: cases[0] for cases in members.values() for case in cases}
     return groups, [cases for cases in members.values() if len(cases) > 1]
 

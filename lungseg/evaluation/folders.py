@@ -20,11 +20,11 @@ from lungseg.evaluation.cases import (
     score_classes,
 )
 from lungseg.evaluation.metrics import pixel_accuracy
-from lungseg.imaging.folders import IMAGE_SUFFIXES, volume_suffix
-from lungseg.imaging.masks import decode_mask
+from lungseg.imaging.folders import IMAGE_SUFFIXES, by_stem, stem_of, volume_suffix
+from lungseg.imaging.masks import merge_labels, read_mask
 from lungseg.imaging.pixels import read_pixels, to_slice
 from lungseg.imaging.volume_files import read_label_volume
-from lungseg.imaging.volumes import LabelVolume, match
+from lungseg.imaging.volumes import LabelVolume, match_grids
 from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
@@ -108,16 +108,18 @@ def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pa
         truth: folder of true masks.
         images: folder of the images, if there is one.
 
+    A case has its truth's stem. Upper and lower case count as the same.
+
     Raises:
-        DataError: if two files of one folder share a stem, or no case has both masks.
+        DataError: if files of one folder share a stem, or no case has both masks.
     """
     true, guessed = _masks_in(truth), _masks_in(predictions)
     if not true:
         raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
     pictures = _masks_in(existing_folder(images, "images", "--images")) if images else {}
     cases = [
-        Case(stem, true[stem], guessed.get(stem), pictures.get(stem))
-        for stem in sorted(true, key=natural_key)
+        Case(stem_of(path), path, guessed.get(stem), pictures.get(stem))
+        for stem, path in sorted(true.items(), key=lambda item: natural_key(stem_of(item[1])))
     ]
     if not any(case.prediction for case in cases):
         raise DataError(predictions, f"holds no mask with the stem of one in {truth}.")
@@ -126,20 +128,17 @@ def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pa
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = volume_suffix(path) or path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if volume_suffix(path) is None and suffix not in IMAGE_SUFFIXES:
-            continue
-        stem = path.name[: -len(suffix)]
-        if stem in found:
-            raise DataError(
-                folder, f"{found[stem].name} and {path.name} share one stem; keep one of them."
-            )
-        found[stem] = path
-    return found
+    """Return a folder's images and volumes by their folded stem."""
+    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    groups, clashes = by_stem(
+        path
+        for path in files
+        if path.is_file() and (volume_suffix(path) or path.suffix.lower() in IMAGE_SUFFIXES)
+    )
+    if clashes:
+        names = "; ".join(" and ".join(path.name for path in clash) for clash in clashes)
+        raise DataError(folder, f"{names} share one stem; keep one of them.")
+    return {stem: group[0] for stem, group in groups.items()}
 
 
 def load_masks(case: Case, config: Config) -> LoadedMasks:
@@ -151,7 +150,7 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
     truth, truth_remarks = _read_mask(case.truth, config)
     prediction, prediction_remarks, problem = _read_prediction(case, config)
     if isinstance(truth, LabelVolume) and isinstance(prediction, LabelVolume):
-        prediction, truth, differences = match(prediction, truth)
+        prediction, truth, differences = match_grids(prediction, truth)
         if differences:
             problem = "prediction and truth differ in geometry: " + "; ".join(differences)
     true, pixel_size = _to_indices(truth)
@@ -163,13 +162,14 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
         problem = f"prediction is {_size(predicted)}, truth {_size(true)}; nothing is resized"
     if problem:
         predicted = np.zeros_like(true)
-    true, truth_merged = _merge_labels(true, "truth", case, config)
-    predicted, prediction_merged = _merge_labels(predicted, "prediction", case, config)
+    classes = len(config.data.rgb_map)
+    true, truth_merged = merge_labels(true, classes, case.truth)
+    predicted, prediction_merged = merge_labels(predicted, classes, case.prediction or case.truth)
     remarks = [
         *(f"truth: {remark}" for remark in truth_remarks),
         *(f"prediction: {remark}" for remark in prediction_remarks),
-        *truth_merged,
-        *prediction_merged,
+        *(f"truth: {finding.detail}" for finding in truth_merged),
+        *(f"prediction: {finding.detail}" for finding in prediction_merged),
     ]
     return LoadedMasks(true, predicted, pixel_size, remarks, problem)
 
@@ -181,41 +181,18 @@ def _read_prediction(
     if case.prediction is None:
         return None, [], "there is no prediction"
     try:
-        return *_read_mask(case.prediction, config), ""
+        mask, remarks = _read_mask(case.prediction, config)
     except DataError as problem:
         return None, [], str(problem)
-
-
-def _merge_labels(
-    labels: ClassIndices, name: str, case: Case, config: Config
-) -> tuple[ClassIndices, list[str]]:
-    """Take all labels as foreground if there is one class; otherwise refuse labels without class.
-
-    Returns:
-        The labels, and a remark if labels were merged.
-    """
-    classes = len(config.data.rgb_map)
-    has_class = labels.max(initial=0) < classes
-    if classes == 2:
-        remark = f"{name}: labels up to {labels.max()} taken together as foreground"
-        return (labels > 0).astype(np.uint8), [] if has_class else [remark]
-    if not has_class:
-        raise DataError(
-            case.truth,
-            f"{name} holds label {labels.max()}, but data.rgb_map has {classes} classes.",
-        )
-    return labels, []
+    if stem_of(case.prediction) != case.name:
+        remarks.append(f"{case.prediction.name}, whose stem has other capital letters")
+    return mask, remarks, ""
 
 
 def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | ClassIndices, list[str]]:
     if volume_suffix(path):
         return read_label_volume(path), []
-    try:
-        labels, findings = decode_mask(read_pixels(path), config.data.rgb_map)
-    except DataError as problem:
-        if problem.path is not None:
-            raise
-        raise DataError(path, f"{problem.what}.") from None
+    labels, findings = read_mask(path, config.data.rgb_map)
     return labels, [finding.detail for finding in findings]
 
 

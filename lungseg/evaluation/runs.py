@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, leakage
+from lungseg.dataset.leakage import Likeness, most_alike_pairs
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout
 from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError, UsageError
@@ -262,7 +262,7 @@ def audit_parts(parts: Sequence[ScoredPart]) -> dict[str, Any]:
     """Return the sizes of the first data set's parts, and the most similar slices across parts."""
     closest: dict[tuple[str, str], Likeness] = {}
     for part in parts:
-        for likeness in leakage(part.parts):
+        for likeness in most_alike_pairs(part.parts):
             known = closest.get(likeness.parts)
             if known is None or likeness.similarity > known.similarity:
                 closest[likeness.parts] = likeness

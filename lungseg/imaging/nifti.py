@@ -32,15 +32,15 @@ FLOATS = {16: "f4", 64: "f8"}  # the codes of data types that can be NaN
 CHUNK_BYTES = 1 << 22
 
 
-MOST_EXTENSIONS_BYTES = 1 << 30
+MAX_EXTENSIONS_BYTES = 1 << 30
 
 
-def check_nifti(path: Path, most_voxels: int) -> list[Finding]:
+def check_nifti(path: Path, max_voxels: int) -> list[Finding]:
     """Check a NIfTI file's header against its content.
 
     Args:
         path: `.nii` or `.nii.gz`.
-        most_voxels: more than these are taken for damage.
+        max_voxels: more than these are taken for damage.
 
     Returns:
         A finding where the file does not say how it is oriented.
@@ -53,14 +53,14 @@ def check_nifti(path: Path, most_voxels: int) -> list[Finding]:
         packed = plain.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            return _check(path, cast("IO[bytes]", stream), most_voxels)
+            return _check(path, cast("IO[bytes]", stream), max_voxels)
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
         raise DataError(path, f"the compressed file is damaged or cut short: {problem}.") from None
     except OSError as problem:
         raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
 
 
-def _check(path: Path, stream: IO[bytes], most_voxels: int) -> list[Finding]:
+def _check(path: Path, stream: IO[bytes], max_voxels: int) -> list[Finding]:
     header = stream.read(540)
     order = next((o for o in "<>" if _header_size(header, o) in HEADERS), None)
     if order is None:
@@ -76,11 +76,11 @@ def _check(path: Path, stream: IO[bytes], most_voxels: int) -> list[Finding]:
     if not 1 <= dimensions[0] <= 7 or min(shape) < 1:
         raise DataError(path, f"the header says impossible dimensions: {dimensions}.")
     voxels = math.prod(shape)
-    if voxels > most_voxels:
+    if voxels > max_voxels:
         raise DataError(path, f"the header says {voxels:,} voxels, more than a CT can have.")
     if not all(0 < size < np.inf for size in sizes[1 : 1 + min(3, len(shape))]):
         raise DataError(path, f"the header gives voxels no size: {sizes[1:4]} mm.")
-    if not 0 <= start[0] < MOST_EXTENSIONS_BYTES:
+    if not 0 <= start[0] < MAX_EXTENSIONS_BYTES:
         raise DataError(path, f"the header says that its voxels begin at byte {start[0]}.")
     stream.seek(int(start[0]))
     floats = np.dtype(order + FLOATS[kind[0]]) if kind[0] in FLOATS else None
@@ -93,7 +93,7 @@ def _check(path: Path, stream: IO[bytes], most_voxels: int) -> list[Finding]:
         )
     if not any(codes):
         detail = "the header says no orientation; rows are taken to run left, columns to the back"
-        return [Finding("no_orientation", "warning", detail)]
+        return [Finding("no_orientation", "warning", detail, path)]
     return []
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.errors import DataError
-from lungseg.imaging.dicom.headers import reason_of
+from lungseg.imaging.dicom.headers import quiet_itk, reason_of
 from lungseg.imaging.dicom.segmentation import read_dicom_seg
 from lungseg.imaging.dicom.series import read_dicom, read_files
 from lungseg.imaging.findings import Finding
@@ -27,7 +27,7 @@ from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
-HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
+MAX_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
 
 
 MAX_UNPACKED_BYTES = 8 << 30
@@ -86,6 +86,7 @@ def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
     return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), findings))
 
 
+@quiet_itk()
 def write_volume(image: Any, path: Path) -> None:
     """Write a volume beside its place, then rename it: whole or not at all.
 
@@ -119,6 +120,7 @@ def _unpack(path: Path, target: Path) -> Path:
     return target
 
 
+@quiet_itk()
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     """Read a volume file whose header agrees with its size."""
     size = require_regular(path)
@@ -163,7 +165,7 @@ def _checked(path: Path, ct: Ct) -> Ct:
         count = int((~np.isfinite(values)).sum())
         raise DataError(path, f"{count} voxels are NaN or infinite.")
     lowest = float(values.min())
-    if lowest > HIGHEST_AIR_HU:
+    if lowest > MAX_AIR_HU:
         raise DataError(
             path,
             f"air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "

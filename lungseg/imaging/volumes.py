@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from lungseg.imaging.findings import Finding
 
-# Two geometries are the same if they differ by less than this share of a pixel.
+# Two geometries are the same if they differ by less than this fraction of a pixel.
 GEOMETRY_TOLERANCE = 1e-2
 
 
@@ -44,10 +45,10 @@ class Ct:
     """A CT volume in HU.
 
     Attributes:
-        name: of the case.
+        name: name of the case.
         image: SimpleITK image with the input's own geometry.
-        suffix: of the file to write its mask to.
-        findings: what a person should know.
+        suffix: suffix of the file to write its mask to.
+        findings: what a person should know about it.
     """
 
     name: str
@@ -55,9 +56,10 @@ class Ct:
     suffix: str
     findings: list[Finding]
 
+    @cached_property
     def canonical(self) -> Any:
-        """Return the image with axes to the left, back and head."""
-        # Most CT lies so already: no second copy of it then.
+        """The image with axes to the patient's left, back and head."""
+        # Most CT is oriented like this already; then there is no second copy of it.
         return self.image if self._orientation() == "LPS" else sitk.DICOMOrient(self.image, "LPS")
 
     def _orientation(self) -> str:
@@ -66,15 +68,15 @@ class Ct:
 
     def restore(self, labels: NDArray[np.uint8]) -> Any:
         """Turn labels on the canonical grid, `(D, H, W)`, into the input's geometry."""
-        found = sitk.GetImageFromArray(labels)
-        found.CopyInformation(self.canonical())
-        found = sitk.DICOMOrient(found, self._orientation())
+        image = sitk.GetImageFromArray(labels)
+        image.CopyInformation(self.canonical)
+        image = sitk.DICOMOrient(image, self._orientation())
         # Equal but for rounding in the last digit; a mask must match its image exactly.
-        found.CopyInformation(self.image)
-        return found
+        image.CopyInformation(self.image)
+        return image
 
 
-def match(
+def match_grids(
     prediction: LabelVolume, truth: LabelVolume
 ) -> tuple[LabelVolume, LabelVolume, list[str]]:
     """Bring two volumes onto one grid where that changes no label.
@@ -86,13 +88,14 @@ def match(
         Both volumes, and a line for each way in which their geometries still differ.
     """
     if prediction.sparse and _on_grid_of(prediction.image, truth.image):
-        prediction = LabelVolume(_placed(prediction.image, truth.image))
+        prediction = LabelVolume(resample_labels(prediction.image, truth.image))
     elif truth.sparse and _on_grid_of(truth.image, prediction.image):
-        truth = LabelVolume(_placed(truth.image, prediction.image))
-    return prediction, truth, differences(prediction.image, truth.image)
+        truth = LabelVolume(resample_labels(truth.image, prediction.image))
+    return prediction, truth, geometry_differences(prediction.image, truth.image)
 
 
-def _placed(image: Any, grid: Any) -> Any:
+def resample_labels(image: Any, grid: Any) -> Any:
+    """Return labels on another image's grid, by nearest neighbour; 0 outside of them."""
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
 
 
@@ -109,9 +112,9 @@ def _on_grid_of(image: Any, grid: Any) -> bool:
     return whole and inside
 
 
-def differences(image: Any, other: Any) -> list[str]:
-    """Return a line for each way in which two images' geometries differ, both values in it."""
-    found = []
+def geometry_differences(image: Any, other: Any) -> list[str]:
+    """Return a line for each way in which two images' geometries differ, with both values."""
+    lines = []
     for what, get, tolerance in (
         ("size", "GetSize", 0.0),
         ("spacing", "GetSpacing", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
@@ -120,8 +123,8 @@ def differences(image: Any, other: Any) -> list[str]:
     ):
         one, two = np.array(getattr(image, get)()), np.array(getattr(other, get)())
         if not np.allclose(one, two, rtol=0, atol=tolerance):
-            found.append(f"{what} {_short(one)} against {_short(two)}")
-    return found
+            lines.append(f"{what} {_short(one)} against {_short(two)}")
+    return lines
 
 
 def _short(numbers: NDArray[Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.folders import list_images, volume_suffix
+from lungseg.imaging.folders import by_stem, list_images, stem_of, volume_suffix
 from lungseg.system import console
 
 
@@ -48,10 +48,7 @@ def collect(inputs: Iterable[Path]) -> list[Input]:
 
 
 def _file(path: Path) -> Input:
-    suffix = volume_suffix(path)
-    if suffix:
-        return Input(path, path.name[: -len(suffix)], True)
-    return Input(path, path.stem, False)
+    return Input(path, stem_of(path), volume_suffix(path) is not None)
 
 
 def _in_folder(folder: Path) -> list[Input]:
@@ -72,21 +69,14 @@ def _in_folder(folder: Path) -> list[Input]:
 def _dicom_folder(folder: Path) -> Input | None:
     from lungseg.imaging.dicom.series import holds_dicom
 
-    return Input(folder, folder.resolve().name, True) if holds_dicom(folder) else None
+    return Input(folder, stem_of(folder), True) if holds_dicom(folder) else None
 
 
 def find_clashes(items: Iterable[Input]) -> dict[Path, Path]:
     """Find inputs that would write the same mask as an earlier one.
 
-    Upper and lower case count as equal, because some file systems do not tell them apart.
-
     Returns:
         The path of each such input, with the path of the earlier one.
     """
-    first: dict[str, Path] = {}
-    clashes = {}
-    for item in items:
-        earlier = first.setdefault(item.name.casefold(), item.path)
-        if earlier != item.path:
-            clashes[item.path] = earlier
-    return clashes
+    _, clashes = by_stem(item.path for item in items)
+    return {path: first for first, *later in clashes for path in later}

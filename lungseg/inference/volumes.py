@@ -57,7 +57,7 @@ def segment(predictor: Predictor, path: Path, name: str, output: Path, config: C
     ct = read_ct(path, name, settings.series_uid)
     for finding in ct.findings:
         console.warn(f"{name}: {finding.code}: {finding.detail}")
-    canonical = ct.canonical()
+    canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
     lungs, certainty = _predict(predictor, hu, name, config)
     lungs.CopyInformation(canonical)

@@ -11,7 +11,7 @@ from lungseg.errors import UsageError
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path) -> Iterator[None]:
     """Hold a folder, which need not exist yet; the lock lies beside it, and dies with its process.
 
     Raises:

@@ -11,17 +11,20 @@ from typing import Any
 from lungseg import __version__
 from lungseg.config.loading import load_config
 from lungseg.config.schema import Config
-from lungseg.dataset.slices import PARTS, SPLIT_COLUMNS, Slice
+from lungseg.dataset.slices import PARTS, SeenRow, Slice
 from lungseg.errors import UsageError
 from lungseg.system.environment import describe_hardware, describe_software
-from lungseg.system.tables import write_csv
+from lungseg.system.tables import write_rows
 
 
 def write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
     """List what was trained on, so that `evaluate` can tell a slice it has seen."""
-    columns = [c for c in SPLIT_COLUMNS if c not in ("image", "mask")]
-    rows = [{"part": part, **vars(s)} for part in PARTS for s in parts.get(part, ())]
-    write_csv(path, columns, [{key: row[key] for key in columns} for row in rows])
+    rows = [
+        SeenRow(part, s.case, s.source, s.group, s.lung_fraction, s.sha256, s.phash)
+        for part in PARTS
+        for s in parts.get(part, ())
+    ]
+    write_rows(path, SeenRow, rows)
 
 
 def describe_run(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, leakage, report_leaks
-from lungseg.dataset.patients import grouped, share_out
+from lungseg.dataset.leakage import Likeness, most_alike_pairs, report_leaks
+from lungseg.dataset.patients import assign_patients, share_out
 from lungseg.dataset.reading import is_layout, read_layout, read_manifest
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
@@ -61,12 +61,12 @@ def split(
     if is_layout(source):
         plans = {"": (read_layout(source, config), [])}
     else:
-        slices, merged = grouped(read_manifest(source), config.split)
+        slices, merged = assign_patients(read_manifest(source), config.split)
         plans = {name: (parts, merged) for name, parts in share_out(slices, config).items()}
     results = []
     with staged_folder(output, overwrite, (source,)) as staged:
         for name, (parts, merged) in plans.items():
-            audit = leakage(parts)
+            audit = most_alike_pairs(parts)
             report_leaks(audit, config.split)
             write_dataset(staged / name, parts)
             results.append(SplitResult(output / name, parts, audit, merged))

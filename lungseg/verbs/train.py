@@ -13,14 +13,14 @@ from typing import Any
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import leakage
-from lungseg.dataset.patients import grouped
+from lungseg.dataset.leakage import most_alike_pairs
+from lungseg.dataset.patients import assign_patients
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout, read_manifest
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
 from lungseg.system.files import existing_folder, refuse_nonempty, write_text
-from lungseg.system.locks import only_one
+from lungseg.system.locks import hold_folder
 from lungseg.system.tables import read_json, write_json
 from lungseg.training import budget
 from lungseg.training.backend import Execution, start_tensorflow
@@ -107,7 +107,7 @@ def train(
         DataError: for unusable data, or a loss that is no number.
     """
     # The other workers write nothing.
-    with only_one(run) if is_chief() else contextlib.nullcontext():
+    with hold_folder(run) if is_chief() else contextlib.nullcontext():
         return _train(config, dataset, run, resume, overwrite, command)
 
 
@@ -131,7 +131,7 @@ def _train(
     own = list(parts["train"])
     for folder in config.data.train_only:
         added = read_manifest(existing_folder(folder, "prepared slices", "data.train_only"))
-        parts["train"] += grouped(added, config.split)[0]
+        parts["train"] += assign_patients(added, config.split)[0]
     _check_parts(parts, config, dataset)
     if chief:
         if overwrite and not resume and run.exists():
@@ -239,7 +239,7 @@ def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -
             f"{config.train.monitor}. Give valid a share (split.fractions), or keep the last "
             "epoch's weights: train.monitor=last.",
         )
-    for likeness in leakage(parts):
+    for likeness in most_alike_pairs(parts):
         if likeness.similarity >= config.split.leak_similarity:
             console.warn(
                 f"{' and '.join(likeness.parts)} hold slices that look like one patient's "

@@ -222,7 +222,7 @@ def test_pairs_are_found_by_stem_and_the_rest_is_told(tmp_path: Path) -> None:
     assert [(pair.case, pair.image.name, pair.mask.name) for pair in pairs] == [
         ("a", "a.jpg", "a.png")
     ]
-    told = {(path.parent.name, path.name): finding.code for path, finding in findings}
+    told = {(f.path.parent.name, f.path.name): f.code for f in findings if f.path}
     assert told["images", "alone.png"] == "orphan_image"
     assert told["masks", "orphan.png"] == "orphan_mask"
     assert told["images", "twice.bmp"] == told["images", "twice.png"] == "duplicate_stem"

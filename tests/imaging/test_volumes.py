@@ -60,7 +60,7 @@ def test_orientation_and_back_loses_nothing(
     direction = rotation(angles) @ np.array(image.GetDirection()).reshape(3, 3)
     image.SetDirection(direction.ravel().tolist())
     ct = Ct("case", image, ".nii.gz", [])
-    canonical = ct.canonical()
+    canonical = ct.canonical
     labels = (sitk.GetArrayFromImage(canonical) % 251).astype(np.uint8)
     restored = ct.restore(labels)
     for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):

@@ -240,7 +240,7 @@ def test_a_dry_run_writes_nothing(
 def test_real_slices_report_the_orphan_and_the_grey_masks(mini: Path, tmp_path: Path) -> None:
     result = prepare(Config(), mini / "images", mini / "masks", tmp_path / "prepared")
     assert result.slices == 13
-    codes = {row["file"]: row["code"] for row in result.issues if row["code"] == "orphan_mask"}
+    codes = {row.file: row.code for row in result.issues if row.code == "orphan_mask"}
     assert codes == {"422.png": "orphan_mask"}
     assert result.count()["mask_grey"] == 13
     with (tmp_path / "prepared" / "issues.csv").open(newline="") as stream:

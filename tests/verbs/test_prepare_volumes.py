@@ -72,7 +72,7 @@ def test_a_mask_on_another_grid_is_resampled_and_said(
     sitk.WriteImage(fine, str(masks / "a.nii.gz"))
     result = prepare(config(), images, masks, tmp_path / "out")
     assert result.count() == {"mask_resampled": 1}
-    assert "spacing (0.4, 0.45, 2.5) against (0.8, 0.9, 2.5)" in result.issues[0]["detail"]
+    assert "spacing (0.4, 0.45, 2.5) against (0.8, 0.9, 2.5)" in result.issues[0].detail
     labels = sitk.GetArrayFromImage(lungs)
     mask = read_pixels(tmp_path / "out" / "masks" / "a_z0004.png")
     assert np.mean((mask > 0) == (labels[3] > 0)) > 0.99
@@ -145,7 +145,7 @@ def test_images_and_volumes_go_together_and_bad_volumes_are_listed(
     (images / "cut.nii.gz").write_bytes(b"\x1f\x8b broken")
     result = prepare(config(), images, masks, tmp_path / "out")
     assert result.slices == SLICES + 1
-    found = {row["file"]: (row["code"], row["severity"]) for row in result.issues}
+    found = {row.file: (row.code, row.severity) for row in result.issues}
     assert found["cut.nii.gz"] == ("unreadable", "failed")
     assert found["alone.nii.gz"] == ("orphan_image", "left_out")
 

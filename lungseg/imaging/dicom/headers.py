@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,33 @@ class Header:
         return float(self.position @ self.normal)
 
 
+_switch = threading.Lock()
+_quiet_blocks = 0
+_was_shown = True
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep ITK's own warnings off the terminal while it reads or writes.
+
+    GDCM prints warnings about every folder without DICOM; our errors and findings report what
+    matters. The switch belongs to the whole process, so the last of several threads puts it back.
+    """
+    global _quiet_blocks, _was_shown
+    with _switch:
+        if not _quiet_blocks:
+            _was_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+            sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        _quiet_blocks += 1
+    try:
+        yield
+    finally:
+        with _switch:
+            _quiet_blocks -= 1
+            if not _quiet_blocks:
+                sitk.ProcessObject.SetGlobalWarningDisplay(_was_shown)
+
+
 def reason_of(problem: Exception) -> str:
     """Return the line of a SimpleITK error that says what is wrong, without addresses in memory."""
     # "Reason:" is followed by whatever the system's last error was, often of another file.
@@ -70,6 +99,7 @@ def reason_of(problem: Exception) -> str:
     return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", lines[-1])
 
 
+@quiet_itk()
 def read_header(path: Path) -> Header:
     """Read the header of one DICOM file.
 

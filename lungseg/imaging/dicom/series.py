@@ -1,7 +1,8 @@
-"""DICOM series: found, checked slice by slice, and read in Hounsfield units.
+"""DICOM series: listed, checked slice by slice, and read in Hounsfield units.
 
-What makes a volume wrong (missing slices, mixed sizes, a tilted gantry) is an error; what can be
-put right (a slice given twice, no Modality) is a finding. Nothing about the patient is read.
+A series that would make a wrong volume (missing slices, mixed sizes, a tilted gantry) is an error.
+What can be repaired (a slice given twice, no Modality) is a finding. Nothing about the patient is
+read, but for `patient_id`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,12 @@ from lungseg.imaging.dicom.headers import (
     Header,
     check_elements,
     has_magic,
+    quiet_itk,
     read_header,
     reason_of,
 )
 from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular
-
-# GDCM prints warnings about folders without DICOM; what matters is said in messages of our own.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
 
 SPACING_TOLERANCE = 0.05  # of a slice's distance
 
@@ -36,6 +34,7 @@ SPACING_TOLERANCE = 0.05  # of a slice's distance
 TILT_TOLERANCE_DEGREES = 0.5
 
 
+@quiet_itk()
 def series_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each image series in a folder, by series UID; empty without DICOM.
 
@@ -113,7 +112,7 @@ def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path
     if len(found) > 1:
         lines = ", ".join(f"{other} ({len(names)} files)" for other, names in found.items())
         detail = f"{len(found)} series: {lines}; took {uid} (infer.series_uid picks another)"
-        findings.append(Finding("several_series", "warning", detail))
+        findings.append(Finding("several_series", "warning", detail, origin))
     return files, findings
 
 
@@ -127,6 +126,7 @@ def _rank(files: Sequence[Path]) -> tuple[bool, bool, int]:
     return (first.modality in ("CT", ""), axial, len(files))
 
 
+@quiet_itk()
 def patient_id(folder: Path) -> str:
     """Return the PatientID of the first file of a folder's series; only ever to be hashed."""
     for files in series_in(folder).values():
@@ -138,6 +138,7 @@ def patient_id(folder: Path) -> str:
     return ""
 
 
+@quiet_itk()
 def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]:
     """Check the slices of one series and read them as a volume.
 
@@ -155,7 +156,7 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
         image = reader.Execute()
     except RuntimeError as problem:
         raise DataError(origin, f"the DICOM series cannot be read: {reason_of(problem)}") from None
-    return image, findings + _identical_neighbours(image)
+    return image, findings + _identical_neighbours(image, origin)
 
 
 def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[Finding]]:
@@ -175,7 +176,7 @@ def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[F
     return headers, findings
 
 
-def _identical_neighbours(image: Any) -> list[Finding]:
+def _identical_neighbours(image: Any, origin: Path) -> list[Finding]:
     """Report slices that equal the one before though they lie elsewhere."""
     values = sitk.GetArrayViewFromImage(image)
     same = [k + 1 for k in range(1, len(values)) if np.array_equal(values[k], values[k - 1])]
@@ -183,7 +184,7 @@ def _identical_neighbours(image: Any) -> list[Finding]:
         return []
     which = ", ".join(map(str, same[:5]))
     detail = f"{len(same)} slices hold the same pixels as the one before ({which}): a copy?"
-    return [Finding("identical_slices", "warning", detail)]
+    return [Finding("identical_slices", "warning", detail, origin)]
 
 
 def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
@@ -191,7 +192,7 @@ def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
     if found - {"CT", ""}:
         raise DataError(origin, f"expected CT, found Modality {', '.join(sorted(found))}.")
     if "" in found:
-        return [Finding("no_modality", "warning", "no Modality tag; taken as CT")]
+        return [Finding("no_modality", "warning", "no Modality tag; taken as CT", origin)]
     return []
 
 
@@ -216,7 +217,7 @@ def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header],
     if not dropped:
         return kept, []
     detail = f"{dropped} slices are given twice, the same pixels at one position; used once"
-    return kept, [Finding("repeated_slices", "repaired", detail)]
+    return kept, [Finding("repeated_slices", "repaired", detail, origin)]
 
 
 def _check_spacing(headers: Sequence[Header], origin: Path) -> None:
