@@ -1,4 +1,4 @@
-"""Masks of any tool: paired with the truth, read, and scored."""
+"""Folders of masks of any tool: paired with the truth and scored."""
 
 from __future__ import annotations
 
@@ -16,29 +16,16 @@ from lungseg.evaluation.cases import (
     BASELINES,
     CaseScore,
     ClassIndices,
-    PixelSize,
     score_classes,
 )
+from lungseg.evaluation.loading import Case, LoadedMasks, load_masks, size_of
 from lungseg.evaluation.metrics import pixel_accuracy
 from lungseg.imaging.folders import IMAGE_SUFFIXES, by_stem, stem_of, volume_suffix
-from lungseg.imaging.masks import merge_labels, read_mask
 from lungseg.imaging.pixels import read_pixels, to_slice
-from lungseg.imaging.volume_files import read_label_volume
-from lungseg.imaging.volumes import LabelVolume, match_grids
 from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
 from lungseg.system.files import existing_folder, natural_key
-
-
-@dataclass(frozen=True)
-class Case:
-    """A true mask, and the prediction and the image of the same name if there are any."""
-
-    name: str
-    truth: Path
-    prediction: Path | None
-    image: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,25 +43,6 @@ class Pairing:
     truth: Path
     cases: list[Case]
     extra: list[str]
-
-
-@dataclass(frozen=True)
-class LoadedMasks:
-    """The two masks of a case on one grid.
-
-    Attributes:
-        truth: class indices `(H, W)` or `(D, H, W)`.
-        prediction: class indices of the same shape; all background if there is a `problem`.
-        pixel_size: from one of the files, if it holds the pixel size.
-        remarks: what was assumed or repaired in reading.
-        problem: why the prediction cannot be compared; an empty text if it can.
-    """
-
-    truth: ClassIndices
-    prediction: ClassIndices
-    pixel_size: PixelSize
-    remarks: list[str]
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,74 +107,6 @@ def _masks_in(folder: Path) -> dict[str, Path]:
         names = "; ".join(" and ".join(path.name for path in clash) for clash in clashes)
         raise DataError(folder, f"{names} share one stem; keep one of them.")
     return {stem: group[0] for stem, group in groups.items()}
-
-
-def load_masks(case: Case, config: Config) -> LoadedMasks:
-    """Read the masks of a case and bring them onto one grid, if that is possible.
-
-    Raises:
-        DataError: if the true mask cannot be read, or a mask holds a label without a class.
-    """
-    truth, truth_remarks = _read_mask(case.truth, config)
-    prediction, prediction_remarks, problem = _read_prediction(case, config)
-    if isinstance(truth, LabelVolume) and isinstance(prediction, LabelVolume):
-        prediction, truth, differences = match_grids(prediction, truth)
-        if differences:
-            problem = "prediction and truth differ in geometry: " + "; ".join(differences)
-    true, pixel_size = _to_indices(truth)
-    predicted = np.zeros_like(true)
-    if prediction is not None:
-        predicted, predicted_size = _to_indices(prediction)
-        pixel_size = pixel_size if pixel_size.spacing else predicted_size
-    if not problem and predicted.shape != true.shape:
-        problem = f"prediction is {_size(predicted)}, truth {_size(true)}; nothing is resized"
-    if problem:
-        predicted = np.zeros_like(true)
-    classes = len(config.data.rgb_map)
-    true, truth_merged = merge_labels(true, classes, case.truth)
-    predicted, prediction_merged = merge_labels(predicted, classes, case.prediction or case.truth)
-    remarks = [
-        *(f"truth: {remark}" for remark in truth_remarks),
-        *(f"prediction: {remark}" for remark in prediction_remarks),
-        *(f"truth: {finding.detail}" for finding in truth_merged),
-        *(f"prediction: {finding.detail}" for finding in prediction_merged),
-    ]
-    return LoadedMasks(true, predicted, pixel_size, remarks, problem)
-
-
-def _read_prediction(
-    case: Case, config: Config
-) -> tuple[LabelVolume | ClassIndices | None, list[str], str]:
-    """Return the prediction, remarks about it, and why there is none."""
-    if case.prediction is None:
-        return None, [], "there is no prediction"
-    try:
-        mask, remarks = _read_mask(case.prediction, config)
-    except DataError as problem:
-        return None, [], str(problem)
-    if stem_of(case.prediction) != case.name:
-        remarks.append(f"{case.prediction.name}, whose stem has other capital letters")
-    return mask, remarks, ""
-
-
-def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | ClassIndices, list[str]]:
-    if volume_suffix(path):
-        return read_label_volume(path), []
-    labels, findings = read_mask(path, config.data.rgb_map)
-    return labels, [finding.detail for finding in findings]
-
-
-def _to_indices(mask: LabelVolume | ClassIndices) -> tuple[ClassIndices, PixelSize]:
-    """Return class indices and pixel size; a volume of one slice becomes that slice."""
-    if not isinstance(mask, LabelVolume):
-        return mask, PixelSize()
-    if mask.labels.shape[0] == 1:
-        return mask.labels[0], PixelSize(mask.spacing[1:])
-    return mask.labels, PixelSize(mask.spacing)
-
-
-def _size(labels: ClassIndices) -> str:
-    return " x ".join(str(side) for side in labels.shape)
 
 
 def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
@@ -300,7 +200,7 @@ def _image(case: Case, loaded: LoadedMasks, config: Config) -> NDArray[np.uint8]
     image, _ = to_slice(read_pixels(case.image), config.data)
     if image.shape[:2] != loaded.truth.shape:
         raise UsageError(
-            f"{case.image}: the image is {_size(image)}, its mask {_size(loaded.truth)}."
+            f"{case.image}: the image is {size_of(image)}, its mask {size_of(loaded.truth)}."
         )
     return image
 
