@@ -26,12 +26,12 @@ Cli = Callable[..., Result]
 
 def disc(radius: float, at: tuple[int, int] = (24, 24)) -> np.ndarray:
     y, x = np.ogrid[:SIDE, :SIDE]
-    return ((y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2).astype(np.uint8)
+    return np.asarray((y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2, np.uint8)
 
 
 def ball(radius: float) -> np.ndarray:
     z, y, x = np.ogrid[:12, :SIDE, :SIDE]
-    return (((z - 6) * 3) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 < radius**2).astype(np.uint8)
+    return np.asarray(((z - 6) * 3) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 < radius**2, np.uint8)
 
 
 def volume(labels: np.ndarray, spacing: tuple[float, ...] = (0.8, 0.8, 2.5)) -> sitk.Image:
