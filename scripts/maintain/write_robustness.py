@@ -69,7 +69,7 @@ Recording an epoch takes {{ epochs.first_ms }} ms of processor time at first and
 
 ## Bad inputs
 
-{{ kinds | length }} kinds, made in `tests/bad_inputs/`, each met by a command
+{{ kinds | length }} kinds, made by `tests/bad_inputs/make_bad_inputs.py`, each met by a command
 in a process of its own: never a traceback, a hang, a half-written file, or more than
 {{ bad.values() | map(attribute="mib") | max }} MiB of memory. Exit codes: 0 done, 2 wrong command
 or config, 3 unusable data, 4 some cases failed; the message names the file.

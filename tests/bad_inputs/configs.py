@@ -41,7 +41,7 @@ def yaml_code(folder: Path) -> None:
 
 @config()
 def yaml_wrong_type(folder: Path) -> None:
-    """YAML with a text for a number, and a list for a section."""
+    """YAML with text for a number, and a list for a section."""
     text(folder, "train:\n  epochs: many\nsplit: [1, 2]\n")
 
 
@@ -89,7 +89,7 @@ def yaml_list(folder: Path) -> None:
 
 @config()
 def yaml_binary(folder: Path) -> None:
-    """Bytes that are no text."""
+    """Bytes that are not text."""
     text(folder, bytes(range(256)))
 
 
@@ -101,7 +101,7 @@ def yaml_cut_short(folder: Path) -> None:
 
 @config()
 def yaml_bad_pattern(folder: Path) -> None:
-    """YAML with a regular expression that is none."""
+    """YAML with an invalid regular expression."""
     text(folder, 'split:\n  group_regex: "(patient"\n')
 
 
@@ -113,7 +113,7 @@ def yaml_is_a_folder(folder: Path) -> None:
 
 @config()
 def yaml_missing(folder: Path) -> None:
-    """A config that is not there."""
+    """A config that does not exist."""
 
 
 @kind("split", "-s", "train.epochs", "-o", "out", exit_code=USAGE, says="train.epochs")

@@ -31,8 +31,8 @@ def without(tag: str) -> Change:
     return change
 
 
-def said_to_be(syntax: UID) -> Change:
-    """Return a change that gives plain pixels as compressed in a transfer syntax."""
+def declared_as(syntax: UID) -> Change:
+    """Return a change that declares plain pixels as compressed in a transfer syntax."""
 
     def change(ct: FileDataset, index: int) -> None:
         ct.file_meta.TransferSyntaxUID = syntax
@@ -172,38 +172,38 @@ def dicom_mixed_sizes(folder: Path) -> None:
 
 @infer("bad", DONE, "series")
 def dicom_mixed_series(folder: Path) -> None:
-    """A folder of two series: the larger is taken, and said."""
+    """A folder of two series: the larger is taken, with a warning."""
     write_series(folder / "bad", hu())
     write_series(folder / "bad", hu()[:3], prefix="other")
 
 
 @infer("bad")
 def dicom_rle_damaged(folder: Path) -> None:
-    """A series said to be run-length encoded, which it is not."""
-    series(folder, said_to_be(RLELossless))
+    """A series declared as run-length encoded, with plain pixels."""
+    series(folder, declared_as(RLELossless))
 
 
 @infer("bad")
 def dicom_jpeg_ls_damaged(folder: Path) -> None:
-    """A series said to be JPEG-LS, which it is not."""
-    series(folder, said_to_be(JPEGLSLossless))
+    """A series declared as JPEG-LS, with plain pixels."""
+    series(folder, declared_as(JPEGLSLossless))
 
 
 @infer("bad")
 def dicom_jpeg_damaged(folder: Path) -> None:
-    """A series said to be baseline JPEG, which it is not."""
-    series(folder, said_to_be(JPEGBaseline8Bit))
+    """A series declared as baseline JPEG, with plain pixels."""
+    series(folder, declared_as(JPEGBaseline8Bit))
 
 
 @infer("bad")
 def dicom_unknown_syntax(folder: Path) -> None:
     """A series in a transfer syntax that does not exist."""
-    series(folder, said_to_be(UID("1.2.3.4.5")))
+    series(folder, declared_as(UID("1.2.3.4.5")))
 
 
 @infer("bad")
 def dicom_short_pixels(folder: Path) -> None:
-    """A series whose headers say some more rows than there are."""
+    """A series whose headers give more rows than there are."""
     series(folder, lambda ct, index: setattr(ct, "Rows", 80))
 
 
@@ -222,7 +222,7 @@ def dicom_folder_with_pipe(folder: Path) -> None:
 
 @infer("bad.nii", DATA, "bad")
 def volume_name_not_utf8(folder: Path) -> None:
-    """A damaged volume in a folder, with a name that is no UTF-8."""
+    """A damaged volume in a folder, whose name is not UTF-8."""
     (folder / "bad.nii").mkdir()
     sitk.WriteImage(volume(), str(folder / "short.nii"))
     content = (folder / "short.nii").read_bytes()

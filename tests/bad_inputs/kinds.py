@@ -1,7 +1,7 @@
 """What a kind of bad input is, and the decorators that make one of a function.
 
 The function writes the input. Its docstring says what the input is. Its decorator says which
-command meets it, with which exit code, and what the messages must hold.
+command meets it, which exit code it must end with, and which text the messages must contain.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Kind:
     """A kind of bad input.
 
     Attributes:
-        name: of its folder.
-        what: one sentence.
-        command: of lungseg, run in the folder; output goes to `out` there.
-        exit_code: expected.
-        says: what the messages must hold; the file's name for every failure.
-        make: writes the input to a folder.
+        name: name of its folder.
+        what: one sentence, shown in docs/robustness.md.
+        command: arguments of lungseg, run in the folder; output goes to `out` there.
+        exit_code: exit code that is expected.
+        says: text that the messages must contain; the file's name for every failure.
+        make: function that writes the input to a folder.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Kind:
 
 
 def kind(*command: str, exit_code: int, says: str = "") -> Callable[[Make], Kind]:
-    """Return a decorator that makes a kind of a function; `says` is what its messages must hold."""
+    """Return a decorator that makes a kind of a function."""
 
     def of(make: Make) -> Kind:
         what = str(make.__doc__).strip().splitlines()[0]
@@ -64,7 +64,7 @@ def prepare(exit_code: int = SOME_FAILED, says: str = "bad") -> Callable[[Make],
 
 
 def config(says: str = "bad.yaml", exit_code: int = USAGE) -> Callable[[Make], Kind]:
-    """Return a decorator for a kind met by whatever reads a config."""
+    """Return a decorator for a kind met by every command that reads a config."""
     command = ("split", "-c", "bad.yaml", "--input", "none", "-o", "out")
     return kind(*command, exit_code=exit_code, says=says)
 

@@ -75,7 +75,7 @@ def mask_interpolated(folder: Path) -> None:
 
 @prepare(DONE, "empty_mask")
 def mask_empty(folder: Path) -> None:
-    """A mask of background alone: kept, with a warning."""
+    """A mask of background only: kept, with a warning."""
     pairs(folder, np.zeros((SIDE, SIDE), np.uint8), other_grey())
 
 

@@ -21,7 +21,7 @@ def name_with_spaces(folder: Path) -> None:
 
 @infer("Lunge_\u00e4\u00df_\u80ba_\U0001fac1.png", DONE)
 def name_in_unicode(folder: Path) -> None:
-    """A name in three scripts and a picture."""
+    """A name in three scripts, with an emoji."""
     (folder / "Lunge_\u00e4\u00df_\u80ba_\U0001fac1.png").write_bytes(png())
 
 
@@ -33,7 +33,7 @@ def name_with_newline(folder: Path) -> None:
 
 @infer("images", DATA, "bad")
 def name_not_utf8(folder: Path) -> None:
-    """A name that is no UTF-8, of a damaged file."""
+    """A damaged file whose name is not UTF-8."""
     (folder / "images").mkdir()
     (folder / "images" / "bad\udcff.png").write_bytes(b"")
 
@@ -86,7 +86,7 @@ def same_stem(folder: Path) -> None:
 
 @infer("images", SOME_FAILED, "a.png")
 def case_only(folder: Path) -> None:
-    """Two images whose names differ in case alone: A.png and a.png."""
+    """Two images whose names differ only in case: A.png and a.png."""
     (folder / "images").mkdir()
     (folder / "images" / "A.png").write_bytes(png())
     (folder / "images" / "a.png").write_bytes(png())
@@ -147,7 +147,7 @@ def target_below_a_file(folder: Path) -> None:
 
 @kind("infer", "--model", MODEL, "good.png", "-o", "/proc/out", exit_code=DATA, says="/proc/out")
 def target_on_read_only_disk(folder: Path) -> None:
-    """An output on a file system that takes no files."""
+    """An output folder on a read-only file system."""
     (folder / "good.png").write_bytes(png())
 
 

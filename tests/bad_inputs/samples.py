@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from lungseg.imaging.pixels import apply_window, encode_png
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
-from tests.support.phantoms import SIDE, image_of, phantom_arrays
+from tests.support.phantoms import SIDE
+from tests.support.volumes import image_of, phantom_arrays
 
 SLICES = 6
 

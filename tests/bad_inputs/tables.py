@@ -28,25 +28,25 @@ def _manifest(folder: Path, **changes: str) -> None:
 
 @split()
 def manifest_with_text_for_number(folder: Path) -> None:
-    """A manifest with a text where a number should be."""
+    """A manifest with text where a number should be."""
     _manifest(folder, lung_fraction="much")
 
 
 @split()
 def manifest_with_bad_hash(folder: Path) -> None:
-    """A manifest with a hash that is none."""
+    """A manifest with an invalid hash."""
     _manifest(folder, phash="xyz")
 
 
 @split("gone.png")
 def manifest_of_missing_file(folder: Path) -> None:
-    """A manifest that names a file that is not there."""
+    """A manifest that names a file that does not exist."""
     _manifest(folder, image="images/gone.png")
 
 
 @split()
 def manifest_binary(folder: Path) -> None:
-    """A manifest of bytes that are no text."""
+    """A manifest of bytes that are not text."""
     (folder / "prepared").mkdir()
     (folder / "prepared" / "manifest.csv").write_bytes(bytes(range(256)) * 4)
 
@@ -62,7 +62,7 @@ def manifest_empty(folder: Path) -> None:
     "evaluate", "--run", "../run", "--data", "data", "-o", "out", exit_code=DATA, says="split.csv"
 )
 def split_with_text_for_number(folder: Path) -> None:
-    """A data set whose split.csv has a text where a number should be."""
+    """A data set whose split.csv has text where a number should be."""
     for part in ("train", "test"):
         for name in ("images", "masks"):
             (folder / "data" / part / name).mkdir(parents=True)
@@ -98,7 +98,7 @@ def prediction_of_other_size(folder: Path) -> None:
 
 @score(SOME_FAILED, "bad")
 def prediction_missing(folder: Path) -> None:
-    """A truth without prediction."""
+    """A truth without a prediction."""
     _masks(folder, "good.png", "bad.png")
     (folder / "pred" / "bad.png").unlink()
 

@@ -63,7 +63,7 @@ def three_values_a_voxel(folder: Path) -> None:
 
 @infer("bad.nii.gz")
 def not_in_hu(folder: Path) -> None:
-    """A volume of grey values 0 to 255, no HU."""
+    """A volume of grey values 0 to 255, not HU."""
     sitk.WriteImage(volume(apply_window(hu(), (-1000, 400))), str(folder / "bad.nii.gz"))
 
 
@@ -80,7 +80,7 @@ def singular_affine(folder: Path) -> None:
 
 @infer("bad.nii", DONE, "no orientation")
 def missing_affine(folder: Path) -> None:
-    """A NIfTI that says nothing of its orientation: read as it lies, with a warning."""
+    """A NIfTI without orientation: read in the order of its voxels, with a warning."""
     write_nifti(folder, lambda header: header.__setitem__(slice(252, 256), bytes(4)))
 
 
@@ -238,7 +238,7 @@ def zip_bomb(folder: Path) -> None:
 
 @infer("bad.zip", DONE)
 def zip_that_climbs(folder: Path) -> None:
-    """A zip of DICOM whose names lead out of its folder: unpacked under names of our own."""
+    """A zip of DICOM whose names lead out of its folder: unpacked under other names."""
     paths = write_series(folder / "series", hu())
     with zipfile.ZipFile(folder / "bad.zip", "w") as archive:
         for number, path in enumerate(paths):

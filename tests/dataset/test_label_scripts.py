@@ -10,11 +10,10 @@ import typer
 
 from lungseg.evaluation import metrics
 from lungseg.imaging.pixels import apply_window
-from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.drawing import make_slice, make_volume
 from lungseg.phantom.patient import make_patient
 from scripts import label_by_threshold
 from scripts.edge_limit import with_exact_edges
-from tests.support.phantoms import phantom_volume
 
 
 def test_labels_that_lie_on_the_edges_lose_nothing_and_moved_ones_do() -> None:
@@ -41,8 +40,11 @@ def test_pixels_away_from_the_border_stay_as_labelled() -> None:
 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    slices = np.stack([hu for hu, _ in make_volume(make_patient(0), 12, 128)])[::-1]
+    image = sitk.GetImageFromArray(slices)
+    image.SetSpacing((2.5, 2.5, 20.0))
     path = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
-    sitk.WriteImage(phantom_volume(12, 128, spacing=(2.5, 2.5, 20.0))[0], str(path))
+    sitk.WriteImage(image, str(path))
     return path
 
 

@@ -14,7 +14,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.dicom.series import read_dicom, series_in
 from lungseg.imaging.volume_files import read_ct
 from tests.support.dicom_files import Change, write_series
-from tests.support.phantoms import phantom_arrays
+from tests.support.volumes import phantom_arrays
 
 HU, _ = phantom_arrays(6)
 

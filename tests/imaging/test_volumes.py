@@ -21,8 +21,8 @@ from lungseg.inference.sides import label_sides
 from lungseg.system.tables import read_csv
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
-from tests.support.phantoms import image_of, phantom_volume
 from tests.support.places import SHARED_DATA
+from tests.support.volumes import image_of, phantom_volume
 
 CODES = [
     "".join(letters)

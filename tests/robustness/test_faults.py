@@ -20,8 +20,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.config.loading import check_config, dump_config
-from tests.support.phantoms import phantom_volume, tiny, write_phantoms
+from tests.support.phantoms import tiny, write_phantoms
 from tests.support.places import SOAK, Figures
+from tests.support.volumes import phantom_volume
 from tests.support.watch import Watched, watch
 
 pytestmark = [

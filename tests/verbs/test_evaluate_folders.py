@@ -19,6 +19,7 @@ from lungseg.imaging.dicom.series import read_dicom
 from lungseg.system.tables import read_csv
 from lungseg.verbs.evaluate import evaluate_folders
 from tests.support.dicom_files import write_series
+from tests.support.volumes import image_of
 
 SIDE = 48
 Cli = Callable[..., Result]
@@ -35,10 +36,7 @@ def ball(radius: float) -> np.ndarray:
 
 
 def volume(labels: np.ndarray, spacing: tuple[float, ...] = (0.8, 0.8, 2.5)) -> sitk.Image:
-    image = sitk.GetImageFromArray(labels)
-    image.SetSpacing(spacing)
-    image.SetOrigin((-20.0, 10.0, 5.0))
-    return image
+    return image_of(labels, spacing, (-20.0, 10.0, 5.0))
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
-from tests.support.phantoms import SIDE, phantom_arrays, phantom_volume
+from tests.support.phantoms import SIDE
+from tests.support.volumes import phantom_arrays, phantom_volume
 
 Shell = Callable[..., Result]
 

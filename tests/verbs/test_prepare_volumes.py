@@ -15,8 +15,9 @@ from lungseg.system.tables import read_csv
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
 from tests.support.dicom_files import write_series
-from tests.support.phantoms import phantom_volume, tiny
+from tests.support.phantoms import tiny
 from tests.support.places import SHARED_DATA
+from tests.support.volumes import phantom_volume
 
 SLICES = 8
 
