@@ -83,8 +83,8 @@ infer: setup  ## infer with CONFIG=, ARGS="images/ -o masks"
 test: setup  ## the tests, but the slow ones; under 5 minutes
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup  ## every test
-	$(BIN)/python -m pytest --durations=25
+test-all: setup  ## every test, and which lines of lungseg no test runs
+	$(BIN)/python -m pytest --durations=25 --cov=lungseg
 
 lint: setup  ## ruff, and the direction of imports
 	$(BIN)/ruff check .
@@ -125,4 +125,4 @@ docs: setup  ## the pictures in docs/, drawn anew
 	$(BIN)/python -m scripts.maintain.make_doc_pictures
 
 clean:  ## remove what the targets above made, .venv included
-	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fuzz
+	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .coverage .ruff_cache .mypy_cache .hypothesis fuzz

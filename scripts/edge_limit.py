@@ -42,7 +42,7 @@ def with_exact_edges(
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
     label = lung.astype(np.uint8)
     inside, reach = cv2.erode(label, disk) > 0, cv2.dilate(label, disk) > 0
-    return inside | (reach & (image < share * soft_tissue(image)))
+    return np.asarray(inside | (reach & (image < share * soft_tissue(image))))
 
 
 def main(

@@ -116,7 +116,7 @@ def onnx_speed(folder: Path, tries: int = 3) -> dict[str, float]:
 
 def ask(
     config: Config, execution: Execution, *what: str, tries: int = 3, folder: str = ""
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Run `child` in a process of its own."""
     job = {
         "config": config.model_dump(mode="json"),
@@ -166,10 +166,11 @@ def _short_run(config: Config) -> float:
         for number in range(12):
             for index in range(6):
                 hu, mask = make_slice(make_patient(number), (index + 0.5) / 6, SHORT_RUN_SIDE)
-                paths = [Path(name) / f"{number}_{index}{kind}.png" for kind in ("", "_mask")]
-                write_png(paths[0], apply_window(hu, config.data.window))
-                write_png(paths[1], mask * np.uint8(255))
-                slices.append(Slice(paths[0].stem, paths[0].stem, str(number), *paths, 0.2, "", ""))
+                case = f"{number}_{index}"
+                image, label = Path(name) / f"{case}.png", Path(name) / f"{case}_mask.png"
+                write_png(image, apply_window(hu, config.data.window))
+                write_png(label, mask * np.uint8(255))
+                slices.append(Slice(case, case, str(number), image, label, 0.2, "", ""))
         pipeline = Pipeline(config, slices[:48], slices[48:])
         model = compile_model(config, pipeline.steps)
         epochs = config.train.epochs

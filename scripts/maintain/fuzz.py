@@ -2,7 +2,7 @@
 
 Whatever the bytes, a reader returns something or raises LungsegError. Anything else, a crash of a
 library in C++, an input that takes 20 s, or 2 GB of memory, ends the target and leaves the input in
-`fuzz/`; put it into tests/test_fuzzed.py, and mend it.
+`fuzz/`; put it into tests/robustness/test_fuzzed.py, and fix the reader.
 
 Example:
     python -m scripts.maintain.fuzz --seconds 60 config nifti
@@ -51,7 +51,7 @@ def seeds(folder: Path) -> None:
     import SimpleITK as sitk  # noqa: N813
     from PIL import Image
 
-    from tests.bad_inputs.make_bad_inputs import grey, hu
+    from tests.bad_inputs.samples import grey, hu
     from tests.support.dicom_files import write_series
 
     for name in readers():

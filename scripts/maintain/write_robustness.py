@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from lungseg.system.environment import describe_hardware
 from lungseg.system.files import write_text
 from lungseg.system.tables import read_json
-from tests.bad_inputs.make_bad_inputs import KINDS
+from tests.bad_inputs.corpus import KINDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEMPLATE = """\

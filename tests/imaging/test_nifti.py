@@ -48,7 +48,7 @@ def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad: float, kind: type) -> None:
-    values = FLOATS.astype(kind)
+    values: np.ndarray = FLOATS.astype(kind)
     values[5, 6, 7] = bad
     with pytest.raises(DataError, match="NaN or infinite"):
         check_nifti(write(tmp_path / "a.nii.gz", values), MOST)

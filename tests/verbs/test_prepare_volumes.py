@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import FileDataset
 
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.imaging.pixels import apply_window, read_pixels
-from lungseg.phantom.drawing import make_volume
-from lungseg.phantom.patient import make_patient
 from lungseg.system.tables import read_csv
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
 from tests.support.dicom_files import write_series
-from tests.support.phantoms import SIDE, tiny
+from tests.support.phantoms import tiny
 from tests.support.places import SHARED_DATA
+from tests.support.volumes import phantom_volume
 
 SLICES = 8
 
@@ -27,14 +27,7 @@ def config(**prepare: object) -> Config:
 
 
 def phantom(seed: int) -> tuple[sitk.Image, sitk.Image]:
-    pairs = list(make_volume(make_patient(seed), SLICES, SIDE))
-    found = []
-    for index in (0, 1):
-        image = sitk.GetImageFromArray(np.stack([pair[index] for pair in pairs])[::-1])
-        image.SetSpacing((0.8, 0.9, 2.5))
-        image.SetOrigin((-20.0, 10.0, 5.0))
-        found.append(image)
-    return found[0], found[1]
+    return phantom_volume(SLICES, seed=seed, spacing=(0.8, 0.9, 2.5), origin=(-20.0, 10.0, 5.0))
 
 
 @pytest.fixture
@@ -108,8 +101,8 @@ def test_series_of_one_patient_are_one_group_and_the_name_is_nowhere(
     for number in range(4):
         scan, lungs = phantom(number // 2)
 
-        def patient(ct: object, index: int, number: int = number) -> None:
-            ct.PatientID = f"SECRET-{number // 2}"  # type: ignore[attr-defined]
+        def patient(ct: FileDataset, index: int, number: int = number) -> None:
+            ct.PatientID = f"SECRET-{number // 2}"
 
         write_series(images / f"scan{number}", sitk.GetArrayFromImage(scan), patient)
         sitk.WriteImage(lungs, str(masks / f"scan{number}.nii.gz"))

@@ -278,6 +278,7 @@ def test_validation_slices_are_read_unchanged(dataset: Path) -> None:
     config = check_config(tiny(), "t")
     parts = read_layout(dataset, config)
     stream = Pipeline(config, parts["train"], parts["valid"]).validation()
+    assert stream is not None
     images = np.concatenate([image.numpy() for image, _ in stream])
     labels = np.concatenate([mask.numpy() for _, mask in stream])
     for s, image, mask in zip(parts["valid"], images, labels, strict=True):
