@@ -173,9 +173,9 @@ def score(
     Example:
         >>> truth = np.zeros((4, 4), dtype=np.uint8)
         >>> truth[1:3, 1:3] = 1
-        >>> scores = lungseg.score(truth, np.roll(truth, 1, axis=1), spacing=(0.7, 0.7))
+        >>> scores = lungseg.score(truth, np.roll(truth, 1, axis=1), spacing=(0.5, 0.5))
         >>> scores["dice"], scores["hd95"]
-        (0.5, 0.7)
+        (0.5, 0.5)
     """
     true, guess = _lung(truth, "truth"), _lung(mask, "mask")
     if true.shape != guess.shape:

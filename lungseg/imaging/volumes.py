@@ -51,10 +51,10 @@ class Ct:
 
     Example:
         >>> scan = lungseg.read_ct("scan")  # a DICOM folder
-        >>> scan.name, scan.hu.dtype, scan.hu.shape
-        ('scan', dtype('int16'), (12, 64, 64))
+        >>> scan.name, scan.hu.shape
+        ('scan', (12, 64, 64))
         >>> scan.image.GetSpacing()  # SimpleITK has the order (x, y, z)
-        (0.8, 0.9, 2.5)
+        (5.0, 5.0, 20.0)
     """
 
     name: str

@@ -30,8 +30,7 @@ class Segmenter:
         >>> mask.shape == hu.shape, mask.dtype
         (True, dtype('uint8'))
         >>> found = lungs.segment_volume("scan", sides=True)  # a DICOM folder
-        >>> sorted(set(found.mask.ravel().tolist()))  # 1 left lung, 2 right lung
-        [0, 1, 2]
+        >>> left, right = found.mask == 1, found.mask == 2
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Segmenter:
         Example:
             >>> found = lungseg.Segmenter("demo/run").segment_volume(lungseg.read_ct("scan.mha"))
             >>> found.image.GetSpacing()  # the scan's own geometry
-            (2.0, 2.0, 5.0)
+            (5.0, 5.0, 20.0)
         """
         if isinstance(ct, (str, Path)):
             ct = read_ct(ct)
@@ -138,6 +137,10 @@ def _check_array(ct: NDArray[Any]) -> NDArray[Any]:
         raise UsageError(
             f"expected a slice (H, W) or a volume (D, H, W), got an array of shape {ct.shape}."
         )
+    if ct.dtype == np.uint8 and ct.ndim == 3 and ct.shape[-1] in (3, 4):
+        raise UsageError(
+            f"an array of shape {ct.shape} looks like a colour picture: give one channel (H, W)."
+        )
     if ct.dtype == np.uint8:
         return ct
     if ct.dtype.kind not in "if" or ct.dtype == np.int8:
@@ -147,10 +150,11 @@ def _check_array(ct: NDArray[Any]) -> NDArray[Any]:
             + (offset if ct.dtype.kind == "u" else "")
         )
     if not np.isfinite(ct).all():
-        raise DataError(f"the array: {int((~np.isfinite(ct)).sum())} values are NaN or infinite.")
+        raise DataError("the array", f"{int((~np.isfinite(ct)).sum())} values are NaN or infinite.")
     if ct.min() > HIGHEST_AIR_HU:
         raise DataError(
-            f"the array: air should be near -1000 HU, but the lowest value is {ct.min():g}. Give "
-            "HU, or grey values as uint8."
+            "the array",
+            f"air should be near -1000 HU, but the lowest value is {ct.min():g}. Give HU, or grey "
+            "values as uint8.",
         )
     return ct

@@ -50,7 +50,7 @@ class Segmentation:
         >>> found = lungs.segment_volume("scan.mha")
         >>> found.mask.shape, found.mask.dtype
         ((12, 64, 64), dtype('uint8'))
-        >>> found.measures["slices_with_lung"] == found.mask.any(axis=(1, 2)).sum()
+        >>> found.measures["lung_volume_ml"] > 0
         True
         >>> found.save("lungs.nii.gz")
     """

@@ -87,8 +87,9 @@ def fit(
                 raise
     if recorder.best is None:
         raise DataError(
-            f"{run}: {settings.monitor} was never a number, so there is no best model. "
-            "Lower train.learning_rate, or look at history.csv."
+            run,
+            f"{settings.monitor} was never a number, so there is no best model. "
+            "Lower train.learning_rate, or look at history.csv.",
         )
     return recorder
 

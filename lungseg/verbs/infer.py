@@ -69,6 +69,12 @@ def infer(
     Raises:
         UsageError: for a missing input or model, or an `output` that holds something.
         DataError: for a damaged model, or nothing to segment in the inputs.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.infer(config, ["scan.mha", "raw/images"], "masks", run="demo/run")
+        >>> len(result.cases), len(result.failed)
+        (21, 0)
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     items = collect([Path(path) for path in given])
@@ -83,7 +89,7 @@ def infer(
         if config.infer.overlay:
             (output / "overlays").mkdir(exist_ok=True)
     except OSError as problem:
-        raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
+        raise DataError(output, f"cannot be made: {problem.strerror or problem}.") from None
     done = read_done(output) if resume else {}
     rows: list[Row] = list(done.values())
     if done:

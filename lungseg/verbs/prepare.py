@@ -97,6 +97,12 @@ def prepare(
     Raises:
         UsageError: for a missing folder, or an `output` that holds something.
         DataError: where no usable pair is left.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.prepare(config, "raw/images", "raw/masks", "work/prepared")
+        >>> result.slices, result.failed
+        (20, 0)
     """
     images, masks, output = Path(images), Path(masks), Path(output)
     pairs, issues = plan(images, masks)
@@ -125,8 +131,8 @@ def prepare(
         if not rows:
             first = next(row for row in issues if row["severity"] in ("failed", "left_out"))
             raise DataError(
-                f"{images}: none of the {len(pairs)} pairs can be used. First finding: "
-                f"{say_issue(first)}."
+                images,
+                f"none of the {len(pairs)} pairs can be used. First finding: {say_issue(first)}.",
             )
         issues += find_duplicates(rows, config.prepare.near_duplicate)
         write_csv(staged / "manifest.csv", MANIFEST_COLUMNS, rows)
@@ -159,8 +165,9 @@ def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[dict[s
             f" First finding: {say_issue(issues[0])}." if issues else " Both folders are empty."
         )
         raise DataError(
-            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF, BMP; DICOM "
-            f"folder, NIfTI, MHA, NRRD).{reason}"
+            f"{images} and {masks}",
+            f"no image and mask share a stem (PNG, JPG, TIF, BMP; DICOM "
+            f"folder, NIfTI, MHA, NRRD).{reason}",
         )
     return [*pairs, *volumes], issues
 

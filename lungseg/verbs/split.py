@@ -55,6 +55,12 @@ def split(
         UsageError: for a missing folder, an `output` that holds something, or grouping that does
             not fit the names.
         DataError: for an unusable manifest, too few groups, or a leak.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> [result] = lungseg.split(config, "data/prepared", "work/dataset")
+        >>> {part: len(slices) for part, slices in result.parts.items()}
+        {'train': 12, 'valid': 4, 'test': 4}
     """
     source, output = existing_folder(source, "prepared slices"), Path(output)
     plans: dict[str, tuple[dict[str, list[Slice]], list[list[str]]]]

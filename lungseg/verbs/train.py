@@ -118,8 +118,14 @@ def train(
 
     Raises:
         UsageError: for a missing folder, a run folder that exists or is in use, or a resume with
-            another config.
+            another config; `resume` together with `overwrite`.
         DataError: for unusable data, or a loss that is no number.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
+        >>> result = lungseg.train(config, "data/dataset", "runs/lung")
+        >>> result.epochs, (result.run / "model.onnx").is_file()
+        (1, True)
     """
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other.")
@@ -139,7 +145,7 @@ def _train(
 ) -> TrainResult:
     dataset = existing_folder(dataset, "slices")
     if not is_layout(dataset):
-        raise DataError(f"{dataset}: expected train/images and train/masks; run lungseg split.")
+        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     chief = is_chief()
     if chief and not resume:
         refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
@@ -249,12 +255,13 @@ def _set_up_tensorflow(config: Config, execution: Execution) -> Any:
 
 def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -> None:
     if not parts["train"]:
-        raise DataError(f"{dataset / 'train'}: holds no usable pair of image and mask.")
+        raise DataError(dataset / "train", "holds no usable pair of image and mask.")
     if not parts["valid"] and config.train.monitor.startswith("val_"):
         raise DataError(
-            f"{dataset / 'valid'}: holds no usable pair, but train.monitor is "
+            dataset / "valid",
+            f"holds no usable pair, but train.monitor is "
             f"{config.train.monitor}. Give valid a share (split.fractions), or keep the last "
-            "epoch's weights: train.monitor=last."
+            "epoch's weights: train.monitor=last.",
         )
     for likeness in leakage(parts):
         if likeness.similarity >= config.split.leak_similarity:
