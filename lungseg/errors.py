@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
 class LungsegError(Exception):
     """A failure with a known cause; the message is shown without a traceback.
 
-    Example:
+    Examples:
         >>> try:
         ...     lungseg.read_ct("nowhere.mha")
         ... except lungseg.LungsegError as problem:
@@ -37,7 +37,7 @@ class LungsegError(Exception):
 class UsageError(LungsegError):
     """The command or the config asks for something that cannot be done.
 
-    Example:
+    Examples:
         >>> lungseg.load_config("nowhere.yaml")
         Traceback (most recent call last):
         lungseg.errors.UsageError: nowhere.yaml: there is no such config file.
@@ -53,7 +53,7 @@ class DataError(LungsegError):
         path: the file or folder, or text that names several; None if the problem is in no file.
         what: the problem, without the path.
 
-    Example:
+    Examples:
         >>> try:
         ...     lungseg.read_ct("nowhere.mha")
         ... except lungseg.DataError as problem:

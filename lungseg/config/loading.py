@@ -65,7 +65,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     Raises:
         UsageError: listing every unknown key and wrong value at once.
 
-    Example:
+    Examples:
         >>> config = lungseg.load_config("lung.yaml", ["train.epochs=3", "seed=1"])
         >>> config.train.epochs, config.seed
         (3, 1)

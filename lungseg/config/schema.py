@@ -136,7 +136,7 @@ class InferConfig(Section):
 class Config(Section):
     """A whole config. `configs/lung.yaml` shows every key with its default and its meaning.
 
-    Example:
+    Examples:
         >>> config = lungseg.Config()  # the defaults
         >>> config.data.window  # HU that become black and white
         (-1000.0, 400.0)

@@ -170,7 +170,7 @@ def score(
     Raises:
         UsageError: for masks of different shapes, probabilities, or a spacing that does not fit.
 
-    Example:
+    Examples:
         >>> truth = np.zeros((4, 4), dtype=np.uint8)
         >>> truth[1:3, 1:3] = 1
         >>> scores = lungseg.score(truth, np.roll(truth, 1, axis=1), spacing=(0.5, 0.5))

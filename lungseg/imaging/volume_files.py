@@ -77,7 +77,7 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
     Raises:
         DataError: where it cannot be read, is no volume, or is not in HU.
 
-    Example:
+    Examples:
         >>> scan = lungseg.read_ct("scan.mha")
         >>> scan.hu.shape, scan.spacing
         ((12, 64, 64), (20.0, 5.0, 5.0))

@@ -49,7 +49,7 @@ class Ct:
         suffix: of the file to write its mask to.
         findings: what a person should know.
 
-    Example:
+    Examples:
         >>> scan = lungseg.read_ct("scan")  # a DICOM folder
         >>> scan.name, scan.hu.shape
         ('scan', (12, 64, 64))

@@ -23,7 +23,7 @@ class Segmenter:
 
     The networks of a run of folds predict together.
 
-    Example:
+    Examples:
         >>> lungs = lungseg.Segmenter("demo/run")  # a run folder, or its model.onnx
         >>> hu = np.load("ct.npy")  # (slices, rows, columns)
         >>> mask = lungs.segment(hu)
@@ -70,7 +70,7 @@ class Segmenter:
             UsageError: for another shape, or a type whose meaning is unclear.
             DataError: for values that are not finite, or not HU.
 
-        Example:
+        Examples:
             >>> lungs = lungseg.Segmenter("demo/run")
             >>> lungs.segment(np.load("ct.npy")[6]).shape  # one slice
             (64, 64)
@@ -82,7 +82,7 @@ class Segmenter:
     def probability(self, ct: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probability of lung, float32 from 0 to 1, for an array as in `segment`.
 
-        Example:
+        Examples:
             >>> lungs = lungseg.Segmenter("demo/run")
             >>> p = lungs.probability(np.load("ct.npy"))
             >>> p.dtype, bool(((p >= 0) & (p <= 1)).all())
@@ -103,7 +103,7 @@ class Segmenter:
         Raises:
             DataError: if the scan cannot be read, is no volume, or is not in HU.
 
-        Example:
+        Examples:
             >>> found = lungseg.Segmenter("demo/run").segment_volume(lungseg.read_ct("scan.mha"))
             >>> found.image.GetSpacing()  # the scan's own geometry
             (5.0, 5.0, 20.0)

@@ -45,7 +45,7 @@ class Segmentation:
             config asks for it.
         written: a line for each file that could not be written.
 
-    Example:
+    Examples:
         >>> lungs = lungseg.Segmenter("demo/run")
         >>> found = lungs.segment_volume("scan.mha")
         >>> found.mask.shape, found.mask.dtype

@@ -65,7 +65,7 @@ def evaluate(
         UsageError: for a missing folder or model, or an `output` that holds something.
         DataError: for a damaged model, or a part without slices.
 
-    Example:
+    Examples:
         >>> config = lungseg.load_config("lung.yaml")
         >>> result = lungseg.evaluate(config, "demo/run", "data/dataset", "work/scores")
         >>> 0 <= result.summary["overall"]["lung"]["dice"]["mean"] <= 1

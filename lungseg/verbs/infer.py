@@ -70,7 +70,7 @@ def infer(
         UsageError: for a missing input or model, or an `output` that holds something.
         DataError: for a damaged model, or nothing to segment in the inputs.
 
-    Example:
+    Examples:
         >>> config = lungseg.load_config("lung.yaml")
         >>> result = lungseg.infer(config, ["scan.mha", "raw/images"], "masks", run="demo/run")
         >>> len(result.cases), len(result.failed)

@@ -98,7 +98,7 @@ def prepare(
         UsageError: for a missing folder, or an `output` that holds something.
         DataError: where no usable pair is left.
 
-    Example:
+    Examples:
         >>> config = lungseg.load_config("lung.yaml")
         >>> result = lungseg.prepare(config, "raw/images", "raw/masks", "work/prepared")
         >>> result.slices, result.failed

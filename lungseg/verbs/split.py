@@ -56,7 +56,7 @@ def split(
             not fit the names.
         DataError: for an unusable manifest, too few groups, or a leak.
 
-    Example:
+    Examples:
         >>> config = lungseg.load_config("lung.yaml")
         >>> [result] = lungseg.split(config, "data/prepared", "work/dataset")
         >>> {part: len(slices) for part, slices in result.parts.items()}

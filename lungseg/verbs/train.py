@@ -121,7 +121,7 @@ def train(
             another config; `resume` together with `overwrite`.
         DataError: for unusable data, or a loss that is no number.
 
-    Example:
+    Examples:
         >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
         >>> result = lungseg.train(config, "data/dataset", "runs/lung")
         >>> result.epochs, (result.run / "model.onnx").is_file()
