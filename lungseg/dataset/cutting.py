@@ -45,7 +45,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
 
     from lungseg.imaging.volume_files import read_ct, read_label_volume
 
-    ct = read_ct(pair.image, pair.case)
+    ct = read_ct(pair.image, name=pair.case)
     mask, grid_findings = onto_grid_of(ct.canonical, read_label_volume(pair.mask).image, pair.mask)
     # Copies, not views: a view dies with its image, and the slices are read later.
     hu = sitk.GetArrayFromImage(ct.canonical)

@@ -84,7 +84,7 @@ def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     true, guessed = _masks_in(truth), _masks_in(predictions)
     if not true:
         raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
-    pictures = _masks_in(existing_folder(images, "images", "--images")) if images else {}
+    pictures = _masks_in(existing_folder(images, "images")) if images else {}
     cases = [
         Case(stem_of(path), path, guessed.get(stem), pictures.get(stem))
         for stem, path in sorted(true.items(), key=lambda item: natural_key(stem_of(item[1])))

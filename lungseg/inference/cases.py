@@ -17,10 +17,10 @@ from lungseg.inference.rows import CaseRow, done_row, failed_row
 def predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> CaseRow:
     """Segment one CT volume, write its mask and return its row."""
     # Imported here because plain images do not need SimpleITK.
-    from lungseg.inference.volumes import segment
+    from lungseg.inference.volumes import segment_file
 
     try:
-        segmented = segment(predictor, item.path, item.name, output, config)
+        segmented = segment_file(predictor, item.path, item.name, output, config)
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = segmented.labels.GetSize()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,24 @@ from lungseg.errors import DataError, UsageError
 from lungseg.inference.cases import segment_case
 from lungseg.inference.inputs import Input
 from lungseg.inference.rows import CaseRow, failed_row
+from lungseg.system import console
 
 # If a worker dies, its case is given to another worker, at most this many times.
 RETRIES = 3
 CONNECT_S = 20
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
+
+
+def _work(
+    client: tuple[str, int], item: Input, paths: Sequence[Path], output: Path, config: Config
+) -> CaseRow:
+    """Segment one input on a worker, whose messages go to its own standard error."""
+    if _this_process() != client:
+        console.show_always()
+    return segment_case(item, paths, output, config)
 
 
 def map_cases(
@@ -45,9 +61,9 @@ def map_cases(
         absolute = [replace(item, path=item.path.resolve()) for item in items]
         files, folder = [path.resolve() for path in paths], output.resolve()
         futures = {
-            client.submit(segment_case, item, files, folder, config, pure=False, retries=RETRIES): (
-                item
-            )
+            client.submit(
+                _work, _this_process(), item, files, folder, config, pure=False, retries=RETRIES
+            ): item
             for item in absolute
         }
         for future in distributed.as_completed(futures):

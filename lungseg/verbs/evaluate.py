@@ -28,11 +28,12 @@ from lungseg.system.files import existing_folder, refuse_nonempty
 
 def evaluate(
     config: Config,
-    run: Path,
-    dataset: Path | None,
-    output: Path | None = None,
+    run: str | Path,
+    dataset: str | Path,
+    output: str | Path | None = None,
+    *,
     overwrite: bool = False,
-    against: Path | None = None,
+    against: str | Path | None = None,
 ) -> Evaluation:
     """Score a run on a part of a data set.
 
@@ -52,12 +53,20 @@ def evaluate(
     Raises:
         UsageError: if a folder or model is missing, or `output` is not empty.
         DataError: if a model is damaged, or the part holds no slices.
+
+    Examples:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.evaluate(config, "demo/run", "data/dataset", "work/scores")
+        >>> 0 <= result.summary["overall"]["lung"]["dice"]["mean"] <= 1
+        True
     """
+    run = Path(run)
     model_paths(run, None)  # checked first, so that its error comes first
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset = existing_folder(dataset, "slices")
+    output = None if output is None else Path(output)
     if output is not None:
         refuse_nonempty(output, overwrite)
-    other = read_other(against)
+    other = read_other(None if against is None else Path(against))
     parts = pair_runs(config, run, dataset)
     rows, calibration = score_parts(parts, config)
     scored = describe(config, run, dataset, parts, rows, calibration)
@@ -66,12 +75,13 @@ def evaluate(
 
 def evaluate_folders(
     config: Config,
-    predictions: Path | None,
-    truth: Path | None,
-    output: Path,
-    images: Path | None = None,
+    pred: str | Path,
+    truth: str | Path,
+    output: str | Path,
+    *,
+    images: str | Path | None = None,
     overwrite: bool = False,
-    against: Path | None = None,
+    against: str | Path | None = None,
 ) -> Evaluation:
     """Score a folder of predicted masks against a folder of true ones.
 
@@ -82,7 +92,7 @@ def evaluate_folders(
 
     Args:
         config: sections `evaluate`, `data.rgb_map` and `split.group_regex` (the patient) are used.
-        predictions: folder of predicted masks.
+        pred: folder of predicted masks.
         truth: folder of true masks.
         output: folder for the results.
         images: folder of the images, for the grey-threshold baseline and the report's pictures.
@@ -93,11 +103,12 @@ def evaluate_folders(
         UsageError: if a folder is missing, or `output` is not empty.
         DataError: if no case can be compared, or a true mask cannot be read.
     """
-    predictions = existing_folder(predictions, "predicted masks", "--pred")
-    truth = existing_folder(truth, "true masks", "--truth")
+    predictions = existing_folder(pred, "predicted masks")
+    truth = existing_folder(truth, "true masks")
+    output = Path(output)
     refuse_nonempty(output, overwrite)
-    other = read_other(against)
-    pairing = pair_masks(predictions, truth, images)
+    other = read_other(None if against is None else Path(against))
+    pairing = pair_masks(predictions, truth, None if images is None else Path(images))
     scores = score_pairs(pairing.cases, config)
     report_problems(pairing, scores, config)
     return finish(config, _describe(pairing, scores, config), output, None, other)

@@ -82,7 +82,12 @@ class _Slices:
 
 
 def prepare(
-    config: Config, images: Path | None, masks: Path | None, output: Path, overwrite: bool = False
+    config: Config,
+    images: str | Path,
+    masks: str | Path,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
 ) -> PrepareResult:
     """Check, resize and write the pairs of two folders.
 
@@ -98,7 +103,14 @@ def prepare(
     Raises:
         UsageError: for a missing folder, or an `output` that holds something.
         DataError: where no usable pair is left.
+
+    Examples:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.prepare(config, "raw/images", "raw/masks", "work/prepared")
+        >>> result.slices, result.failed
+        (20, 0)
     """
+    images, masks, output = Path(images), Path(masks), Path(output)
     pairs, issues = plan(images, masks)
     with staged_folder(output, overwrite, (images, masks)) as staged:
         slices = write_slices(config, pairs, staged)
@@ -157,10 +169,10 @@ def write_tables(staged: Path, result: PrepareResult, slices: _Slices) -> None:
     )
 
 
-def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[IssueRow]]:
+def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[IssueRow]]:
     """Return the pairs of two folders and the issues of files without a pair; reads no image."""
-    images = existing_folder(images, "images", "--images")
-    masks = existing_folder(masks, "masks", "--masks")
+    images = existing_folder(images, "images")
+    masks = existing_folder(masks, "masks")
     volumes, unpaired, names = pair_volumes(images, masks)
     pairs, others = pair_folders(images, masks, names)
     issues = [

@@ -55,7 +55,21 @@ class TrainResult:
     onnx_difference: float
 
 
-def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
+def stored_config(run: Path | None) -> Path | None:
+    """Return the config that a run folder keeps, with which a resume goes on; None without one."""
+    path = None if run is None else run / "config.yaml"
+    return path if path is not None and path.exists() else None
+
+
+def count_slices(config: Config, dataset: str | Path) -> dict[str, int]:
+    """Return the number of slices in each part of a data set, as `train` would read them."""
+    parts = read_layout(existing_folder(dataset, "slices"), config)
+    return {part: len(slices) for part, slices in parts.items()}
+
+
+def training_jobs(
+    dataset: str | Path, run: str | Path, fold: str | None = None
+) -> list[tuple[Path, Path]]:
     """Return the data set and run folder of each training a command asks for.
 
     Args:
@@ -66,7 +80,7 @@ def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
     Raises:
         UsageError: for a fold that is not there, or folds without `fold`.
     """
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset, run = existing_folder(dataset, "slices"), Path(run)
     folds = fold_folders(dataset)
     if fold is None:
         if folds and not is_layout(dataset):
@@ -85,8 +99,9 @@ def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
 
 def train(
     config: Config,
-    dataset: Path | None,
-    run: Path,
+    dataset: str | Path,
+    run: str | Path,
+    *,
     resume: bool = False,
     overwrite: bool = False,
     command: Sequence[str] = (),
@@ -103,9 +118,18 @@ def train(
 
     Raises:
         UsageError: for a missing folder, a run folder that exists or is in use, or a resume with
-            another config.
+            another config; `resume` together with `overwrite`.
         DataError: for unusable data, or a loss that is no number.
+
+    Examples:
+        >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
+        >>> result = lungseg.train(config, "data/dataset", "runs/lung")
+        >>> result.epochs, (result.run / "model.onnx").is_file()
+        (1, True)
     """
+    if resume and overwrite:
+        raise UsageError("resume and overwrite exclude each other.")
+    dataset, run = Path(dataset), Path(run)
     # The other workers write nothing.
     with hold_folder(run) if is_chief() else contextlib.nullcontext():
         return _train(config, dataset, run, resume, overwrite, command)
@@ -113,13 +137,13 @@ def train(
 
 def _train(
     config: Config,
-    dataset: Path | None,
+    dataset: Path,
     run: Path,
     resume: bool,
     overwrite: bool,
     command: Sequence[str],
 ) -> TrainResult:
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset = existing_folder(dataset, "slices")
     if not is_layout(dataset):
         raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     chief = is_chief()
