@@ -320,6 +320,8 @@ def test_a_notebook_hears_nothing_unless_it_asks(notebook: Path) -> None:
     done = run_python("import logging; logging.basicConfig(level='INFO')\n" + code, notebook)
     assert "WARNING:lungseg:odd: no_modality" in done.stderr
     assert "INFO:lungseg:device: CPU" in done.stderr
+    (row,) = read_csv(notebook / "masks" / "cases.csv")
+    assert "Modality" in row["detail"]
 
 
 # Scores.
