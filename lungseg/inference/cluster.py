@@ -11,6 +11,7 @@ from lungseg.errors import UsageError
 from lungseg.inference.cases import segment_case
 from lungseg.inference.inputs import Input
 from lungseg.inference.rows import Row
+from lungseg.system.environment import require
 
 # A case whose worker died is given to another one so many times.
 RETRIES = 3
@@ -35,10 +36,7 @@ def map_cases(
     Raises:
         UsageError: where Dask is not installed, or no scheduler answers at that address.
     """
-    try:
-        import distributed
-    except ImportError:
-        raise UsageError('--scheduler needs Dask: pip install "lungseg[dask]".') from None
+    distributed = require("distributed", extra="dask", purpose="--scheduler")
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError) as problem:
