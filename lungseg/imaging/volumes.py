@@ -79,10 +79,10 @@ class Ct:
 def match_grids(
     prediction: LabelVolume, truth: LabelVolume
 ) -> tuple[LabelVolume, LabelVolume, list[str]]:
-    """Bring two volumes onto one grid where that changes no label.
+    """Bring two volumes onto one grid if that changes no label.
 
-    A DICOM-SEG leaves out slices without label; on the other's grid, if that has the same spacing,
-    axes and voxel positions, they are put back as empty. Nothing else is ever resampled.
+    A DICOM-SEG leaves out slices without labels. They are put back as empty slices if the other
+    volume has the same spacing, axes and voxel positions. Nothing else is ever resampled.
 
     Returns:
         Both volumes, and a line for each way in which their geometries still differ.
