@@ -149,7 +149,7 @@ def _require_volume(path: Path, image: Any) -> Any:
     if (dimensions, values) != (3, 1):
         raise DataError(
             path,
-            f"expected a volume of three dimensions with one value a voxel, found "
+            f"expected a volume of three dimensions with one value per voxel, found "
             f"{dimensions} dimensions and {values} values.",
         )
     return image

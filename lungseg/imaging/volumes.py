@@ -121,9 +121,9 @@ def geometry_differences(image: Any, other: Any) -> list[str]:
         ("origin", "GetOrigin", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
         ("direction", "GetDirection", GEOMETRY_TOLERANCE),
     ):
-        one, two = np.array(getattr(image, get)()), np.array(getattr(other, get)())
-        if not np.allclose(one, two, rtol=0, atol=tolerance):
-            lines.append(f"{what} {_short(one)} against {_short(two)}")
+        value, other_value = (np.array(getattr(each, get)()) for each in (image, other))
+        if not np.allclose(value, other_value, rtol=0, atol=tolerance):
+            lines.append(f"{what} {_short(value)} against {_short(other_value)}")
     return lines
 
 

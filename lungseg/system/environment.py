@@ -39,15 +39,15 @@ def describe_software() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         for name in (package, f"{package}-cpu"):
             try:
-                found[package] = version(name)
+                versions[package] = version(name)
                 break
             except ImportError:  # PackageNotFoundError: the other build is installed
                 continue
-    return found
+    return versions
 
 
 def _processor() -> str:

@@ -82,8 +82,8 @@ def read_dicom(
     """
     origin = origin or folder
     files, findings = _pick(folder, series_uid, origin)
-    image, more = read_files(files, origin)
-    return image, findings + more
+    image, slice_findings = read_files(files, origin)
+    return image, findings + slice_findings
 
 
 def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
