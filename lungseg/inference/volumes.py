@@ -83,7 +83,14 @@ def segment(predictor: Predictor, path: Path, name: str, output: Path, config: C
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
-        remarks += write_dicom_seg(path, ct, labels, output / f"{name}.dcm", settings)
+        remarks += write_dicom_seg(
+            path,
+            ct,
+            labels,
+            output / f"{name}.dcm",
+            sides=settings.sides,
+            series_uid=settings.series_uid,
+        )
     lung_voxels = count_voxels(labels)
     if not lung_voxels:
         console.warn(f"{name}: no lung was found in the whole volume")
