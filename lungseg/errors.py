@@ -1,6 +1,6 @@
-"""The errors a person is meant to read.
+"""The errors that are written for people to read.
 
-Each carries one short paragraph: what was expected, what was found, in which file, what to do.
+Each carries one short paragraph: what was expected, what is there, in which file, what to do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """What the process says to the shell; `docs/reference.md` has the same table."""
+    """Exit codes of the command line; `docs/reference.md` has the same table."""
 
     DONE = 0
     BUG = 1
@@ -35,7 +35,7 @@ class LungsegError(Exception):
 
 
 class UsageError(LungsegError):
-    """The command or the config asks for something that cannot be done.
+    """The command or the config asks for something impossible.
 
     Examples:
         >>> lungseg.load_config("nowhere.yaml")

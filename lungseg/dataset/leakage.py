@@ -1,4 +1,4 @@
-"""Slices of one patient on two sides of a split."""
+"""Leaks: slices of one patient in two parts of a split."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Likeness:
 
 
 def most_alike_pairs(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
-    """Find the most similar pair of slices across each two parts.
+    """Find, for each two parts, the most similar pair of slices across them.
 
-    A pair of one patient counts as fully alike, whatever the pictures say.
+    Two slices of one patient count as fully alike, even if they look different.
     """
     pairs = []
     for one, other in itertools.combinations([p for p in PARTS if parts.get(p)], 2):
@@ -44,7 +44,11 @@ def most_alike_pairs(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
 
 
 def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
-    """Raise `DataError` for pairs at or above `split.leak_similarity`; warn where allowed."""
+    """Report pairs at or above `split.leak_similarity`.
+
+    Raises:
+        DataError: if there are any; with `split.allow_leakage` it is a warning.
+    """
     leaks = [likeness for likeness in audit if likeness.similarity >= split.leak_similarity]
     if not leaks:
         return

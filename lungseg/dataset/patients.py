@@ -1,4 +1,4 @@
-"""Which patient a slice belongs to, and which part of a split a patient goes to."""
+"""The patient of each slice, and the part of a split that each patient goes to."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def _groups_by_likeness(
 ) -> tuple[dict[str, str], list[list[str]]]:
     """Put together slices that may be one patient's.
 
-    Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike and
-    close in number. Chains of such pairs make one group, named after its first slice.
+    Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike with
+    numbers close to each other. Chains of such pairs make one group, named after its first slice.
     """
     # Imported here: it takes half a second, and a split by patient needs none of it.
     from scipy.cluster.hierarchy import DisjointSet
@@ -138,20 +138,20 @@ def assign_groups(
 ) -> list[int]:
     """Assign whole groups to parts so that sizes and lung areas match.
 
-    Of many seeded random assignments the best is kept: its parts are nearest to their share of
-    slices, and the quartiles of lung area are spread most evenly over them.
+    The best of many seeded random assignments is kept: the one whose parts are nearest to their
+    fraction of the slices, with the quartiles of lung area spread most evenly over them.
 
     Args:
         groups: group name to slices; copies do not count.
         names: the groups to assign.
-        fractions: wanted share of each part; they are scaled to sum to 1.
+        fractions: wanted fraction of each part; they are scaled to sum to 1.
         seed: the same seed gives the same assignment.
 
     Returns:
-        For each of `names`, the index of its part. Each part with a share above 0 has a group.
+        For each of `names`, the index of its part. Each part with a fraction above 0 has a group.
 
     Raises:
-        DataError: where there are fewer groups than parts.
+        DataError: if there are fewer groups than parts.
     """
     wanted = np.array(fractions, dtype=float) / sum(fractions)
     open_parts = np.flatnonzero(wanted)
@@ -164,7 +164,7 @@ def assign_groups(
         )
     areas = [[s.lung_fraction for s in groups[name] if not s.is_copy] for name in names]
     edges = np.quantile(np.concatenate([np.array(a) for a in areas]), [0.25, 0.5, 0.75])
-    # One row a group: its slices in each quartile of lung area.
+    # One row per group: its slices in each quartile of lung area.
     strata = np.array([np.bincount(np.searchsorted(edges, a), minlength=4) for a in areas])
     sizes = strata.sum(axis=1)
     rng = np.random.default_rng([seed, 0x5917])

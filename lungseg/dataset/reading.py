@@ -26,19 +26,19 @@ def is_layout(folder: Path) -> bool:
 
 def fold_folders(folder: Path) -> list[Path]:
     """Return the folders `fold_1`, `fold_2` and so on in a data set or a run, in order."""
-    found = {}
+    folders = {}
     for path in folder.glob("fold_*"):
         number = path.name.removeprefix("fold_")
         if path.is_dir() and number.isdecimal():
-            found[int(number)] = path
-    return [found[number] for number in sorted(found)]
+            folders[int(number)] = path
+    return [folders[number] for number in sorted(folders)]
 
 
 def read_manifest(folder: Path) -> list[Slice]:
     """Read the slices `prepare` wrote.
 
     Raises:
-        DataError: for a missing or incomplete manifest, or one that names missing files.
+        DataError: if the manifest is missing or damaged, or names files that are missing.
     """
     path = folder / "manifest.csv"
     if not path.exists():
@@ -77,8 +77,8 @@ def _slice(row: ManifestRow | SplitRow, folder: Path, origin: Path) -> Slice:
 def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
     """Read a data set in the `train|valid|test` layout, with `split.csv` or without.
 
-    Without it (the original's published data, say) each slice is hashed here, and its group comes
-    from `split.group_regex`, or is the slice itself.
+    Without `split.csv` (as in the original's published data) each slice is hashed here. Its group
+    comes from `split.group_regex`; without that, each slice is its own group.
     """
     listing = folder / "split.csv"
     if listing.exists():

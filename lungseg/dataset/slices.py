@@ -72,7 +72,7 @@ class SplitRow:
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
-    """A row of a run's `data.csv`: a slice it was trained or validated on."""
+    """A row of a run's `data.csv`: a slice of its data set, so that `evaluate` knows it again."""
 
     part: str
     case: str
@@ -85,12 +85,12 @@ class SeenRow:
 
 @dataclass(frozen=True)
 class Slice:
-    """One prepared slice and where it belongs.
+    """One prepared slice, its patient and its files.
 
     Attributes:
         case: its name, the stem of its files.
         source: the case it is an augmented copy of; its own name for an original.
-        group: the patient, or what stands for one; a group is never divided.
+        group: the patient, or a name that stands for one; a group stays in one part.
         image: its image file.
         mask: its mask file.
         lung_fraction: lung area as a fraction of the slice.

@@ -137,7 +137,7 @@ def write_dataset(folder: Path, parts: Mapping[str, Sequence[Slice]]) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Hard-link a file; copy it where the file system cannot."""
+    """Hard-link a file; copy it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:

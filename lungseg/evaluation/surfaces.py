@@ -72,7 +72,7 @@ class SurfaceDistances:
             return 1.0 if self.empty == "both" else 0.0
         near = np.count_nonzero(self.to_prediction <= tolerance)
         near += np.count_nonzero(self.to_truth <= tolerance)
-        return near / (len(self.to_prediction) + len(self.to_truth))
+        return float(near / (len(self.to_prediction) + len(self.to_truth)))
 
 
 def crop_to_both(truth: Mask, prediction: Mask) -> tuple[Mask, Mask]:

@@ -140,19 +140,19 @@ def _colours_in(
 def _distance_to_blends(
     colours: NDArray[np.float64], palette: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance of each colour to the nearest segment between two palette colours."""
+    """Return each colour's distance to the nearest segment between two palette colours."""
     best = np.full(len(colours), np.inf)
     for first in range(len(palette)):
         for second in range(first + 1, len(palette)):
             start, along = palette[first], palette[second] - palette[first]
-            share = np.clip((colours - start) @ along / (along @ along), 0, 1)
-            gap = np.linalg.norm(colours - (start + share[:, None] * along), axis=1)
+            along_segment = np.clip((colours - start) @ along / (along @ along), 0, 1)
+            gap = np.linalg.norm(colours - (start + along_segment[:, None] * along), axis=1)
             best = np.minimum(best, gap)
     return best
 
 
 def encode_mask(labels: Labels, rgb_map: Mapping[str, Colour]) -> NDArray[np.uint8]:
-    """Turn class indices `(H, W)` into the map's colours: grey `(H, W)` where all are, else RGB."""
+    """Turn class indices `(H, W)` into the map's colours: grey `(H, W)` if all are grey, or RGB."""
     palette = np.array(list(rgb_map.values()), dtype=np.uint8)
     if (palette == palette[:, :1]).all():
         return palette[:, 0][labels]
@@ -164,7 +164,7 @@ def resize_labels(labels: Labels, size: tuple[int, int]) -> Labels:
     height, width = size
     if labels.shape == (height, width):
         return labels
-    # INTER_NEAREST would shift by up to half a pixel; the exact form samples pixel centres.
+    # INTER_NEAREST would shift by up to half a pixel; INTER_NEAREST_EXACT samples pixel centres.
     resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, dtype=np.uint8)
 

@@ -1,7 +1,7 @@
-"""What ITK's NIfTI reader passes over in silence, looked at before it reads.
+"""Checks of NIfTI files that ITK's reader does not make.
 
 It fills up a file that was cut short with zeros, turns NaN into 0, takes voxels without a size as
-1 mm, and an orientation that is not given as one that is.
+1 mm, and assumes an orientation if none is given. None of this is reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
 
 # Of NIfTI-1 and NIfTI-2, https://nifti.nimh.nih.gov: header size, then formats and places of the
-# dimensions, data type, bits a voxel, voxel sizes, where the voxels begin, qform and sform codes.
+# dimensions, data type, bits per voxel, voxel sizes, start of the voxels, qform and sform codes.
 HEADERS = {
     348: (("8h", 40), ("h", 70), ("h", 72), ("8f", 76), ("f", 108), ("hh", 252)),
     540: (("8q", 16), ("h", 12), ("h", 14), ("8d", 104), ("q", 168), ("ii", 344)),
@@ -40,14 +40,14 @@ def check_nifti(path: Path, max_voxels: int) -> list[Finding]:
 
     Args:
         path: `.nii` or `.nii.gz`.
-        max_voxels: more than these are taken for damage.
+        max_voxels: a header with more voxels counts as damaged.
 
     Returns:
-        A finding where the file does not say how it is oriented.
+        A finding if the file gives no orientation.
 
     Raises:
-        DataError: for a damaged header, content cut short or damaged, values that are not finite,
-            or voxels without a size.
+        DataError: if the header is damaged or gives voxels no size, if the content is damaged or
+            cut short, or if values are not finite.
     """
     with path.open("rb") as plain:
         packed = plain.read(2) == b"\x1f\x8b"
@@ -84,12 +84,12 @@ def _check(path: Path, stream: IO[bytes], max_voxels: int) -> list[Finding]:
         raise DataError(path, f"the header says that its voxels begin at byte {start[0]}.")
     stream.seek(int(start[0]))
     floats = np.dtype(order + FLOATS[kind[0]]) if kind[0] in FLOATS else None
-    found = _count_bytes(path, stream, floats)
-    if found < voxels * bits[0] // 8:
+    present = _count_bytes(path, stream, floats)
+    if present < voxels * bits[0] // 8:
         raise DataError(
             path,
             f"cut short: the header says {voxels:,} voxels of {bits[0]} bits, but only "
-            f"{found:,} bytes of them are there.",
+            f"{present:,} bytes of them are there.",
         )
     if not any(codes):
         detail = "the header says no orientation; rows are taken to run left, columns to the back"
@@ -102,7 +102,7 @@ def _header_size(header: bytes, order: str) -> int:
 
 
 def _count_bytes(path: Path, stream: IO[bytes], kind: np.dtype[Any] | None) -> int:
-    """Read the voxels to the file's end, see that they are finite, and count their bytes."""
+    """Read the voxels to the file's end, check that they are finite, and count their bytes."""
     total = 0
     while chunk := stream.read(CHUNK_BYTES):
         total += len(chunk)

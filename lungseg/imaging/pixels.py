@@ -1,8 +1,7 @@
-"""Reading and writing slices, pairing images with masks, colour map <-> class index.
+"""Plain images: read, turned into slices, resized, written.
 
 A slice is a uint8 array `(H, W)`, or `(H, W, 3)` for RGB. A label image is a uint8 array `(H, W)`
-of class indices. What had to be assumed or repaired on the way is returned as findings, so that
-nothing is changed in silence.
+of class indices. Whatever is assumed or repaired on the way is returned as findings.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ Pixels = NDArray[Any]
 Labels = NDArray[np.uint8]
 
 
-MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below what fills a memory
+MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below the memory of a machine
 
 
-MAX_FILE_BYTES = 300 << 20  # that many pixels of 4 bytes
+MAX_FILE_BYTES = 300 << 20  # MAX_PIXELS of 4 bytes
 
 
 _FILTERS = threading.Lock()
@@ -46,12 +45,12 @@ def read_pixels(path: Path) -> Pixels:
         path: PNG, JPG, TIF or BMP; grey, RGB, RGBA, CMYK or palette; 1, 8, 16 or 32 bit.
 
     Returns:
-        `(H, W)` or `(H, W, 3)`: uint8; uint16; int32 for signed integers; float32. Alpha is laid
-        over black, and a rotation given in EXIF is carried out.
+        `(H, W)` or `(H, W, 3)` of uint8, uint16, int32 (signed integers) or float32. Transparent
+        pixels are laid over black, and a rotation given in EXIF is applied.
 
     Raises:
-        DataError: naming the file, where it cannot be decoded, is too large, holds several
-            frames, or holds values that are not finite.
+        DataError: if the file cannot be decoded, is too large, or holds several frames or values
+            that are not finite.
     """
     content = _read_bytes(path)
     try:
@@ -161,7 +160,7 @@ def to_slice(
 def _to_grey(
     pixels: Pixels, data: DataConfig, path: Path | None
 ) -> tuple[NDArray[np.uint8], list[Finding]]:
-    """Map whatever type of pixels to 0..255, and return what was assumed."""
+    """Map pixels of any type to 0..255, and return what was assumed."""
     if pixels.dtype == np.uint8:
         return pixels, []
     lowest, highest = float(pixels.min()), float(pixels.max())
@@ -195,7 +194,7 @@ def is_grey(pixels: Pixels) -> bool:
 
 
 def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize to `size` (height, width): by area where it shrinks, else linear."""
+    """Resize to `size` (height, width): by area if a side shrinks, otherwise linearly."""
     height, width = size
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -205,7 +204,7 @@ def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def pad_to_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pad a slice or labels `(H, W)` with 0 to a centred square; patients are not stretched."""
+    """Pad a slice or labels `(H, W)` with 0 to a centred square, so that nothing is stretched."""
     side = max(pixels.shape)
     top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
     square = np.zeros((side, side), dtype=np.uint8)

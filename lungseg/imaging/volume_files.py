@@ -1,7 +1,7 @@
 """Volumes through SimpleITK: CT in HU, and labels; DICOM-SEG through highdicom.
 
-Inside, a volume's axes run to the patient's left, back and head ("LPS"), so a slice is axial and
-looks as in every viewer; the way back gives the input's own geometry.
+The program works on volumes whose axes run to the patient's left, back and head ("LPS"), so a slice
+is axial and looks as in every viewer. `Ct.restore` gives a mask the input's own geometry.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
-MAX_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
+MAX_AIR_HU = -500.0  # every chest CT holds air: in the lungs, if nowhere else
 
 
 MAX_UNPACKED_BYTES = 8 << 30
 
 
-MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to a hundredth
+MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
 
 
-MAX_GZIP_RATIO = 1032  # of deflate, the densest there can be
+MAX_GZIP_RATIO = 1032  # the densest that deflate can be
 
 
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
@@ -49,8 +49,8 @@ def read_label_volume(path: Path) -> LabelVolume:
     """Read a label volume.
 
     Raises:
-        DataError: where it cannot be read, is not three-dimensional, or holds no whole numbers.
-        UsageError: for a DICOM-SEG without highdicom installed.
+        DataError: if it cannot be read, is not three-dimensional, or holds no whole numbers.
+        UsageError: if it is a DICOM-SEG and highdicom is not installed.
     """
     if volume_suffix(path) == ".dcm":
         return read_dicom_seg(path)
@@ -75,7 +75,7 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
             absent.
 
     Raises:
-        DataError: where it cannot be read, is no volume, or is not in HU.
+        DataError: if it cannot be read, is no volume, or is not in HU.
 
     Examples:
         >>> scan = lungseg.read_ct("scan.mha")
@@ -104,10 +104,10 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
 
 @quiet_itk()
 def write_volume(image: Any, path: Path) -> None:
-    """Write a volume beside its place, then rename it: whole or not at all.
+    """Write a volume beside its place, then rename it, so that it appears whole or not at all.
 
     Raises:
-        DataError: where it cannot be written.
+        DataError: if it cannot be written.
     """
     partial = partial_path(path)
     try:
@@ -147,7 +147,7 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         voxels = math.prod(reader.GetSize())
-        # Checked before memory is taken for them; the voxels of an MHD lie in another file.
+        # Checked before memory is taken for the voxels. Those of an MHD are in another file.
         if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
             raise DataError(
                 path,
@@ -160,12 +160,12 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
 
 
 def _require_volume(path: str | Path, image: Any) -> Any:
-    """Return the image if it has three dimensions and one value a voxel."""
+    """Return the image if it has three dimensions and one value per voxel."""
     dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if (dimensions, values) != (3, 1):
         raise DataError(
             path,
-            f"expected a volume of three dimensions with one value a voxel, found "
+            f"expected a volume of three dimensions with one value per voxel, found "
             f"{dimensions} dimensions and {values} values.",
         )
     return image

@@ -97,10 +97,10 @@ class Ct:
 def match_grids(
     prediction: LabelVolume, truth: LabelVolume
 ) -> tuple[LabelVolume, LabelVolume, list[str]]:
-    """Bring two volumes onto one grid where that changes no label.
+    """Bring two volumes onto one grid if that changes no label.
 
-    A DICOM-SEG leaves out slices without label; on the other's grid, if that has the same spacing,
-    axes and voxel positions, they are put back as empty. Nothing else is ever resampled.
+    A DICOM-SEG leaves out slices without labels. They are put back as empty slices if the other
+    volume has the same spacing, axes and voxel positions. Nothing else is ever resampled.
 
     Returns:
         Both volumes, and a line for each way in which their geometries still differ.
@@ -139,9 +139,9 @@ def geometry_differences(image: Any, other: Any) -> list[str]:
         ("origin", "GetOrigin", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
         ("direction", "GetDirection", GEOMETRY_TOLERANCE),
     ):
-        one, two = np.array(getattr(image, get)()), np.array(getattr(other, get)())
-        if not np.allclose(one, two, rtol=0, atol=tolerance):
-            lines.append(f"{what} {_short(one)} against {_short(two)}")
+        value, other_value = (np.array(getattr(each, get)()) for each in (image, other))
+        if not np.allclose(value, other_value, rtol=0, atol=tolerance):
+            lines.append(f"{what} {_short(value)} against {_short(other_value)}")
     return lines
 
 

@@ -14,6 +14,7 @@ from lungseg.inference.cases import segment_case
 from lungseg.inference.inputs import Input
 from lungseg.inference.rows import CaseRow, failed_row
 from lungseg.system import console
+from lungseg.system.environment import require
 
 # If a worker dies, its case is given to another worker, at most this many times.
 RETRIES = 3
@@ -49,10 +50,7 @@ def map_cases(
     Raises:
         UsageError: if Dask is not installed, or no scheduler answers at that address.
     """
-    try:
-        import distributed
-    except ImportError:
-        raise UsageError('--scheduler needs Dask: pip install "lungseg[dask]".') from None
+    distributed = require("distributed", extra="dask", purpose="--scheduler")
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError) as problem:

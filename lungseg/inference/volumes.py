@@ -164,10 +164,15 @@ def _write(
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
-        path = output / f"{name}.dcm"
-        return replace(
-            found, written=write_dicom_seg(source, found.ct, found.labels, path, settings)
+        written = write_dicom_seg(
+            source,
+            found.ct,
+            found.labels,
+            output / f"{name}.dcm",
+            sides=settings.sides,
+            series_uid=settings.series_uid,
         )
+        return replace(found, written=written)
     return found
 
 

@@ -8,12 +8,15 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from lungseg import __version__
+from lungseg.errors import UsageError
 
 PACKAGES = (
     "tensorflow",
@@ -36,15 +39,15 @@ def describe_software() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         for name in (package, f"{package}-cpu"):
             try:
-                found[package] = version(name)
+                versions[package] = version(name)
                 break
             except ImportError:  # PackageNotFoundError: the other build is installed
                 continue
-    return found
+    return versions
 
 
 def _processor() -> str:
@@ -55,6 +58,23 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor()
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import a package that only an extra of this program installs.
+
+    Args:
+        module: name of the package.
+        extra: the extra that brings it.
+        purpose: what needs it, as the error begins: an option, a key of the config, or a file.
+
+    Raises:
+        UsageError: if it is not installed; the message gives the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UsageError(f'{purpose} needs {module}: pip install "lungseg[{extra}]".') from None
 
 
 def this_command() -> list[str]:

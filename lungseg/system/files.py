@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all, and small helpers for CSV and JSON."""
+"""Files and folders: output that appears whole or not at all, checks of inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
 
-# File names may hold any bytes; Python carries those that are no UTF-8 as surrogates.
+# File names may hold any bytes; Python represents those that are no UTF-8 as surrogates.
 UNDECODED = "surrogateescape"
 
 
@@ -41,9 +41,10 @@ def existing_folder(path: str | Path, what: str, source: str = "") -> Path:
 
 
 def require_regular(path: Path) -> int:
-    """Return a file's size in bytes; raise `DataError` for a pipe, a device or what is not there.
+    """Return a file's size in bytes.
 
-    Reading those may never end.
+    Raises:
+        DataError: if there is no such file, or it is a pipe or a device: reading may never end.
     """
     try:
         status = path.stat()
@@ -57,13 +58,13 @@ def require_regular(path: Path) -> int:
 def partial_path(path: Path) -> Path:
     """Return where to write a file before it is renamed to `path`: hidden, with the same suffix."""
     name = path.name
-    if len(os.fsencode(name)) > 240:  # with what is added it would be no possible name
+    if len(os.fsencode(name)) > 240:  # with the prefix it would be too long for a file name
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + name[-8:]
     return path.with_name(f".partial.{name}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside `path`, then rename it: a reader sees the old or the new, whole."""
+    """Write a file beside `path`, then rename it, so that no reader sees half of it."""
     partial = partial_path(path)
     try:
         with partial.open("wb") as stream:
@@ -87,17 +88,18 @@ def staged_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder beside `output` that takes its place when the block ends well.
 
-    An interrupted block leaves `output` as it was; what was staged is removed at once, or, after
+    An interrupted block leaves `output` as it was. The staged folder is removed at once, or, after
     a kill, by the next run.
 
     Args:
         output: the folder to make.
         overwrite: replace an `output` that holds something.
-        inputs: folders that are read meanwhile and so must not be replaced.
+        inputs: folders that are read in the block, so they must not be replaced.
 
     Raises:
-        UsageError: where `output` holds something and `overwrite` is not set, is a file, or
-            holds one of the `inputs`.
+        UsageError: if `output` is a file, holds something while `overwrite` is not set, or holds
+            one of the `inputs`.
+        DataError: if the folder cannot be made.
     """
     for given in inputs:
         if given is None or not given.exists():
@@ -125,7 +127,13 @@ def staged_folder(
 
 
 def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
-    """Raise `UsageError` where `output` is a file or a folder that holds something."""
+    """Raise `UsageError` if `output` is a file, or a folder that holds something.
+
+    Args:
+        output: the folder to write to.
+        overwrite: whether the folder may hold something.
+        also: what the message offers besides `--overwrite`.
+    """
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: expected a folder to write to, found a file.")
     if not overwrite and output.is_dir() and any(output.iterdir()):

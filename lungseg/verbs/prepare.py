@@ -74,7 +74,7 @@ class _Prepared:
 
 @dataclass(frozen=True)
 class _Slices:
-    """All slices that were written, and what was found wrong on the way."""
+    """All slices that were written, and the issues of those that were not."""
 
     rows: list[ManifestRow]
     issues: list[IssueRow]
@@ -91,7 +91,7 @@ def prepare(
 ) -> PrepareResult:
     """Check, resize and write the pairs of two folders.
 
-    Memory does not grow with the number of slices, but for some 500 bytes of manifest each.
+    Memory grows by some 500 bytes per slice, its row of the manifest, and by nothing else.
 
     Args:
         config: sections `data`, `prepare` and `augment` are used.
@@ -101,8 +101,8 @@ def prepare(
         overwrite: replace an `output` that is not empty.
 
     Raises:
-        UsageError: for a missing folder, or an `output` that holds something.
-        DataError: where no usable pair is left.
+        UsageError: if a folder is missing, or `output` holds something.
+        DataError: if no usable pair is left.
 
     Examples:
         >>> config = lungseg.load_config("lung.yaml")

@@ -21,13 +21,13 @@ from lungseg.system.files import existing_folder, staged_folder
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What `split` made.
+    """What `split` wrote.
 
     Attributes:
         folder: the data set.
         parts: part name to its slices.
-        audit: the most similar pair across each two parts.
-        merged: groups that were put together because slices in them look alike.
+        audit: for each two parts, the most similar pair of slices across them.
+        merged: cases that were put into one group because they look alike.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class SplitResult:
 def split(
     config: Config, source: str | Path, output: str | Path, *, overwrite: bool = False
 ) -> list[SplitResult]:
-    """Share the slices out among train, valid and test, no group on two sides.
+    """Distribute the slices to train, valid and test; a group stays in one part.
 
     Args:
         config: section `split` and the seed are used.
@@ -49,12 +49,12 @@ def split(
         overwrite: replace an `output` that is not empty.
 
     Returns:
-        One result, or one a fold.
+        One result, or one per fold.
 
     Raises:
-        UsageError: for a missing folder, an `output` that holds something, or grouping that does
-            not fit the names.
-        DataError: for an unusable manifest, too few groups, or a leak.
+        UsageError: if a folder is missing, `output` holds something, or the grouping does not fit
+            the names.
+        DataError: if the manifest is unusable, there are too few groups, or there is a leak.
 
     Examples:
         >>> config = lungseg.load_config("lung.yaml")

@@ -75,6 +75,18 @@ def test_a_mask_on_another_grid_is_resampled_and_said(
         prepare(config(), images, masks, tmp_path / "other")
 
 
+def test_a_finding_names_the_volume_it_is_about(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    images, masks = folders
+    scan, lungs = phantom(0)
+    sitk.WriteImage(scan, str(images / "case.mha"))
+    sitk.WriteImage(lungs * 3, str(masks / "case.nii.gz"))
+    sitk.WriteImage(scan, str(images / "alone.nii.gz"))
+    prepare(config(), images, masks, tmp_path / "out")
+    rows = {row["code"]: row for row in read_csv(tmp_path / "out" / "issues.csv")}
+    assert rows["labels_merged"]["file"] == "case.nii.gz"
+    assert rows["orphan_image"]["case"] == "alone"
+
+
 def test_slices_without_lung_are_kept_in_the_stated_ratio(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ UNKNOWN_LENGTH = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Header:
-    """What a slice says of itself, and nothing of the patient."""
+    """The header of one slice, without anything about the patient."""
 
     path: Path
     modality: str
@@ -93,8 +93,8 @@ def quiet_itk() -> Iterator[None]:
 
 
 def reason_of(problem: Exception) -> str:
-    """Return the line of a SimpleITK error that says what is wrong, without addresses in memory."""
-    # "Reason:" is followed by whatever the system's last error was, often of another file.
+    """Return the line of a SimpleITK error that names the problem, without memory addresses."""
+    # After "Reason:" comes the last error of the system, which often is about another file.
     lines = [line for line in str(problem).strip().splitlines() if "Reason:" not in line]
     return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", lines[-1])
 
@@ -104,7 +104,7 @@ def read_header(path: Path) -> Header:
     """Read the header of one DICOM file.
 
     Raises:
-        DataError: where it cannot be read.
+        DataError: if it cannot be read.
     """
     check_elements(path)
     reader = sitk.ImageFileReader()
@@ -120,7 +120,7 @@ def read_header(path: Path) -> Header:
     bits = text(BITS)
     expected = math.prod(reader.GetSize()) * (int(bits) if bits.isdecimal() else 0) // 8
     if path.stat().st_size < expected and not _is_compressed(path):
-        # GDCM would fill up the rest with air.
+        # GDCM would fill up the missing pixels with air.
         raise DataError(
             path,
             f"cut short: the header says {expected:,} bytes of pixels, the file has "
@@ -144,13 +144,13 @@ def read_header(path: Path) -> Header:
 
 
 def has_magic(path: Path) -> bool:
-    """Return whether a file starts as DICOM files do."""
+    """Whether a file starts as DICOM files do."""
     with path.open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"
 
 
 def _transfer_syntax(start: bytes) -> bytes:
-    """Return the transfer syntax that the first bytes of a DICOM file name; empty without one."""
+    """Return the transfer syntax that the first bytes of a DICOM file name, or empty bytes."""
     place = start.find(TRANSFER_SYNTAX)
     value = start[place + len(TRANSFER_SYNTAX) :]
     return value[2 : 2 + value[0]].strip(b"\0 ") if place >= 0 and value else b""
@@ -165,11 +165,11 @@ def _is_compressed(path: Path) -> bool:
 def check_elements(path: Path) -> None:
     """Check that the elements of a DICOM file end within it, up to the first of unknown length.
 
-    GDCM takes as much memory as a damaged length asks for, up to 4 GB an element, and keeps it.
-    What lies within sequences is not looked at.
+    GDCM takes as much memory as a damaged length asks for, up to 4 GB per element, and keeps it.
+    Elements inside sequences are not checked.
 
     Raises:
-        DataError: for an element that is longer than the rest of the file.
+        DataError: if an element is longer than the rest of the file.
     """
     size = require_regular(path)
     with path.open("rb") as stream:
@@ -182,7 +182,7 @@ def check_elements(path: Path) -> None:
             stream.seek(place)
             head = stream.read(12)
             group, kind = int.from_bytes(head[:2], "little"), head[4:6]
-            # The first group has its types written out, whatever holds for the rest.
+            # The first group has its types written out, even if the rest has not.
             explicit = kind in TYPES and (group == 2 or syntax != PLAIN_SYNTAXES[0])
             if not explicit:
                 length, place = int.from_bytes(head[4:8], "little"), place + 8
