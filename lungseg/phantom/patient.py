@@ -110,32 +110,8 @@ def make_patient(seed: int) -> Patient:
     width, depth = rng.uniform(0.80, 0.93), rng.uniform(0.56, 0.68)
     fat = rng.uniform(0.03, 0.10)
     cavity = (width * rng.uniform(0.84, 0.88) - fat * 0.5, depth * rng.uniform(0.80, 0.85))
-    vessels = []
-    for side in (-1, 1):
-        for _ in range(150):
-            # Vessels are many and wide near the hilum, few and thin near the pleura.
-            away = rng.beta(1.0, 1.2)
-            angle = rng.uniform(-1.45, 1.45)
-            start = rng.uniform(-0.1, 0.95)
-            vessels.append(
-                Vessel(
-                    x=side * (0.20 + away * 0.42 * np.cos(angle)),
-                    y=0.04 + away * 0.48 * np.sin(angle),
-                    dx=side * rng.normal(0.1, 0.25),
-                    dy=rng.normal(0, 0.3),
-                    radius=float(0.0035 + 0.014 * (1 - away) ** 2.5 * rng.uniform(0.3, 1.3)),
-                    start=start,
-                    end=start + rng.uniform(0.05, 0.3),
-                    stretch=float(1 + abs(rng.normal(0, 3.0))),
-                    angle=float(angle * side + rng.normal(0, 0.4)),
-                )
-            )
-    lesions = []
-    if rng.random() < 0.5:
-        for _ in range(int(rng.integers(1, 4))):
-            lesions.append(_draw_lesion(rng, "nodule", rng.uniform(0.02, 0.06)))
-    if rng.random() < 0.3:
-        lesions.append(_draw_lesion(rng, "consolidation", rng.uniform(0.10, 0.2)))
+    vessels = _draw_vessels(rng)
+    lesions = _draw_lesions(rng)
     effusion = [0.0, 0.0]
     if rng.random() < 0.25:
         effusion[int(rng.integers(2))] = float(rng.uniform(0.05, 0.16))
@@ -163,6 +139,40 @@ def make_patient(seed: int) -> Patient:
         lesions=tuple(lesions),
         effusion=(effusion[0], effusion[1]),
     )
+
+
+def _draw_vessels(rng: np.random.Generator) -> list[Vessel]:
+    vessels = []
+    for side in (-1, 1):
+        for _ in range(150):
+            # Vessels are many and wide near the hilum, few and thin near the pleura.
+            away = rng.beta(1.0, 1.2)
+            angle = rng.uniform(-1.45, 1.45)
+            start = rng.uniform(-0.1, 0.95)
+            vessels.append(
+                Vessel(
+                    x=side * (0.20 + away * 0.42 * np.cos(angle)),
+                    y=0.04 + away * 0.48 * np.sin(angle),
+                    dx=side * rng.normal(0.1, 0.25),
+                    dy=rng.normal(0, 0.3),
+                    radius=float(0.0035 + 0.014 * (1 - away) ** 2.5 * rng.uniform(0.3, 1.3)),
+                    start=start,
+                    end=start + rng.uniform(0.05, 0.3),
+                    stretch=float(1 + abs(rng.normal(0, 3.0))),
+                    angle=float(angle * side + rng.normal(0, 0.4)),
+                )
+            )
+    return vessels
+
+
+def _draw_lesions(rng: np.random.Generator) -> list[Lesion]:
+    lesions = []
+    if rng.random() < 0.5:
+        for _ in range(int(rng.integers(1, 4))):
+            lesions.append(_draw_lesion(rng, "nodule", rng.uniform(0.02, 0.06)))
+    if rng.random() < 0.3:
+        lesions.append(_draw_lesion(rng, "consolidation", rng.uniform(0.10, 0.2)))
+    return lesions
 
 
 def _draw_lesion(rng: np.random.Generator, kind: str, radius: float) -> Lesion:
