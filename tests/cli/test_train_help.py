@@ -20,7 +20,7 @@ def test_the_table_is_read_when_help_is_asked_for(
     measured.write_text(json.dumps(document))
     monkeypatch.setattr(command, "MEASURED", measured)
     lines = lungseg("train", "--help").stdout.splitlines()
-    assert "    tinynet                1,234     0.5        -        -  0.750" in lines
+    assert "    tinynet               1,234     0.5        -        -  0.750" in lines
     assert any("on 3 cores, 2026-01-02" in line for line in lines)
     measured.unlink()
     for arguments in (("--help",), ("split", "--help"), ("train", "--resume", "--overwrite")):
