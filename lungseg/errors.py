@@ -6,6 +6,7 @@ Each carries one short paragraph: what was expected, what was found, in which fi
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -32,6 +33,26 @@ class UsageError(LungsegError):
 
 
 class DataError(LungsegError):
-    """A file was found but cannot be used."""
+    """A file or folder exists but cannot be used.
+
+    Attributes:
+        path: the file or folder, or text that names several; None if the problem is in no file.
+        what: the problem, without the path.
+    """
 
     exit_code = ExitCode.DATA
+
+    def __init__(self, path: Path | str | None, what: str) -> None:
+        """Keep the file and the problem apart; `str()` joins them."""
+        # Both go to `args`, from which pickle makes the error anew in another process.
+        super().__init__(path, what)
+        self.path = path
+        self.what = what
+
+    def __str__(self) -> str:
+        """Return the message for people: `PATH: WHAT`."""
+        return self.what if self.path is None else f"{self.path}: {self.what}"
+
+    def concerns(self, file: Path) -> bool:
+        """Whether the problem is in this file, or in one inside this folder."""
+        return self.path is not None and Path(self.path).is_relative_to(file)

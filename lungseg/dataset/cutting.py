@@ -51,7 +51,7 @@ def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Fi
         labelled = bool(sitk.GetArrayViewFromImage(mask).any())
         mask = sitk.Resample(mask, scan, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
         if labelled and not sitk.GetArrayViewFromImage(mask).any():
-            raise DataError(f"{pair.mask}: the mask lies outside its image: {'; '.join(unlike)}.")
+            raise DataError(pair.mask, f"the mask lies outside its image: {'; '.join(unlike)}.")
         detail = f"the mask was resampled onto the image: {'; '.join(unlike)}"
         findings.append(Finding("mask_resampled", "repaired", detail))
     # Copies, not views: a view dies with its image, and the slices are read later.
@@ -59,8 +59,8 @@ def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Fi
     if labels.max(initial=0) >= config.num_classes:
         if config.num_classes > 2:
             raise DataError(
-                f"{pair.mask}: holds label {labels.max()}, but data.rgb_map has "
-                f"{config.num_classes} classes."
+                pair.mask,
+                f"holds label {labels.max()}, but data.rgb_map has {config.num_classes} classes.",
             )
         detail = f"labels up to {labels.max()} taken together as foreground"
         findings.append(Finding("labels_merged", "repaired", detail))

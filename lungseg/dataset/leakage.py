@@ -59,7 +59,8 @@ def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
     )
     if not split.allow_leakage:
         raise DataError(
+            None,
             message + "\nName the patients (split.group_regex or split.group_csv), or allow it "
-            "with -s split.allow_leakage=true."
+            "with -s split.allow_leakage=true.",
         )
     console.warn(message)

@@ -149,9 +149,10 @@ def assign_groups(
     open_parts = np.flatnonzero(wanted)
     if len(names) < len(open_parts):
         raise DataError(
+            None,
             f"{len(names)} group(s) of slices cannot fill {len(open_parts)} parts without "
             "putting one patient on two sides. Use more patients, fewer parts (split.fractions) "
-            "or another grouping (split.group_regex)."
+            "or another grouping (split.group_regex).",
         )
     areas = [[s.lung_fraction for s in groups[name] if not s.is_copy] for name in names]
     edges = np.quantile(np.concatenate([np.array(a) for a in areas]), [0.25, 0.5, 0.75])

@@ -43,8 +43,8 @@ def read_manifest(folder: Path) -> list[Slice]:
     path = folder / "manifest.csv"
     if not path.exists():
         raise DataError(
-            f"{folder}: holds neither manifest.csv (from lungseg prepare) nor train/images and "
-            "train/masks."
+            folder,
+            "holds neither manifest.csv (from lungseg prepare) nor train/images and train/masks.",
         )
     rows = read_csv(path, ("case", "source", "image", "mask", "lung_fraction", "sha256", "phash"))
     slices = []
@@ -52,9 +52,9 @@ def read_manifest(folder: Path) -> list[Slice]:
         slices.append(_slice(row, folder, path))
         for file in (slices[-1].image, slices[-1].mask):
             if not file.exists():
-                raise DataError(f"{file}: named in {path}, but there is no such file.")
+                raise DataError(file, f"named in {path}, but there is no such file.")
     if not slices:
-        raise DataError(f"{path}: lists no slice.")
+        raise DataError(path, "lists no slice.")
     return slices
 
 
@@ -65,8 +65,9 @@ def _slice(row: Mapping[str, str], folder: Path, origin: Path) -> Slice:
         pack([row["phash"]])
     except (TypeError, ValueError):
         raise DataError(
-            f"{origin}: lung_fraction or phash of {row['case']} is damaged: "
-            f"{row['lung_fraction']!r}, {row['phash']!r}."
+            origin,
+            f"lung_fraction or phash of {row['case']} is damaged: "
+            f"{row['lung_fraction']!r}, {row['phash']!r}.",
         ) from None
     image, mask = folder / row["image"], folder / row["mask"]
     group = row.get("group") or ""
@@ -88,7 +89,7 @@ def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
             parts.setdefault(row["part"], []).append(_slice(row, folder, listing))
         missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
         if missing:
-            raise DataError(f"{missing[0]}: named in {listing}, but there is no such file.")
+            raise DataError(missing[0], f"named in {listing}, but there is no such file.")
         return parts
     parts = {}
     for part in PARTS:

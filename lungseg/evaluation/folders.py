@@ -64,7 +64,7 @@ def pair_masks(
     """
     true, guessed = _masks_in(truth), _masks_in(predictions)
     if not true:
-        raise DataError(f"{truth}: holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
+        raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
     pictures = _masks_in(existing_folder(images, "images", "--images")) if images else {}
     cases = [
         Case(stem, true[stem], guessed.get(stem), pictures.get(stem))
@@ -84,7 +84,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
         stem = path.name[: -len(suffix)]
         if stem in found:
             raise DataError(
-                f"{folder}: {found[stem].name} and {path.name} share one stem; keep one of them."
+                folder, f"{found[stem].name} and {path.name} share one stem; keep one of them."
             )
         found[stem] = path
     return found
@@ -121,8 +121,9 @@ def load(case: Case, config: Config) -> Loaded:
         if labels.max(initial=0) >= len(config.data.rgb_map):
             if not merged:
                 raise DataError(
-                    f"{case.truth}: {name} holds label {labels.max()}, but data.rgb_map has "
-                    f"{len(config.data.rgb_map)} classes."
+                    case.truth,
+                    f"{name} holds label {labels.max()}, but data.rgb_map has "
+                    f"{len(config.data.rgb_map)} classes.",
                 )
             remarks.append(f"{name}: labels up to {labels.max()} taken together as foreground")
     if merged:
@@ -136,8 +137,9 @@ def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | Labels, list[s
     try:
         labels, findings = decode_mask(read_pixels(path), config.data.rgb_map)
     except DataError as problem:
-        text = str(problem)
-        raise DataError(text if str(path) in text else f"{path}: {text}.") from None
+        if problem.path is not None:
+            raise
+        raise DataError(path, f"{problem.what}.") from None
     return labels, [finding.detail for finding in findings]
 
 

@@ -175,7 +175,7 @@ def _comparison(
                     mine, theirs, groups, config.evaluate.bootstrap, config.seed
                 )
         if not found[class_name]:
-            raise DataError(f"{path}: has no case in common with what is scored here.")
+            raise DataError(path, "has no case in common with what is scored here.")
     alone = {row["case"] for row in own} ^ {case for case, _ in other}
     if alone:
         console.warn(

@@ -68,12 +68,12 @@ def _round(
 ) -> _Round:
     predictor = Predictor(model_paths(run, None), device=config.infer.device)
     if not is_layout(dataset):
-        raise DataError(f"{dataset}: expected train/images and train/masks; run lungseg split.")
+        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     part = config.evaluate.part
     parts = read_layout(dataset, config.model_copy(update={"data": predictor.data}))
     slices = parts[part]
     if not slices:
-        raise DataError(f"{dataset / part}: holds no usable pair of image and mask.")
+        raise DataError(dataset / part, "holds no usable pair of image and mask.")
     seen: set[str] = set()
     if part != "train":
         seen = set().union(*(_seen_in_training(one, slices) for one in runs))

@@ -60,16 +60,18 @@ def decode_mask(pixels: Pixels, rgb_map: Mapping[str, Colour]) -> tuple[Labels, 
     if off_count > total / 1000:
         worst = colours[off][counts[off].argmax()]
         raise DataError(
+            None,
             f"{off_count / total:.1%} of the mask's pixels have a colour that is not in "
-            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]})"
+            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]})",
         )
     mixed = int(counts[~exact].sum())
     if mixed > total / 1000 and not nearest[inverse].any():
         # Nothing but dark greys: more likely labels of another kind than a mask of nothing.
         found = ", ".join(f"({r}, {g}, {b})" for r, g, b in colours[~exact][:5])
         raise DataError(
+            None,
             f"none of the mask's pixels is nearer to a class of data.rgb_map than to the "
-            f"background, but {mixed / total:.1%} are no background either: {found}"
+            f"background, but {mixed / total:.1%} are no background either: {found}",
         )
     detail = (
         f"{len(codes)} different values; {mixed} of {total} pixels ({mixed / total:.2%}) are not "
@@ -84,8 +86,9 @@ def _colours_in(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.intp], ND
         pixels = np.rint(pixels / 257.0)
     elif pixels.dtype in (np.int32, np.float32) and (pixels.min() < 0 or pixels.max() > 255):
         raise DataError(
+            None,
             f"a mask holds colours or class indices, but this one has values from "
-            f"{pixels.min():g} to {pixels.max():g}"
+            f"{pixels.min():g} to {pixels.max():g}",
         )
     elif pixels.dtype == np.float32 and 0 < pixels.max() <= 1:
         pixels = pixels * 255
@@ -139,6 +142,7 @@ def read_labels(path: Path, data: DataConfig) -> Labels:
     try:
         labels, _ = decode_mask(read_pixels(path), data.rgb_map)
     except DataError as problem:
-        text = str(problem)
-        raise DataError(text if str(path) in text else f"{path}: {text}.") from None
+        if problem.path is not None:
+            raise
+        raise DataError(path, f"{problem.what}.") from None
     return resize_labels(labels, data.image_size)

@@ -55,42 +55,41 @@ def check_nifti(path: Path, most_voxels: int) -> list[Finding]:
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
             return _check(path, cast("IO[bytes]", stream), most_voxels)
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-        raise DataError(
-            f"{path}: the compressed file is damaged or cut short: {problem}."
-        ) from None
+        raise DataError(path, f"the compressed file is damaged or cut short: {problem}.") from None
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+        raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
 
 
 def _check(path: Path, stream: IO[bytes], most_voxels: int) -> list[Finding]:
     header = stream.read(540)
     order = next((o for o in "<>" if _header_size(header, o) in HEADERS), None)
     if order is None:
-        raise DataError(f"{path}: this is not a NIfTI file.")
+        raise DataError(path, "this is not a NIfTI file.")
     try:
         dimensions, kind, bits, sizes, start, codes = (
             struct.unpack_from(order + form, header, place)
             for form, place in HEADERS[_header_size(header, order)]
         )
     except struct.error:
-        raise DataError(f"{path}: the header is cut short.") from None
+        raise DataError(path, "the header is cut short.") from None
     shape = dimensions[1 : 1 + max(0, min(dimensions[0], 7))]
     if not 1 <= dimensions[0] <= 7 or min(shape) < 1:
-        raise DataError(f"{path}: the header says impossible dimensions: {dimensions}.")
+        raise DataError(path, f"the header says impossible dimensions: {dimensions}.")
     voxels = math.prod(shape)
     if voxels > most_voxels:
-        raise DataError(f"{path}: the header says {voxels:,} voxels, more than a CT can have.")
+        raise DataError(path, f"the header says {voxels:,} voxels, more than a CT can have.")
     if not all(0 < size < np.inf for size in sizes[1 : 1 + min(3, len(shape))]):
-        raise DataError(f"{path}: the header gives voxels no size: {sizes[1:4]} mm.")
+        raise DataError(path, f"the header gives voxels no size: {sizes[1:4]} mm.")
     if not 0 <= start[0] < MOST_EXTENSIONS_BYTES:
-        raise DataError(f"{path}: the header says that its voxels begin at byte {start[0]}.")
+        raise DataError(path, f"the header says that its voxels begin at byte {start[0]}.")
     stream.seek(int(start[0]))
     floats = np.dtype(order + FLOATS[kind[0]]) if kind[0] in FLOATS else None
     found = _count_bytes(path, stream, floats)
     if found < voxels * bits[0] // 8:
         raise DataError(
-            f"{path}: cut short: the header says {voxels:,} voxels of {bits[0]} bits, but only "
-            f"{found:,} bytes of them are there."
+            path,
+            f"cut short: the header says {voxels:,} voxels of {bits[0]} bits, but only "
+            f"{found:,} bytes of them are there.",
         )
     if not any(codes):
         detail = "the header says no orientation; rows are taken to run left, columns to the back"
@@ -110,5 +109,5 @@ def _count_bytes(path: Path, stream: IO[bytes], kind: np.dtype[Any] | None) -> i
         if kind is not None:
             values = np.frombuffer(chunk, kind, len(chunk) // kind.itemsize)
             if not np.isfinite(values).all():
-                raise DataError(f"{path}: some voxels are NaN or infinite.")
+                raise DataError(path, "some voxels are NaN or infinite.")
     return total

@@ -54,38 +54,38 @@ def read_pixels(path: Path) -> Pixels:
     """
     size = require_regular(path)
     if size > MAX_FILE_BYTES:
-        raise DataError(f"{path}: {size:,} bytes are more than a slice can have.")
+        raise DataError(path, f"{size:,} bytes are more than a slice can have.")
     try:
         content = path.read_bytes()
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+        raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
     if not content:
-        raise DataError(f"{path}: the file is empty (0 bytes).")
+        raise DataError(path, "the file is empty (0 bytes).")
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
-                    f"{path}: {width} x {height} pixels are more than a slice can have "
-                    f"({MAX_PIXELS:,})."
+                    path,
+                    f"{width} x {height} pixels are more than a slice can have ({MAX_PIXELS:,}).",
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
                 raise DataError(
-                    f"{path}: holds {frames} frames; save each slice as a file of its own."
+                    path, f"holds {frames} frames; save each slice as a file of its own."
                 )
             pixels = _to_array(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise DataError(f"{path}: this is not a PNG, JPG, TIF or BMP image.") from None
+        raise DataError(path, "this is not a PNG, JPG, TIF or BMP image.") from None
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as problem:
-        raise DataError(f"{path}: the image is damaged: {problem}.") from None
+        raise DataError(path, f"the image is damaged: {problem}.") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{path}: has more pixels than a slice can have.") from None
+        raise DataError(path, "has more pixels than a slice can have.") from None
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        raise DataError(f"{path}: {count} pixels are NaN or infinite.")
+        raise DataError(path, f"{count} pixels are NaN or infinite.")
     return pixels
 
 
@@ -204,7 +204,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
         pixels = pixels[..., ::-1]
     done, buffer = cv2.imencode(".png", pixels)
     if not done:
-        raise DataError(f"an array of shape {pixels.shape} cannot be written as PNG")
+        raise DataError(None, f"an array of shape {pixels.shape} cannot be written as PNG")
     return bytes(buffer)
 
 

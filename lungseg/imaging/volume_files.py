@@ -58,8 +58,9 @@ def read_label_volume(path: Path) -> LabelVolume:
     values = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
         raise DataError(
-            f"{path}: a label volume holds whole numbers from 0 to 255, but this one has values "
-            f"from {values.min():g} to {values.max():g}."
+            path,
+            f"a label volume holds whole numbers from 0 to 255, but this one has values "
+            f"from {values.min():g} to {values.max():g}.",
         )
     return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
 
@@ -98,7 +99,7 @@ def write_volume(image: Any, path: Path) -> None:
     except (RuntimeError, OSError) as problem:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {problem}") from None
+        raise DataError(path, f"cannot be written: {problem}") from None
 
 
 def _unpack(path: Path, target: Path) -> Path:
@@ -109,12 +110,12 @@ def _unpack(path: Path, target: Path) -> Path:
             size = sum(member.file_size for member in members)
             most = min(MAX_UNPACKED_BYTES, MAX_ZIP_RATIO * path.stat().st_size)
             if size > most:
-                raise DataError(f"{path}: would unpack to {size:,} bytes, more than a CT can be.")
+                raise DataError(path, f"would unpack to {size:,} bytes, more than a CT can be.")
             for index, member in enumerate(members):
                 with archive.open(member) as packed, (target / f"{index:06d}.dcm").open("wb") as to:
                     shutil.copyfileobj(packed, to)
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError) as problem:
-        raise DataError(f"{path}: the zip file cannot be read: {problem}") from None
+        raise DataError(path, f"the zip file cannot be read: {problem}") from None
     return target
 
 
@@ -131,12 +132,13 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
         # Checked before memory is taken for them; the voxels of an MHD lie in another file.
         if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
             raise DataError(
-                f"{path}: its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
-                "hold: it is damaged."
+                path,
+                f"its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
+                "hold: it is damaged.",
             )
         return reader.Execute(), findings
     except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
-        raise DataError(f"{path}: the volume cannot be read: {reason_of(problem)}") from None
+        raise DataError(path, f"the volume cannot be read: {reason_of(problem)}") from None
 
 
 def _require_volume(path: Path, image: Any) -> Any:
@@ -144,8 +146,9 @@ def _require_volume(path: Path, image: Any) -> Any:
     dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if (dimensions, values) != (3, 1):
         raise DataError(
-            f"{path}: expected a volume of three dimensions with one value a voxel, found "
-            f"{dimensions} dimensions and {values} values."
+            path,
+            f"expected a volume of three dimensions with one value a voxel, found "
+            f"{dimensions} dimensions and {values} values.",
         )
     return image
 
@@ -154,15 +157,16 @@ def _checked(path: Path, ct: Ct) -> Ct:
     """Check that a volume has three dimensions and is in HU."""
     image = _require_volume(path, ct.image)
     if max(image.GetSize()) > MAX_SIDE:
-        raise DataError(f"{path}: {image.GetSize()} voxels are more than a CT can have.")
+        raise DataError(path, f"{image.GetSize()} voxels are more than a CT can have.")
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
-        raise DataError(f"{path}: {count} voxels are NaN or infinite.")
+        raise DataError(path, f"{count} voxels are NaN or infinite.")
     lowest = float(values.min())
     if lowest > HIGHEST_AIR_HU:
         raise DataError(
-            f"{path}: air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "
-            "is not in Hounsfield units. Apply its rescale slope and intercept first."
+            path,
+            f"air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "
+            "is not in Hounsfield units. Apply its rescale slope and intercept first.",
         )
     return ct

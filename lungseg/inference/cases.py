@@ -22,7 +22,7 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
     try:
         done = segment(predictor, item.path, item.name, output, config)
     except DataError as problem:
-        return failed_row(item, str(problem))
+        return failed_row(item, problem)
     width, height, depth = done.labels.GetSize()
     lung = round(float(done.measures["lung_voxels"]))
     return {

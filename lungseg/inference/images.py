@@ -27,7 +27,7 @@ class _Loaded:
     image: NDArray[np.uint8]
     network_input: NDArray[np.uint8]
     remarks: str
-    problem: str = ""
+    problem: DataError | None = None
 
 
 def image_batches(
@@ -40,7 +40,7 @@ def image_batches(
         try:
             image, findings = to_slice(read_pixels(item.path), predictor.data)
         except DataError as problem:
-            return _Loaded(item, nothing, nothing, "", str(problem))
+            return _Loaded(item, nothing, nothing, "", problem)
         remarks = "; ".join(f.detail for f in findings)
         return _Loaded(item, image, resize_image(image, predictor.data.image_size), remarks)
 

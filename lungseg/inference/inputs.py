@@ -42,7 +42,7 @@ def collect(inputs: Iterable[Path]) -> list[Input]:
     if not found:
         names = ", ".join(str(given) for given in inputs)
         raise DataError(
-            f"{names}: holds no PNG, JPG, TIF or BMP image and no DICOM, NIfTI, MHA or NRRD volume."
+            names, "holds no PNG, JPG, TIF or BMP image and no DICOM, NIfTI, MHA or NRRD volume."
         )
     return list(found.values())
 

@@ -97,8 +97,9 @@ class Predictor:
         for path in files[1:]:
             if _read_description(path.with_name("model.json")) != self.data:
                 raise DataError(
-                    f"{path}: expects other slices or classes than {self.path}; they cannot "
-                    "predict together."
+                    path,
+                    f"expects other slices or classes than {self.path}; they cannot "
+                    "predict together.",
                 )
         providers = _providers(device)
         self._sessions = [self._open(path, threads, providers) for path in files]
@@ -116,15 +117,16 @@ class Predictor:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as problem:  # ONNX Runtime's own errors share no public base class
             reason = str(problem).splitlines()[0]
-            raise DataError(f"{path}: this is not a usable ONNX model: {reason}") from None
+            raise DataError(path, f"this is not a usable ONNX model: {reason}") from None
         expected = [*self.data.image_size, self.data.channels]
         found = session.get_inputs()[0].shape
         classes = session.get_outputs()[0].shape[-1:]
         if found[1:] != expected or classes != [len(self.data.rgb_map)]:
             raise DataError(
-                f"{path}: takes {found[1:]} and gives {classes} classes, but model.json "
+                path,
+                f"takes {found[1:]} and gives {classes} classes, but model.json "
                 f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
-                "models."
+                "models.",
             )
         return session
 
@@ -251,7 +253,7 @@ def foreground_map(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _read_description(path: Path) -> DataConfig:
     if not path.exists():
-        raise DataError(f"{path}: expected beside the ONNX file; lungseg train writes both.")
+        raise DataError(path, "expected beside the ONNX file; lungseg train writes both.")
     document: Any = read_json(path)
     try:
         given = document["input"]
@@ -263,4 +265,4 @@ def _read_description(path: Path) -> DataConfig:
             rgb_map=document["rgb_map"],
         )
     except (KeyError, TypeError, ValueError) as problem:
-        raise DataError(f"{path}: is not what lungseg train writes: {problem!r}.") from None
+        raise DataError(path, f"is not what lungseg train writes: {problem!r}.") from None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lungseg.errors import DataError
 from lungseg.inference.inputs import Input
 from lungseg.system import console
 from lungseg.system.files import UNDECODED
@@ -81,10 +82,11 @@ def read_done(output: Path) -> dict[str, Row]:
 
 def clash_row(item: Input, clashes: dict[Path, Path]) -> Row:
     """Return the row of an input whose name another input already has."""
-    return failed_row(item, f"same name as {clashes[item.path].name}")
+    return failed_row(item, DataError(None, f"same name as {clashes[item.path].name}"))
 
 
-def failed_row(item: Input, problem: str) -> Row:
+def failed_row(item: Input, problem: DataError) -> Row:
     """Return the row of an input that could not be segmented, and warn."""
-    console.warn(problem if str(item.path) in problem else f"{item.path.name}: {problem}")
-    return {"case": item.name, "input": item.path.name, "status": "failed", "detail": problem}
+    detail = str(problem)
+    console.warn(detail if problem.concerns(item.path) else f"{item.path.name}: {detail}")
+    return {"case": item.name, "input": item.path.name, "status": "failed", "detail": detail}

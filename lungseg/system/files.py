@@ -42,9 +42,9 @@ def require_regular(path: Path) -> int:
     try:
         status = path.stat()
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+        raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path}: expected a file, found a folder, a pipe or a device.")
+        raise DataError(path, "expected a file, found a folder, a pipe or a device.")
     return status.st_size
 
 
@@ -67,7 +67,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.replace(path)
     except OSError as problem:
         partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {problem.strerror or problem}.") from None
+        raise DataError(path, f"cannot be written: {problem.strerror or problem}.") from None
 
 
 def write_text(path: Path, content: str) -> None:
@@ -109,7 +109,7 @@ def staged_folder(
         shutil.rmtree(old, ignore_errors=True)
         staged.mkdir(parents=True)
     except OSError as problem:
-        raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
+        raise DataError(output, f"cannot be made: {problem.strerror or problem}.") from None
     try:
         yield staged
         _take_place(staged, output)

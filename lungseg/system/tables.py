@@ -26,9 +26,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file.") from None
+        raise DataError(path, "there is no such file.") from None
     except (OSError, ValueError, RecursionError) as problem:
-        raise DataError(f"{path}: expected JSON, but it cannot be read: {problem}.") from None
+        raise DataError(path, f"expected JSON, but it cannot be read: {problem}.") from None
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -54,12 +54,12 @@ def read_csv(path: Path, needed: Iterable[str] = ()) -> list[dict[str, str]]:
             rows = list(reader)
             columns = list(reader.fieldnames or [])
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file.") from None
+        raise DataError(path, "there is no such file.") from None
     except (OSError, ValueError, csv.Error) as problem:
-        raise DataError(f"{path}: expected CSV, but it cannot be read: {problem}.") from None
+        raise DataError(path, f"expected CSV, but it cannot be read: {problem}.") from None
     missing = [name for name in needed if name not in columns]
     if missing:
         raise DataError(
-            f"{path}: expected the columns {', '.join(needed)}; it has {', '.join(columns)}."
+            path, f"expected the columns {', '.join(needed)}; it has {', '.join(columns)}."
         )
     return rows

@@ -69,9 +69,10 @@ class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
         if logs and not math.isfinite(logs["loss"]):
             cases = ", ".join(self.pipeline.cases_of(self.epoch, batch))
             raise DataError(
+                None,
                 f"The loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}, "
                 f"with the cases {cases}. The best model so far is kept. Look at these cases, "
-                "or lower train.learning_rate."
+                "or lower train.learning_rate.",
             )
 
 

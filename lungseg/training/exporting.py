@@ -58,7 +58,7 @@ def export_run(run: Path, format: str = "onnx") -> float:
         best = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, KeyError, TypeError) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise DataError(f"{path}: this is not a usable Keras model: {reason}") from None
+        raise DataError(path, f"this is not a usable Keras model: {reason}") from None
     config = load_config(run / "config.yaml")
     if config.train.mixed_precision:
         # Float16 convolutions are for GPUs, but exported files also run on CPUs.
@@ -120,8 +120,9 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
         difference = float(np.abs(predicted - expected).max())
         if not difference <= TOLERANCE:
             raise DataError(
-                f"{final}: its runtime and Keras differ by {difference:.2e} on one batch, more "
-                f"than {TOLERANCE:.0e}; it was not kept. model.keras is complete."
+                final,
+                f"its runtime and Keras differ by {difference:.2e} on one batch, more than "
+                f"{TOLERANCE:.0e}; it was not kept. model.keras is complete.",
             )
         if final.is_dir():
             shutil.rmtree(final)

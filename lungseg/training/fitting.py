@@ -72,8 +72,9 @@ def fit(
         _fit_epochs(model, pipeline, epochs_done, settings.epochs, callbacks, recorder)
     if recorder.best is None:
         raise DataError(
-            f"{run}: {settings.monitor} was never a number, so there is no best model. "
-            "Lower train.learning_rate, or look at history.csv."
+            run,
+            f"{settings.monitor} was never a number, so there is no best model. "
+            "Lower train.learning_rate, or look at history.csv.",
         )
     return recorder
 

@@ -57,7 +57,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     try:
         model.save(path)
     except (OSError, RuntimeError) as problem:
-        raise DataError(f"{path}: cannot be written: {problem}.") from None
+        raise DataError(path, f"cannot be written: {problem}.") from None
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]

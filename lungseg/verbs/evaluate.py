@@ -152,7 +152,7 @@ def evaluate_folders(
     other = read_other(against)
     cases, extra = pair_masks(predictions, truth, images)
     if not any(case.prediction for case in cases):
-        raise DataError(f"{predictions}: holds no mask with the stem of one in {truth}.")
+        raise DataError(predictions, f"holds no mask with the stem of one in {truth}.")
     if extra:
         console.warn(
             f"{len(extra)} predictions have no truth and are not scored: {name_some(sorted(extra))}"
@@ -176,8 +176,9 @@ def evaluate_folders(
         rows += case_rows
     if len(problems) == len(cases):
         raise DataError(
-            f"{predictions}: none of the {len(cases)} cases can be compared. First: "
-            f"{problems[0]['case']}: {problems[0]['detail']}"
+            predictions,
+            f"none of the {len(cases)} cases can be compared. First: "
+            f"{problems[0]['case']}: {problems[0]['detail']}",
         )
     if problems:
         counted = "left out" if config.evaluate.missing == "leave_out" else "scored as empty"
@@ -190,8 +191,9 @@ def evaluate_folders(
         )
     if len({row["distance_unit"] for row in rows}) > 1:
         raise DataError(
-            f"{truth}: pixel size is known for some cases only, and millimetres and pixels cannot "
-            "share a mean. Score volumes and plain images in separate folders."
+            truth,
+            "pixel size is known for some cases only, and millimetres and pixels cannot "
+            "share a mean. Score volumes and plain images in separate folders.",
         )
     by_name = {case.name: case for case in cases}
     head = {

@@ -79,7 +79,7 @@ def infer(
         if config.infer.overlay:
             (output / "overlays").mkdir(exist_ok=True)
     except OSError as problem:
-        raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
+        raise DataError(output, f"cannot be made: {problem.strerror or problem}.") from None
     done = read_done(output) if resume else {}
     rows: list[Row] = list(done.values())
     if done:

@@ -119,8 +119,8 @@ def prepare(
         if not rows:
             first = next(row for row in issues if row["severity"] in ("failed", "left_out"))
             raise DataError(
-                f"{images}: none of the {len(pairs)} pairs can be used. First finding: "
-                f"{say_issue(first)}."
+                images,
+                f"none of the {len(pairs)} pairs can be used. First finding: {say_issue(first)}.",
             )
         issues += find_duplicates(rows, config.prepare.near_duplicate)
         write_csv(staged / "manifest.csv", MANIFEST_COLUMNS, rows)
@@ -153,8 +153,9 @@ def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[dict
             f" First finding: {say_issue(issues[0])}." if issues else " Both folders are empty."
         )
         raise DataError(
-            f"{images} and {masks}: no image and mask share a stem (PNG, JPG, TIF, BMP; DICOM "
-            f"folder, NIfTI, MHA, NRRD).{reason}"
+            f"{images} and {masks}",
+            f"no image and mask share a stem (PNG, JPG, TIF, BMP; DICOM "
+            f"folder, NIfTI, MHA, NRRD).{reason}",
         )
     return [*pairs, *volumes], issues
 

@@ -167,7 +167,7 @@ def _check_folders(
     """Return the data set, after a check that it exists and that the run folder may be written."""
     dataset = existing_folder(dataset, "slices", "--data")
     if not is_layout(dataset):
-        raise DataError(f"{dataset}: expected train/images and train/masks; run lungseg split.")
+        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     if is_chief():
         if not resume:
             refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
@@ -289,12 +289,13 @@ def _set_up_tensorflow(config: Config, execution: Execution) -> Any:
 def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -> None:
     """Check that there are slices to train on, and to validate on if needed; warn of leaks."""
     if not parts["train"]:
-        raise DataError(f"{dataset / 'train'}: holds no usable pair of image and mask.")
+        raise DataError(dataset / "train", "holds no usable pair of image and mask.")
     if not parts["valid"] and config.train.monitor.startswith("val_"):
         raise DataError(
-            f"{dataset / 'valid'}: holds no usable pair, but train.monitor is "
+            dataset / "valid",
+            "holds no usable pair, but train.monitor is "
             f"{config.train.monitor}. Give valid a share (split.fractions), or keep the last "
-            "epoch's weights: train.monitor=last."
+            "epoch's weights: train.monitor=last.",
         )
     for likeness in leakage(parts):
         if likeness.similarity >= config.split.leak_similarity:

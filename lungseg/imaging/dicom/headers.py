@@ -82,7 +82,7 @@ def read_header(path: Path) -> Header:
     try:
         reader.ReadImageInformation()
     except RuntimeError as problem:
-        raise DataError(f"{path}: the DICOM file cannot be read: {reason_of(problem)}") from None
+        raise DataError(path, f"the DICOM file cannot be read: {reason_of(problem)}") from None
 
     def text(key: str) -> str:
         return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
@@ -92,8 +92,9 @@ def read_header(path: Path) -> Header:
     if path.stat().st_size < expected and not _is_compressed(path):
         # GDCM would fill up the rest with air.
         raise DataError(
-            f"{path}: cut short: the header says {expected:,} bytes of pixels, the file has "
-            f"{path.stat().st_size:,} in all."
+            path,
+            f"cut short: the header says {expected:,} bytes of pixels, the file has "
+            f"{path.stat().st_size:,} in all.",
         )
 
     def numbers(key: str, default: Sequence[float]) -> NDArray[np.float64]:
@@ -164,6 +165,6 @@ def check_elements(path: Path) -> None:
             place += length
             if place > size:
                 raise DataError(
-                    f"{path}: cut short or damaged: an element of {length:,} bytes in a file of "
-                    f"{size:,}."
+                    path,
+                    f"cut short or damaged: an element of {length:,} bytes in a file of {size:,}.",
                 )

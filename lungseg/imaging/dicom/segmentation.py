@@ -93,9 +93,7 @@ def write_dicom_seg(
             omit_empty_frames=True,
         )
     except (AttributeError, ValueError, TypeError, KeyError) as problem:
-        raise DataError(
-            f"{source}: its headers do not suffice for a DICOM-SEG: {problem}"
-        ) from None
+        raise DataError(source, f"its headers do not suffice for a DICOM-SEG: {problem}") from None
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     write_bytes(path, buffer.getvalue())
@@ -121,9 +119,9 @@ def read_dicom_seg(path: Path) -> LabelVolume:
             combine_segments=True, skip_overlap_checks=True, allow_missing_positions=True
         )
     except Exception as problem:  # highdicom and pydicom raise many kinds for a damaged file
-        raise DataError(f"{path}: this is not a usable DICOM-SEG: {problem}") from None
+        raise DataError(path, f"this is not a usable DICOM-SEG: {problem}") from None
     if volume is None:
-        raise DataError(f"{path}: its frames do not form a volume of evenly spaced slices.")
+        raise DataError(path, "its frames do not form a volume of evenly spaced slices.")
     # highdicom orders axes (slice, row, column); SimpleITK names them (column, row, slice).
     image = sitk.GetImageFromArray(np.asarray(volume.array, dtype=np.uint8))
     affine = np.asarray(volume.affine)[:, [2, 1, 0, 3]]

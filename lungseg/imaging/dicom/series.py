@@ -101,11 +101,11 @@ def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path
     """Return the files of the series wanted, or of the likeliest one."""
     found = series_in(folder)
     if not found:
-        raise DataError(f"{origin}: holds no DICOM images.")
+        raise DataError(origin, "holds no DICOM images.")
     if series_uid is not None:
         if series_uid not in found:
             raise DataError(
-                f"{origin}: has no series {series_uid}; it has: {', '.join(sorted(found))}."
+                origin, f"has no series {series_uid}; it has: {', '.join(sorted(found))}."
             )
         return found[series_uid], []
     findings = []
@@ -154,9 +154,7 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
     try:
         image = reader.Execute()
     except RuntimeError as problem:
-        raise DataError(
-            f"{origin}: the DICOM series cannot be read: {reason_of(problem)}"
-        ) from None
+        raise DataError(origin, f"the DICOM series cannot be read: {reason_of(problem)}") from None
     return image, findings + _identical_neighbours(image)
 
 
@@ -167,9 +165,9 @@ def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[F
     sizes = Counter(header.size for header in headers)
     if len(sizes) > 1:
         said = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common())
-        raise DataError(f"{origin}: the slices differ in size: {said}.")
+        raise DataError(origin, f"the slices differ in size: {said}.")
     if any(not np.allclose(h.orientation, headers[0].orientation, atol=1e-3) for h in headers):
-        raise DataError(f"{origin}: the slices differ in orientation; they are no one volume.")
+        raise DataError(origin, "the slices differ in orientation; they are no one volume.")
     headers.sort(key=lambda header: header.height)
     headers, repeated = _without_repeats(headers, origin)
     findings += repeated
@@ -191,7 +189,7 @@ def _identical_neighbours(image: Any) -> list[Finding]:
 def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
     found = {header.modality for header in headers}
     if found - {"CT", ""}:
-        raise DataError(f"{origin}: expected CT, found Modality {', '.join(sorted(found))}.")
+        raise DataError(origin, f"expected CT, found Modality {', '.join(sorted(found))}.")
     if "" in found:
         return [Finding("no_modality", "warning", "no Modality tag; taken as CT")]
     return []
@@ -210,8 +208,9 @@ def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header],
         )
         if not np.array_equal(one, other):
             raise DataError(
-                f"{origin}: {kept[-1].path.name} and {header.path.name} are different slices at "
-                "one position; are these several series (phases, reconstructions) in one?"
+                origin,
+                f"{kept[-1].path.name} and {header.path.name} are different slices at "
+                "one position; are these several series (phases, reconstructions) in one?",
             )
         dropped += 1
     if not dropped:
@@ -233,15 +232,17 @@ def _check_spacing(headers: Sequence[Header], origin: Path) -> None:
         missing = distances[index] / usual - 1
         what = f"{round(missing)} missing" if missing > 0.5 else "unevenly spaced"
         raise DataError(
-            f"{origin}: slices are usually {usual:g} mm apart, but {distances[index]:g} mm between "
+            origin,
+            f"slices are usually {usual:g} mm apart, but {distances[index]:g} mm between "
             f"{headers[index].path.name} and {headers[index + 1].path.name} ({what}), so lengths "
-            "and volumes would be wrong. Complete the series."
+            "and volumes would be wrong. Complete the series.",
         )
     along = np.mean(steps, axis=0)
     cosine = float(along @ headers[0].normal / np.linalg.norm(along))
     tilt = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
     if tilt > TILT_TOLERANCE_DEGREES:
         raise DataError(
-            f"{origin}: the slices are shifted against each other by a gantry tilt of {tilt:.1f} "
-            "degrees. Straighten the series first, for example with dcm2niix."
+            origin,
+            f"the slices are shifted against each other by a gantry tilt of {tilt:.1f} "
+            "degrees. Straighten the series first, for example with dcm2niix.",
         )
