@@ -60,7 +60,6 @@ def test_it_exports_to_the_same_network(run: Path) -> None:
     assert described == expected_json
 
 
-@pytest.mark.slow
 def test_it_resumes_and_ends_as_the_training_that_was_not_stopped(run: Path, dataset: Path) -> None:
     command = ["train", "--resume", "--data", str(dataset), "--run", str(run)]
     # A process of its own: the config asks for one thread and deterministic operations.
