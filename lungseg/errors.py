@@ -21,13 +21,27 @@ class ExitCode(IntEnum):
 
 
 class LungsegError(Exception):
-    """A failure with a known cause; the message is shown without a traceback."""
+    """A failure with a known cause; the message is shown without a traceback.
+
+    Example:
+        >>> try:
+        ...     lungseg.read_ct("nowhere.mha")
+        ... except lungseg.LungsegError as problem:
+        ...     print(problem)
+        nowhere.mha: cannot be read: No such file or directory.
+    """
 
     exit_code = ExitCode.BUG
 
 
 class UsageError(LungsegError):
-    """The command or the config asks for something that cannot be done."""
+    """The command or the config asks for something that cannot be done.
+
+    Example:
+        >>> lungseg.load_config("nowhere.yaml")
+        Traceback (most recent call last):
+        lungseg.errors.UsageError: nowhere.yaml: there is no such config file.
+    """
 
     exit_code = ExitCode.USAGE
 
@@ -38,6 +52,13 @@ class DataError(LungsegError):
     Attributes:
         path: the file or folder, or text that names several; None if the problem is in no file.
         what: the problem, without the path.
+
+    Example:
+        >>> try:
+        ...     lungseg.read_ct("nowhere.mha")
+        ... except lungseg.DataError as problem:
+        ...     print(problem.path, "|", problem.what)
+        nowhere.mha | cannot be read: No such file or directory.
     """
 
     exit_code = ExitCode.DATA

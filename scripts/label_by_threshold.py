@@ -109,7 +109,7 @@ def main(
     for path in volumes:
         name = path.name.split(".")[0]
         try:
-            scan = read_ct(path, name).canonical()
+            scan = read_ct(path, name=name).canonical()
         except LungsegError as problem:
             typer.echo(f"{problem}", err=True)
             raise typer.Exit(3) from None

@@ -32,8 +32,13 @@ app = typer.Typer(
 
 @contextmanager
 def shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
-    """Turn errors into one paragraph and an exit code."""
-    console.verbosity.quiet, console.verbosity.verbose = quiet, verbose
+    """Print messages while a command runs; turn errors into one paragraph and an exit code."""
+    with console.show(quiet, verbose), _exit_code(debug):
+        yield
+
+
+@contextmanager
+def _exit_code(debug: bool) -> Iterator[None]:
     try:
         yield
     except LungsegError as problem:

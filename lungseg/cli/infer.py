@@ -21,7 +21,7 @@ from lungseg.cli.options import (
     Settings,
     Verbose,
 )
-from lungseg.errors import ExitCode
+from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
 
 
@@ -72,9 +72,22 @@ def infer(
         if dry_run:
             console.note(f"{len(collect(inputs))} inputs would be segmented into {output}")
             return
+        if run is not None and model is not None:
+            raise UsageError(
+                "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
+            )
         if run is None and model is None:
             run = cfg.train.run
-        result = infer(cfg, inputs, output, run, model, overwrite, resume, scheduler)
+        result = infer(
+            cfg,
+            inputs,
+            output,
+            run=run,
+            model=model,
+            overwrite=overwrite,
+            resume=resume,
+            scheduler=scheduler,
+        )
         done = len(result.cases) - len(result.failed)
         console.note(f"{result.output}: {done} masks and cases.csv")
         if json:

@@ -19,6 +19,7 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    input_folder,
 )
 from lungseg.errors import ExitCode
 from lungseg.system import console
@@ -51,7 +52,8 @@ def prepare(
         cfg = read_config(config, settings, seed)
         from lungseg.verbs.prepare import plan, prepare
 
-        images, masks = images or cfg.data.images, masks or cfg.data.masks
+        images = input_folder(images, cfg.data.images, "images", "--images", "data.images")
+        masks = input_folder(masks, cfg.data.masks, "masks", "--masks", "data.masks")
         output = output or cfg.data.prepared
         if dry_run:
             pairs, issues = plan(images, masks)
@@ -59,7 +61,7 @@ def prepare(
             for issue in issues:
                 console.note(f"  {issue['file']}: {issue['code']}: {issue['detail']}")
             return
-        result = prepare(cfg, images, masks, output, overwrite)
+        result = prepare(cfg, images, masks, output, overwrite=overwrite)
         console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")
         for code, number in result.count().items():
             first = next(row for row in result.issues if row["code"] == code)

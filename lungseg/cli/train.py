@@ -21,6 +21,7 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    input_folder,
 )
 from lungseg.errors import UsageError
 from lungseg.system import console
@@ -90,22 +91,23 @@ def train(
     with shell(quiet, verbose, debug):
         if resume and overwrite:
             raise UsageError("--resume and --overwrite exclude each other.")
-        if resume and config is None and run is not None and (run / "config.yaml").exists():
-            config = run / "config.yaml"
-        cfg = read_config(config, settings, seed)
         from lungseg.system.environment import this_command
-        from lungseg.verbs.train import train, training_jobs
+        from lungseg.verbs.train import count_slices, stored_config, train, training_jobs
 
+        if resume and config is None:
+            config = stored_config(run)
+        cfg = read_config(config, settings, seed)
+        source = input_folder(data, cfg.data.dataset, "slices", "--data", "data.dataset")
         results = []
-        for dataset, target in training_jobs(data or cfg.data.dataset, run or cfg.train.run, fold):
+        for dataset, target in training_jobs(source, run or cfg.train.run, fold):
             if dry_run:
-                from lungseg.dataset.reading import read_layout
-
-                parts = read_layout(dataset, cfg)
-                counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())
+                parts = count_slices(cfg, dataset)
+                counts = ", ".join(f"{count} {part}" for part, count in parts.items())
                 console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
                 continue
-            result = train(cfg, dataset, target, resume, overwrite, this_command())
+            result = train(
+                cfg, dataset, target, resume=resume, overwrite=overwrite, command=this_command()
+            )
             kept = f"best {result.monitor} {result.best:.4f} in epoch {result.best_epoch}"
             if result.monitor == "last":
                 kept = "the last epoch's model is kept"

@@ -55,7 +55,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise UsageError(f"{origin}{where}: this is not a usable YAML file: {what}.") from None
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Read a config file, apply `a.b=value` overrides in order, and check the result.
 
     Args:
@@ -64,7 +64,13 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
 
     Raises:
         UsageError: listing every unknown key and wrong value at once.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml", ["train.epochs=3", "seed=1"])
+        >>> config.train.epochs, config.seed
+        (3, 1)
     """
+    path = None if path is None else Path(path)
     origin = str(path) if path else "the default config"
     data: Any = {}
     if path is not None:

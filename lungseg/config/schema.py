@@ -134,7 +134,13 @@ class InferConfig(Section):
 
 
 class Config(Section):
-    """A whole config. `configs/lung.yaml` shows every key with its default and its meaning."""
+    """A whole config. `configs/lung.yaml` shows every key with its default and its meaning.
+
+    Example:
+        >>> config = lungseg.Config()  # the defaults
+        >>> config.data.window  # HU that become black and white
+        (-1000.0, 400.0)
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 137
     data: DataConfig = DataConfig()

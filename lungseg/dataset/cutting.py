@@ -43,7 +43,7 @@ def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Fi
     from lungseg.imaging.volume_files import read_ct, read_label_volume
     from lungseg.imaging.volumes import differences
 
-    ct = read_ct(pair.image, pair.case)
+    ct = read_ct(pair.image, name=pair.case)
     findings = list(ct.findings)
     scan, mask = ct.canonical(), read_label_volume(pair.mask).image
     unlike = differences(mask, scan)

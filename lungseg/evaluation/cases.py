@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.errors import UsageError
 from lungseg.evaluation import metrics
 from lungseg.evaluation.surfaces import boundary_iou, surface_distances
 
@@ -142,6 +143,69 @@ def score_classes(
             }
         )
     return rows
+
+
+def score(
+    truth: NDArray[Any],
+    mask: NDArray[Any],
+    *,
+    spacing: Sequence[float] | None = None,
+    tolerances: Sequence[float] = (1, 2),
+) -> dict[str, float]:
+    """Score a lung mask against a true one, by the rules of `lungseg evaluate`.
+
+    Args:
+        truth: `(H, W)` or `(D, H, W)`, bool or whole numbers; all labels above 0 count as lung.
+        mask: the mask to score, of the same shape.
+        spacing: pixel size in mm along each axis, for a volume ordered (z, y, x); distances are in
+            pixels if absent.
+        tolerances: of the normalised surface Dice, in mm, or in pixels without `spacing`.
+
+    Returns:
+        `dice`, `iou`, `precision`, `recall`, `specificity`, `hd95`, `assd`, `nsd_1` and so on for
+        each tolerance, `boundary_iou`, `volume_difference` (mask minus truth: mL, mm2 for a slice,
+        pixels without `spacing`) and `pixel_accuracy`. If both masks are empty, Dice is 1 and
+        HD95 0; if one is, Dice is 0 and HD95 the image diagonal.
+
+    Raises:
+        UsageError: for masks of different shapes, probabilities, or a spacing that does not fit.
+
+    Example:
+        >>> truth = np.zeros((4, 4), dtype=np.uint8)
+        >>> truth[1:3, 1:3] = 1
+        >>> scores = lungseg.score(truth, np.roll(truth, 1, axis=1), spacing=(0.5, 0.5))
+        >>> scores["dice"], scores["hd95"]
+        (0.5, 0.5)
+    """
+    true, guess = _lung(truth, "truth"), _lung(mask, "mask")
+    if true.shape != guess.shape:
+        raise UsageError(f"truth has the shape {true.shape}, mask {guess.shape}: they must agree.")
+    if spacing is not None and (len(spacing) != true.ndim or min(spacing) <= 0):
+        raise UsageError(
+            f"spacing: expected a positive size in mm for each of {true.ndim} axes, got "
+            f"{tuple(spacing)}."
+        )
+    if any(tolerance <= 0 for tolerance in tolerances):
+        raise UsageError(f"tolerances: expected positive numbers, got {tuple(tolerances)}.")
+    scale = Scale(None if spacing is None else tuple(float(size) for size in spacing))
+    (row,) = score_classes(true, guess, ("background", "lung"), scale, tolerances)
+    scores = {name: float(row[name]) for name in class_metrics(tolerances)}
+    return {**scores, "pixel_accuracy": metrics.pixel_accuracy(true, guess)}
+
+
+def _lung(labels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Return labels as 0 and 1; raise `UsageError` if they are no mask."""
+    labels = np.asarray(labels)
+    if labels.ndim not in (2, 3) or not labels.size:
+        raise UsageError(f"{name}: expected (H, W) or (D, H, W), got the shape {labels.shape}.")
+    if labels.dtype.kind not in "bui" and not (
+        labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
+    ):
+        raise UsageError(
+            f"{name}: expected bool or whole numbers, got {labels.dtype} with other values. Turn "
+            "probabilities into a mask first, for example by p > 0.5."
+        )
+    return (labels > 0).astype(np.uint8)
 
 
 def score_probabilities(

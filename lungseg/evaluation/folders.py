@@ -65,7 +65,7 @@ def pair_masks(
     true, guessed = _masks_in(truth), _masks_in(predictions)
     if not true:
         raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
-    pictures = _masks_in(existing_folder(images, "images", "--images")) if images else {}
+    pictures = _masks_in(existing_folder(images, "images")) if images else {}
     cases = [
         Case(stem, true[stem], guessed.get(stem), pictures.get(stem))
         for stem in sorted(true, key=natural_key)

@@ -65,12 +65,28 @@ def read_label_volume(path: Path) -> LabelVolume:
     return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
 
 
-def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
+def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None = None) -> Ct:
     """Read a CT volume: a DICOM folder, file or zip, NIfTI, MHA, MHD or NRRD.
+
+    Args:
+        path: the volume.
+        name: of the case; the file's stem if absent.
+        series_uid: SeriesInstanceUID of the DICOM series to read; the one with most slices if
+            absent.
 
     Raises:
         DataError: where it cannot be read, is no volume, or is not in HU.
+
+    Example:
+        >>> scan = lungseg.read_ct("scan.mha")
+        >>> scan.hu.shape, scan.spacing
+        ((12, 64, 64), (20.0, 5.0, 5.0))
+        >>> scan.findings  # what had to be assumed or repaired
+        []
     """
+    path = Path(path)
+    if name is None:
+        name = path.resolve().name if path.is_dir() else _stem(path)
     if path.is_dir():
         image, findings = read_dicom(path, series_uid)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
@@ -141,7 +157,7 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
         raise DataError(path, f"the volume cannot be read: {reason_of(problem)}") from None
 
 
-def _require_volume(path: Path, image: Any) -> Any:
+def _require_volume(path: str | Path, image: Any) -> Any:
     """Return the image if it has three dimensions and one value a voxel."""
     dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if (dimensions, values) != (3, 1):
@@ -153,7 +169,20 @@ def _require_volume(path: Path, image: Any) -> Any:
     return image
 
 
-def _checked(path: Path, ct: Ct) -> Ct:
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(volume_suffix(path) or "")]
+
+
+def ct_from_image(image: Any, name: str = "scan") -> Ct:
+    """Take a SimpleITK image in HU as a CT volume.
+
+    Raises:
+        DataError: if it is no volume, or is not in HU.
+    """
+    return _checked("the SimpleITK image", Ct(name, image, ".nii.gz", []))
+
+
+def _checked(path: str | Path, ct: Ct) -> Ct:
     """Check that a volume has three dimensions and is in HU."""
     image = _require_volume(path, ct.image)
     if max(image.GetSize()) > MAX_SIDE:

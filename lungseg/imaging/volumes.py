@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,30 @@ class Ct:
         image: SimpleITK image with the input's own geometry.
         suffix: of the file to write its mask to.
         findings: what a person should know.
+
+    Example:
+        >>> scan = lungseg.read_ct("scan")  # a DICOM folder
+        >>> scan.name, scan.hu.shape
+        ('scan', (12, 64, 64))
+        >>> scan.image.GetSpacing()  # SimpleITK has the order (x, y, z)
+        (5.0, 5.0, 20.0)
     """
 
     name: str
-    image: Any
+    image: Any = field(repr=False)
     suffix: str
     findings: list[Finding]
+
+    @property
+    def hu(self) -> NDArray[Any]:
+        """A copy of the voxels in HU, `(z, y, x)`, in the file's own order."""
+        return np.asarray(sitk.GetArrayFromImage(self.image))
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm, ordered (z, y, x)."""
+        x, y, z = self.image.GetSpacing()
+        return (float(z), float(y), float(x))
 
     def canonical(self) -> Any:
         """Return the image with axes to the left, back and head."""

@@ -17,10 +17,10 @@ from lungseg.inference.rows import Row, failed_row
 def predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> Row:
     """Segment one CT, write its mask and return its row."""
     # Imported here: images alone have no need of SimpleITK.
-    from lungseg.inference.volumes import segment
+    from lungseg.inference.volumes import segment_file
 
     try:
-        done = segment(predictor, item.path, item.name, output, config)
+        done = segment_file(predictor, item.path, item.name, output, config)
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = done.labels.GetSize()

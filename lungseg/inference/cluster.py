@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,26 @@ from lungseg.errors import UsageError
 from lungseg.inference.cases import segment_case
 from lungseg.inference.inputs import Input
 from lungseg.inference.rows import Row
+from lungseg.system import console
 
 # A case whose worker died is given to another one so many times.
 RETRIES = 3
 
 
 CONNECT_S = 20
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
+
+
+def _work(
+    client: tuple[str, int], item: Input, paths: Sequence[Path], output: Path, config: Config
+) -> Row:
+    """Segment one input on a worker, whose messages go to its own standard error."""
+    if _this_process() != client:
+        console.show_always()
+    return segment_case(item, paths, output, config)
 
 
 def map_cases(
@@ -47,10 +63,11 @@ def map_cases(
         absolute = [replace(item, path=item.path.resolve()) for item in items]
         futures = {
             client.submit(
-                segment_case, item, list(paths), output, config, pure=False, retries=RETRIES
+                _work, _this_process(), item, list(paths), output, config,
+                pure=False, retries=RETRIES,
             ): item
             for item in absolute
-        }
+        }  # fmt: skip
         for future in distributed.as_completed(futures):
             item = futures[future]
             failure = future.exception()

@@ -43,15 +43,15 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
     """
     if (run is None) == (model is None):
         raise UsageError(
-            "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
+            "Give the trained model as a run folder (run) or as an ONNX file (model), one of them."
         )
     if model is not None:
         if not model.is_file():
-            raise UsageError(f"{model}: there is no such model file (--model).")
+            raise UsageError(f"{model}: there is no such model file.")
         return [model]
     assert run is not None
     if not run.is_dir():
-        raise UsageError(f"{run}: there is no such run folder (--run); lungseg train makes one.")
+        raise UsageError(f"{run}: there is no such run folder; lungseg train makes one.")
     folders = fold_folders(run) or [run]
     for folder in folders:
         if not (folder / "model.onnx").is_file():

@@ -23,14 +23,20 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
-def existing_folder(path: Path | None, what: str, option: str) -> Path:
-    """Return `path`; raise `UsageError` naming the `option` where it is no folder."""
-    if path is None:
-        raise UsageError(f"No folder of {what} was given: use {option}, or set it in the config.")
+def existing_folder(path: str | Path, what: str, source: str = "") -> Path:
+    """Return `path` as a `Path`; raise `UsageError` if it is no folder.
+
+    Args:
+        path: the folder.
+        what: what it holds, for the error.
+        source: the option or config key that it comes from, for the error.
+    """
+    path = Path(path)
+    given = f" ({source})" if source else ""
     if not path.exists():
-        raise UsageError(f"{path}: there is no such folder of {what} ({option}).")
+        raise UsageError(f"{path}: there is no such folder of {what}{given}.")
     if not path.is_dir():
-        raise UsageError(f"{path}: expected a folder of {what} ({option}), found a file.")
+        raise UsageError(f"{path}: expected a folder of {what}{given}, found a file.")
     return path
 
 

@@ -40,11 +40,12 @@ from lungseg.system.tables import read_csv, read_json
 
 def evaluate(
     config: Config,
-    run: Path,
-    dataset: Path | None,
-    output: Path | None = None,
+    run: str | Path,
+    dataset: str | Path,
+    output: str | Path | None = None,
+    *,
     overwrite: bool = False,
-    against: Path | None = None,
+    against: str | Path | None = None,
 ) -> Evaluation:
     """Score a run on a part of a data set.
 
@@ -63,12 +64,20 @@ def evaluate(
     Raises:
         UsageError: for a missing folder or model, or an `output` that holds something.
         DataError: for a damaged model, or a part without slices.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.evaluate(config, "demo/run", "data/dataset", "work/scores")
+        >>> 0 <= result.summary["overall"]["lung"]["dice"]["mean"] <= 1
+        True
     """
-    model_paths(run, None)  # a missing run is said before missing data
-    dataset = existing_folder(dataset, "slices", "--data")
+    run = Path(run)
+    model_paths(run, None)  # checked first, so that its error comes first
+    dataset = existing_folder(dataset, "slices")
+    output = None if output is None else Path(output)
     if output is not None:
         refuse_nonempty(output, overwrite)
-    other = read_other(against)
+    other = read_other(None if against is None else Path(against))
     rounds = pair_rounds(config, run, dataset)
     rows: list[Row] = []
     calibration = Calibration()
@@ -120,12 +129,13 @@ def evaluate(
 
 def evaluate_folders(
     config: Config,
-    predictions: Path | None,
-    truth: Path | None,
-    output: Path,
-    images: Path | None = None,
+    pred: str | Path,
+    truth: str | Path,
+    output: str | Path,
+    *,
+    images: str | Path | None = None,
     overwrite: bool = False,
-    against: Path | None = None,
+    against: str | Path | None = None,
 ) -> Evaluation:
     """Score a folder of predicted masks against a folder of true ones.
 
@@ -135,7 +145,7 @@ def evaluate_folders(
 
     Args:
         config: sections `evaluate`, `data.rgb_map` and `split.group_regex` (the patient) are used.
-        predictions: folder of predicted masks.
+        pred: folder of predicted masks.
         truth: folder of true masks.
         output: folder for the results.
         images: folder of the images, for the grey-threshold baseline and the report's pictures.
@@ -146,11 +156,12 @@ def evaluate_folders(
         UsageError: for a missing folder, or an `output` that holds something.
         DataError: where no case can be compared, or a true mask cannot be read.
     """
-    predictions = existing_folder(predictions, "predicted masks", "--pred")
-    truth = existing_folder(truth, "true masks", "--truth")
+    predictions = existing_folder(pred, "predicted masks")
+    truth = existing_folder(truth, "true masks")
+    output = Path(output)
     refuse_nonempty(output, overwrite)
-    other = read_other(against)
-    cases, extra = pair_masks(predictions, truth, images)
+    other = read_other(None if against is None else Path(against))
+    cases, extra = pair_masks(predictions, truth, None if images is None else Path(images))
     if not any(case.prediction for case in cases):
         raise DataError(predictions, f"holds no mask with the stem of one in {truth}.")
     if extra:

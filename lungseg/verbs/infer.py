@@ -41,10 +41,11 @@ class InferResult:
 
 def infer(
     config: Config,
-    inputs: Sequence[Path],
-    output: Path,
-    run: Path | None = None,
-    model: Path | None = None,
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    run: str | Path | None = None,
+    model: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | None = None,
@@ -56,7 +57,8 @@ def infer(
 
     Args:
         config: section `infer` is used; all about the slices comes with the model.
-        inputs: image files, volumes, and folders of them; a folder of DICOM is one volume.
+        inputs: image files, volumes, and folders of them, or one of these; a folder of DICOM is one
+            volume.
         output: folder for the masks.
         run: run folder, or
         model: ONNX file with its `model.json` beside it.
@@ -67,10 +69,18 @@ def infer(
     Raises:
         UsageError: for a missing input or model, or an `output` that holds something.
         DataError: for a damaged model, or nothing to segment in the inputs.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.infer(config, ["scan.mha", "raw/images"], "masks", run="demo/run")
+        >>> len(result.cases), len(result.failed)
+        (21, 0)
     """
-    items = collect(inputs)
+    given = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    items = collect([Path(path) for path in given])
+    output = Path(output)
     refuse_nonempty(output, overwrite or resume, also="--resume to leave out what is done, or ")
-    paths = model_paths(run, model)
+    paths = model_paths(None if run is None else Path(run), None if model is None else Path(model))
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")

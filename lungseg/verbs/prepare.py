@@ -76,7 +76,12 @@ class _Prepared:
 
 
 def prepare(
-    config: Config, images: Path | None, masks: Path | None, output: Path, overwrite: bool = False
+    config: Config,
+    images: str | Path,
+    masks: str | Path,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
 ) -> PrepareResult:
     """Check, resize and write the pairs of two folders.
 
@@ -92,7 +97,14 @@ def prepare(
     Raises:
         UsageError: for a missing folder, or an `output` that holds something.
         DataError: where no usable pair is left.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> result = lungseg.prepare(config, "raw/images", "raw/masks", "work/prepared")
+        >>> result.slices, result.failed
+        (20, 0)
     """
+    images, masks, output = Path(images), Path(masks), Path(output)
     pairs, issues = plan(images, masks)
     rows: list[dict[str, object]] = []
     salt = secrets.token_hex(16)
@@ -141,10 +153,10 @@ def prepare(
     return prepared
 
 
-def plan(images: Path | None, masks: Path | None) -> tuple[list[Pair], list[dict[str, str]]]:
+def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[dict[str, str]]]:
     """Return the pairs of two folders and the issues of what has no partner; reads no image."""
-    images = existing_folder(images, "images", "--images")
-    masks = existing_folder(masks, "masks", "--masks")
+    images = existing_folder(images, "images")
+    masks = existing_folder(masks, "masks")
     volumes, unpaired, names = pair_volumes(images, masks)
     pairs, others = pair_folders(images, masks, names)
     issues = [issue_row(finding, path.stem, path) for path, finding in (*unpaired, *others)]

@@ -37,7 +37,7 @@ class SplitResult:
 
 
 def split(
-    config: Config, source: Path | None, output: Path, overwrite: bool = False
+    config: Config, source: str | Path, output: str | Path, *, overwrite: bool = False
 ) -> list[SplitResult]:
     """Share the slices out among train, valid and test, no group on two sides.
 
@@ -55,8 +55,14 @@ def split(
         UsageError: for a missing folder, an `output` that holds something, or grouping that does
             not fit the names.
         DataError: for an unusable manifest, too few groups, or a leak.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> [result] = lungseg.split(config, "data/prepared", "work/dataset")
+        >>> {part: len(slices) for part, slices in result.parts.items()}
+        {'train': 12, 'valid': 4, 'test': 4}
     """
-    source = existing_folder(source, "prepared slices", "--input")
+    source, output = existing_folder(source, "prepared slices"), Path(output)
     plans: dict[str, tuple[dict[str, list[Slice]], list[list[str]]]]
     if is_layout(source):
         plans = {"": (read_layout(source, config), [])}

@@ -60,7 +60,21 @@ class TrainResult:
     onnx_difference: float
 
 
-def training_jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
+def stored_config(run: Path | None) -> Path | None:
+    """Return the config in a run folder, which a resumed training uses, or None."""
+    path = None if run is None else run / "config.yaml"
+    return path if path is not None and path.exists() else None
+
+
+def count_slices(config: Config, dataset: str | Path) -> dict[str, int]:
+    """Return the number of slices in each part of a data set."""
+    parts = read_layout(existing_folder(dataset, "slices"), config)
+    return {part: len(slices) for part, slices in parts.items()}
+
+
+def training_jobs(
+    dataset: str | Path, run: str | Path, fold: str | None = None
+) -> list[tuple[Path, Path]]:
     """Return the data set and the run folder of each training that a command asks for.
 
     Args:
@@ -71,7 +85,7 @@ def training_jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path
     Raises:
         UsageError: the fold does not exist, or `dataset` holds folds and `fold` is None.
     """
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset, run = existing_folder(dataset, "slices"), Path(run)
     folds = fold_folders(dataset)
     if fold is None:
         if folds and not is_layout(dataset):
@@ -90,8 +104,9 @@ def training_jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path
 
 def train(
     config: Config,
-    dataset: Path | None,
-    run: Path,
+    dataset: str | Path,
+    run: str | Path,
+    *,
     resume: bool = False,
     overwrite: bool = False,
     command: Sequence[str] = (),
@@ -107,10 +122,19 @@ def train(
         command: the command line, for `run.json`.
 
     Raises:
-        UsageError: a folder is missing, the run folder exists or is in use, or the config of a
-            resumed run has changed.
+        UsageError: a folder is missing, the run folder exists or is in use, the config of a
+            resumed run has changed, or `resume` and `overwrite` are both true.
         DataError: the data are unusable, or the loss became NaN or infinite.
+
+    Example:
+        >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
+        >>> result = lungseg.train(config, "data/dataset", "runs/lung")
+        >>> result.epochs, (result.run / "model.onnx").is_file()
+        (1, True)
     """
+    if resume and overwrite:
+        raise UsageError("resume and overwrite exclude each other.")
+    dataset, run = Path(dataset), Path(run)
     # Only the chief writes, so only the chief locks the folder.
     with only_one(run) if is_chief() else contextlib.nullcontext():
         return _train(config, dataset, run, resume, overwrite, command)
@@ -118,7 +142,7 @@ def train(
 
 def _train(
     config: Config,
-    dataset: Path | None,
+    dataset: Path,
     run: Path,
     resume: bool,
     overwrite: bool,
@@ -161,11 +185,9 @@ def _train(
     return result
 
 
-def _check_folders(
-    config: Config, dataset: Path | None, run: Path, resume: bool, overwrite: bool
-) -> Path:
+def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overwrite: bool) -> Path:
     """Return the data set, after a check that it exists and that the run folder may be written."""
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset = existing_folder(dataset, "slices")
     if not is_layout(dataset):
         raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     if is_chief():

@@ -40,8 +40,8 @@ def readers() -> dict[str, tuple[str, Reader]]:
         "config": (".yaml", load_config),
         "image": (".png", lambda path: to_slice(read_pixels(path), data)),
         "mask": (".tif", lambda path: read_labels(path, data)),
-        "dicom": (".dcm", lambda path: read_ct(path, "case").canonical()),
-        "nifti": (".nii", lambda path: read_ct(path, "case").canonical()),
+        "dicom": (".dcm", lambda path: read_ct(path, name="case").canonical()),
+        "nifti": (".nii", lambda path: read_ct(path, name="case").canonical()),
     }
 
 

@@ -140,23 +140,23 @@ def test_compressed_series_are_read(tmp_path: Path, syntax: str) -> None:
 
 def test_single_files_and_zips_are_volumes(tmp_path: Path) -> None:
     paths = write_series(tmp_path / "ct", HU)
-    one = read_ct(paths[0], "one")
+    one = read_ct(paths[0], name="one")
     assert one.image.GetSize() == (64, 64, 1)
     with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
         for path in paths:
             archive.write(path, f"deep/../../{path.name}")
-    zipped = read_ct(tmp_path / "ct.zip", "zipped")
+    zipped = read_ct(tmp_path / "ct.zip", name="zipped")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(zipped.image), HU)
     (tmp_path / "bad.zip").write_bytes(b"PK broken")
     with pytest.raises(DataError, match=r"bad\.zip: the zip file cannot be read"):
-        read_ct(tmp_path / "bad.zip", "bad")
+        read_ct(tmp_path / "bad.zip", name="bad")
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = write_series(tmp_path / "ct", HU[:1])[0]
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=path.name):
-        read_ct(path, "cut")
+        read_ct(path, name="cut")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no DICOM"):
         read_dicom(tmp_path / "empty")

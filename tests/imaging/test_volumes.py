@@ -169,20 +169,20 @@ def test_what_is_no_ct_volume_is_refused(tmp_path: Path) -> None:
     shifted = sitk.Cast(image, sitk.sitkInt32) + 1024
     sitk.WriteImage(shifted, str(tmp_path / "stored.nii.gz"))
     with pytest.raises(DataError, match=r"stored\.nii\.gz: air should be near -1000 HU"):
-        read_ct(tmp_path / "stored.nii.gz", "stored")
+        read_ct(tmp_path / "stored.nii.gz", name="stored")
     four = sitk.JoinSeries([image, image])
     sitk.WriteImage(four, str(tmp_path / "four.nii.gz"))
     with pytest.raises(DataError, match="found 4 dimensions"):
-        read_ct(tmp_path / "four.nii.gz", "four")
+        read_ct(tmp_path / "four.nii.gz", name="four")
     values = sitk.GetArrayFromImage(image).astype(np.float32)
     values[0, 0, 0] = np.nan
     sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "nan.mha"))
     with pytest.raises(DataError, match="1 voxels are NaN"):
-        read_ct(tmp_path / "nan.mha", "nan")
+        read_ct(tmp_path / "nan.mha", name="nan")
     whole = (tmp_path / "four.nii.gz").read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.nii\.gz"):
-        read_ct(tmp_path / "cut.nii.gz", "cut")
+        read_ct(tmp_path / "cut.nii.gz", name="cut")
 
 
 def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
@@ -269,7 +269,7 @@ def test_real_volumes_get_masks_of_exactly_their_geometry(
     result = infer(tiny_config, paths, tmp_path / "out", run=trained_run)  # type: ignore[arg-type]
     assert result.failed == []
     for path, row in zip(paths, result.cases, strict=True):
-        ct = read_ct(path, "case")
+        ct = read_ct(path, name="case")
         mask = sitk.ReadImage(str(tmp_path / "out" / str(row["mask"])))
         for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, get)() == pytest.approx(getattr(ct.image, get)(), abs=1e-4)

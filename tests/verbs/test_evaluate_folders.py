@@ -218,7 +218,7 @@ def test_unusable_folders_are_refused(folders: tuple[Path, Path, Path]) -> None:
     sitk.WriteImage(four, str(truth / "v.nii.gz"))
     with pytest.raises(DataError, match=r"v\.nii\.gz: expected a volume of three dimensions"):
         evaluate_folders(Config(), pred, truth, out)
-    with pytest.raises(UsageError, match="--pred"):
+    with pytest.raises(UsageError, match="folder of predicted masks"):
         evaluate_folders(Config(), truth / "no", truth, out)
     assert not out.exists()
 
