@@ -45,7 +45,7 @@ class Slice:
 
 
 def mix_sources(own: list[Slice], added: list[Slice], share: float) -> list[Slice]:
-    """Return the slices of an epoch: `own`, repeated until `added` is at most `share` of them."""
+    """Return the slices of an epoch: its own as often as `added` must be to be `share` at most."""
     if not own or not added:
         return own + added
     times = math.ceil(len(added) * (1 - share) / (share * len(own)))
