@@ -1,4 +1,4 @@
-"""A network is built and compiled."""
+"""Build the network of a config and compile it with its loss, metrics and optimizer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,21 @@ from lungseg.training.backend import Execution, configured
 
 
 def compile_model(config: Config, steps: int, execution: Execution | None = None) -> keras.Model:
-    """Build and compile the network of a config, its schedule laid over epochs of `steps`."""
+    """Build and compile the network of a config.
+
+    Args:
+        config: the whole config.
+        steps: batches per epoch, which the learning rate schedule depends on.
+        execution: how to run TensorFlow. None means as the config says.
+
+    Returns:
+        A compiled `keras.Model`.
+    """
     settings = config.train
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine":
-        # Else a training of one epoch, as a first try is, would end before its rate has risen.
+        # Limit the warm-up to half of the training, so that a one-epoch test run still reaches the
+        # full rate.
         warmup = int(min(settings.warmup_epochs, settings.epochs / 2) * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else settings.learning_rate,
@@ -30,8 +40,8 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
         )
     options: dict[str, Any] = {"clipvalue": settings.clipvalue}
     if settings.weight_average:
-        # As a share of the training: an average over a fixed number of steps would hold the first,
-        # random weights of a short training, and hardly average a long one.
+        # The window is a share of the training. A fixed number of steps would include the random
+        # first weights of a short training and average very little of a long one.
         window = max(1.0, settings.weight_average * settings.epochs * steps)
         options |= {"use_ema": True, "ema_momentum": 1 - 1 / window}
     if settings.optimizer == "adamw":
@@ -49,7 +59,15 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
 
 
 def build_in_float32(config: Config, weights: Sequence[NDArray[np.float32]]) -> keras.Model:
-    """Build the network of a config to compute in float32, whatever it was trained in."""
+    """Build the network of a config so that it computes in float32.
+
+    Args:
+        config: the whole config.
+        weights: the trained weights, as `keras.Model.get_weights` returns them.
+
+    Returns:
+        A `keras.Model` that is not compiled.
+    """
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:

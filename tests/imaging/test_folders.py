@@ -99,12 +99,12 @@ def test_inputs_of_one_stem_clash_with_the_first(tmp_path: Path) -> None:
 def test_masks_to_score_pair_without_their_case_and_all_clashes_are_named(tmp_path: Path) -> None:
     truth = fill(tmp_path / "truth", "Case.nii.gz", "b.png")
     predictions = fill(tmp_path / "pred", "case.mha", "B.tif", "more.png")
-    cases, extra = pair_masks(predictions, truth)
-    assert {c.name: c.prediction and c.prediction.name for c in cases} == {
+    pairing = pair_masks(predictions, truth)
+    assert {c.name: c.prediction and c.prediction.name for c in pairing.cases} == {
         "Case": "case.mha",
         "b": "B.tif",
     }
-    assert extra == ["more.png"]
+    assert pairing.extra == ["more.png"]
     fill(predictions, "b.png", "CASE.nii")
     with pytest.raises(DataError) as caught:
         pair_masks(predictions, truth)

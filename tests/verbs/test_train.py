@@ -312,7 +312,7 @@ def test_further_slices_are_trained_on_and_nothing_else(
 
 
 @pytest.mark.parametrize(("share", "times"), [(0.25, 16), (0.5, 6), (0.9, 1)])
-def test_slices_of_other_sources_are_at_most_their_share_of_what_ismix_sources(
+def test_slices_of_other_sources_are_at_most_their_share_of_what_is_shown(
     share: float, times: int
 ) -> None:
     from lungseg.dataset.slices import mix_sources
