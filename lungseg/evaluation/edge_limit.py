@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.band < 1:
         parser.error("--band must be at least 1")
     try:
-        prepared = existing_folder(given.prepared, "prepared slices", "the argument")
+        prepared = existing_folder(given.prepared, "prepared slices", "PREPARED")
         rows = edge_limits(prepared, Config().data, given.band)
     except LungsegError as problem:
         console.error(str(problem))

@@ -85,7 +85,7 @@ def label(
             "Rename one, or label them into different folders."
         )
     cases: list[LabelledCt] = []
-    failed: list[str] = []
+    problems: list[DataError] = []
     with staged_folder(output, overwrite, inputs) as staged:
         (staged / "images").mkdir()
         (staged / "masks").mkdir()
@@ -93,11 +93,12 @@ def label(
             try:
                 cases.append(_label_one(item, slices, staged))
             except DataError as problem:
-                failed.append(str(problem))
+                problems.append(problem)
         if not cases:
-            others = f" ({len(failed) - 1} others failed, too)" if len(failed) > 1 else ""
-            raise DataError(f"{failed[0]}{others}")
-    return LabelResult(output, cases, failed)
+            for problem in problems[1:]:
+                console.warn(str(problem))
+            raise problems[0]
+    return LabelResult(output, cases, [str(problem) for problem in problems])
 
 
 def _label_one(item: Input, slices: slice, folder: Path) -> LabelledCt:

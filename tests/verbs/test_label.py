@@ -52,16 +52,54 @@ def test_a_part_of_a_volume_is_kept_with_the_labels_of_the_whole(
     volume: Path, tmp_path: Path
 ) -> None:
     label([volume], tmp_path / "whole")
-    label([volume], tmp_path / "part", slices=slice(3, 7))
+    # Labelled alone, this slice would get other labels.
+    label([volume], tmp_path / "part", slices=slice(1, 2))
     for kind in ("images", "masks"):
         whole = sitk.ReadImage(str(tmp_path / "whole" / kind / "patient01.nii.gz"))
         part = sitk.ReadImage(str(tmp_path / "part" / kind / "patient01.nii.gz"))
-        cut = whole[:, :, 3:7]
+        cut = whole[:, :, 1:2]
         np.testing.assert_array_equal(
             sitk.GetArrayFromImage(part), sitk.GetArrayFromImage(cut), strict=True
         )
         assert part.GetOrigin() == pytest.approx(cut.GetOrigin())
         assert kind == "images" or sitk.GetArrayFromImage(part).any()
+
+
+@pytest.fixture
+def chest() -> tuple[np.ndarray, np.ndarray]:
+    """Return HU of a body in air with two boxes for lungs, and where these are."""
+    hu = np.full((10, 60, 80), -1000, np.int16)
+    hu[:, 5:55, 5:75] = 40
+    lungs = np.zeros(hu.shape, dtype=bool)
+    lungs[:, 15:45, 12:36] = lungs[:, 15:45, 44:68] = True
+    hu[lungs] = -800
+    return hu, lungs
+
+
+def labels_of_array(hu: np.ndarray) -> np.ndarray:
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((2.0, 2.0, 6.0))
+    return np.asarray(sitk.GetArrayFromImage(threshold.label_lungs(image))) > 0
+
+
+def test_a_vessel_is_lung_and_the_air_around_the_patient_is_not(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 28:30, 20:22] = 40  # a vessel that runs through all slices
+    np.testing.assert_array_equal(labels_of_array(hu), lungs)
+
+
+def test_an_airway_that_opens_into_the_lungs_is_not_lung(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 24:36, 36:44] = -1000  # 29 mL between the lungs
+    found = labels_of_array(hu)
+    assert not found[:, 24:36, 36:44].any()
+    # The wall of the airway, 3 pixels, goes with it.
+    lungs[:, :, 33:47] = found[:, :, 33:47] = False
+    np.testing.assert_array_equal(found, lungs)
 
 
 def test_bowel_gas_is_no_lung_however_blurred_its_edge() -> None:
