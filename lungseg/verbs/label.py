@@ -95,8 +95,8 @@ def label(
             except DataError as problem:
                 problems.append(problem)
         if not cases:
-            for problem in problems[1:]:
-                console.warn(str(problem))
+            for other in problems[1:]:
+                console.warn(str(other))
             raise problems[0]
     return LabelResult(output, cases, [str(problem) for problem in problems])
 
