@@ -44,7 +44,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: setup  ## the five verbs on 12 synthetic patients, into demo/
 	@rm -rf demo
-	$(BIN)/python scripts/make_phantom.py -o demo/raw --patients 12 --slices 8
+	$(LUNGSEG) phantom -o demo/raw --patients 12 --slices 8
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
 	@echo
@@ -58,7 +58,7 @@ demo: setup  ## the five verbs on 12 synthetic patients, into demo/
 
 smoke: setup  ## the same, tiny, for CI, into smoke/
 	@rm -rf smoke
-	$(BIN)/python scripts/make_phantom.py -o smoke/raw --patients 6 --slices 3 --size 128
+	$(LUNGSEG) phantom -o smoke/raw --patients 6 --slices 3 --size 128
 	$(LUNGSEG) prepare -c configs/smoke.yaml --images smoke/raw/images --masks smoke/raw/masks -o smoke/prepared
 	$(LUNGSEG) split -c configs/smoke.yaml --input smoke/prepared -o smoke/dataset
 	$(LUNGSEG) train -c configs/smoke.yaml --data smoke/dataset --run smoke/run -s train.epochs=2

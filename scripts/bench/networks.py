@@ -154,23 +154,17 @@ def _short_run(config: Config) -> float:
     import keras
 
     from lungseg.dataset.slices import Slice
-    from lungseg.imaging.pixels import apply_window, write_png
-    from lungseg.phantom.drawing import make_slice
-    from lungseg.phantom.patient import make_patient
+    from lungseg.phantom.dataset import write_phantoms
     from lungseg.training.compiling import compile_model
     from lungseg.training.pipeline import Pipeline
 
     keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as name:
-        slices = []
-        for number in range(12):
-            for index in range(6):
-                hu, mask = make_slice(make_patient(number), (index + 0.5) / 6, SHORT_RUN_SIDE)
-                case = f"{number}_{index}"
-                image, label = Path(name) / f"{case}.png", Path(name) / f"{case}_mask.png"
-                write_png(image, apply_window(hu, config.data.window))
-                write_png(label, mask * np.uint8(255))
-                slices.append(Slice(case, case, str(number), image, label, 0.2, "", ""))
+        files = write_phantoms(Path(name), 12, 6, SHORT_RUN_SIDE, window=config.data.window)
+        slices = [
+            Slice(f.image.stem, f.image.stem, str(f.patient), f.image, f.mask, 0.2, "", "")
+            for f in files
+        ]
         pipeline = Pipeline(config, slices[:48], slices[48:])
         model = compile_model(config, pipeline.steps)
         epochs = config.train.epochs

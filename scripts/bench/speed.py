@@ -67,20 +67,14 @@ prepare(Config(), folder / "images", folder / "masks", folder / "out")
 
 def prepare_memory() -> dict[str, float]:
     """Peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
-    from lungseg.imaging.pixels import apply_window, write_png
-    from lungseg.phantom.drawing import make_slice
-    from lungseg.phantom.patient import make_patient
+    from lungseg.phantom.dataset import write_phantoms
 
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        hu, mask = make_slice(make_patient(0), 0.4)
-        image = apply_window(hu, (-1000, 400))
         for count in (200, 2000):
-            for kind, pixels in (("images", image), ("masks", mask * np.uint8(255))):
-                (base / str(count) / kind).mkdir(parents=True)
-                first = base / str(count) / kind / "s0.png"
-                write_png(first, pixels)
+            (drawn,) = write_phantoms(base / str(count), patients=1, slices=1)
+            for first in (drawn.image, drawn.mask):
                 for number in range(1, count):
                     os.link(first, first.with_name(f"s{number}.png"))
             start = time.perf_counter()
@@ -167,9 +161,7 @@ def training_and_inference() -> dict[str, float]:
     import onnxruntime
 
     from lungseg.dataset.slices import Slice
-    from lungseg.imaging.pixels import apply_window, write_png
-    from lungseg.phantom.drawing import make_slice
-    from lungseg.phantom.patient import make_patient
+    from lungseg.phantom.dataset import write_phantoms
     from lungseg.training.compiling import compile_model
     from lungseg.training.exporting import export_onnx
     from lungseg.training.pipeline import Pipeline
@@ -177,13 +169,10 @@ def training_and_inference() -> dict[str, float]:
     config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        slices = []
-        for number in range(8):
-            hu, mask = make_slice(make_patient(number), 0.4)
-            write_png(folder / f"{number}.png", apply_window(hu, (-1000, 400)))
-            write_png(folder / f"{number}_mask.png", mask * np.uint8(255))
-            paths = (folder / f"{number}.png", folder / f"{number}_mask.png")
-            slices.append(Slice(str(number), str(number), "", *paths, 0.2, "", ""))
+        slices = [
+            Slice(f.image.stem, f.image.stem, "", f.image, f.mask, f.lung_fraction, "", "")
+            for f in write_phantoms(folder, patients=8, slices=1)
+        ]
         pipeline = Pipeline(config, slices, slices)
         batch = next(iter(pipeline.training(0, 1)))
         read = best_of(2, lambda: [None for _ in pipeline.training(0, 1)]) / 48

@@ -1,24 +1,17 @@
-"""Turn a train_eval_infer.config of the original (INI) into our YAML.
+"""The original system's INI config (`train_eval_infer.config`) in terms of our schema.
 
-Values are read as Python literals and never evaluated as code. Keys that have no counterpart are
-listed on standard error, so nothing is lost in silence.
-
-Example:
-    python scripts/convert_config.py train_eval_infer.config -o configs/converted.yaml
+Values are read as Python literals and never evaluated as code.
 """
+
+from __future__ import annotations
 
 import ast
 import configparser
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-import yaml
-
-from lungseg.config.loading import check_config, dump_config
-from lungseg.errors import LungsegError
-from lungseg.system.files import write_text
+from lungseg.errors import UsageError
 
 NETWORKS = {"TensorFlowFlexUNet": "flexunet", "TensorflowFlexUNet": "flexunet"}
 LOSSES = {
@@ -70,7 +63,7 @@ KEYS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("infer", "images_dir"): ("train.mini_test", _same),
     ("mask", "rgb_map"): ("data.rgb_map", _same),
 }
-# Read together with another key, or true of every run here.
+# Read together with another key, or true for every run here.
 UNDERSTOOD = {
     ("model", "image_width"), ("model", "image_height"), ("model", "num_classes"),
     ("train", "learning_rate_reducer"), ("train", "reducer_factor"), ("train", "reducer_patience"),
@@ -78,20 +71,25 @@ UNDERSTOOD = {
 }  # fmt: skip
 
 
-def convert(text: str) -> tuple[dict[str, Any], list[str]]:
+def convert_ini(text: str, origin: str) -> tuple[dict[str, Any], list[str]]:
     """Convert the text of an INI config.
+
+    Args:
+        text: of the whole file.
+        origin: its name, for an error.
 
     Returns:
         Plain data for our schema, and a line for each key that was not carried over.
 
     Raises:
-        ValueError: where it is no INI file.
+        UsageError: if it is no INI file.
     """
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
     try:
         parser.read_string(text)
     except configparser.Error as problem:
-        raise ValueError(str(problem).splitlines()[0]) from None
+        reason = str(problem).splitlines()[0]
+        raise UsageError(f"{origin}: this is not a usable INI file: {reason}") from None
     given = {
         (section, key): _literal(value)
         for section in parser.sections()
@@ -139,7 +137,7 @@ def _class_names(count: int) -> list[str]:
 
 
 def _literal(text: str) -> Any:
-    """Read a Python literal; what is none stays text."""
+    """Read a Python literal; any other text stays text."""
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -149,24 +147,3 @@ def _literal(text: str) -> Any:
 def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
     section, key = dotted.split(".")
     data.setdefault(section, {})[key] = value
-
-
-def main(
-    source: Annotated[Path, typer.Argument(help="The original's config, INI.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="YAML file to write.")],
-) -> None:
-    """Convert a config and list the keys that could not be carried over."""
-    try:
-        data, lost = convert(source.read_text(encoding="utf-8", errors="replace"))
-        config = check_config(data, str(source))
-    except (OSError, ValueError, LungsegError) as problem:
-        typer.echo(f"error: {source}: {problem}", err=True)
-        raise typer.Exit(2) from None
-    write_text(output, f"# Converted from {source.name}.\n\n{dump_config(config)}")
-    for line in lost:
-        typer.echo(f"not carried over: {line}", err=True)
-    typer.echo(f"{output}: {len(yaml.safe_dump(data).splitlines())} values set", err=True)
-
-
-if __name__ == "__main__":
-    typer.run(main)
