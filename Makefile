@@ -125,7 +125,7 @@ audit: setup  ## known vulnerabilities of the locked packages
 
 docs: setup  ## the documentation as a site, into site/
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pictures: setup  ## draw the pictures in docs/ again
 	$(BIN)/python -m scripts.maintain.make_doc_pictures
