@@ -36,7 +36,7 @@ def figures() -> Iterator[Figures]:
     found: Figures = {}
     yield found
     if SOAK:
-        path = REPOSITORY / "docs" / "robustness.json"
+        path = REPOSITORY / "scripts" / "maintain" / "robustness.json"
         known = read_json(path) if path.exists() else {}
         write_json(path, {**known, **{key: {**known.get(key, {}), **found[key]} for key in found}})
 

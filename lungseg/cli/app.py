@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="lungseg",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help: drawing it with rich would double the time to the first line.
     rich_markup_mode=None,

@@ -70,7 +70,7 @@ def make_strategy(config: Config) -> Any:
         if not os.environ.get("TF_CONFIG"):
             raise UsageError(
                 "train.strategy: multiworker needs the environment variable TF_CONFIG on every "
-                "host; docs/how-to.md shows it."
+                "host; docs/how-to/use-several-gpus.md shows it."
             )
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     else:

@@ -106,7 +106,9 @@ def _label_one(item: Input, slices: slice, folder: Path) -> LabelledCt:
     ct = read_ct(item.path, name=item.name)
     whole = ct.canonical
     if not range(whole.GetSize()[2])[slices]:
-        raise DataError(item.path, f"none of its {whole.GetSize()[2]} slices is in {slices}.")
+        raise DataError(
+            item.path, f"none of its {whole.GetSize()[2]} slices is among those to keep."
+        )
     # The whole CT is labelled, then cut: the ends of a part would be taken for the lungs' own.
     scan, lungs = whole[:, :, slices], label_lungs(whole)[:, :, slices]
     write_volume(scan, folder / "images" / f"{item.name}.nii.gz")

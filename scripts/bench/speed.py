@@ -26,7 +26,8 @@ from lungseg.system.files import write_text
 from lungseg.system.tables import write_json
 from tests.support.watch import watch
 
-DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = Path(__file__).parent / "results" / "benchmarks.json"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def best_of(tries: int, work: Callable[[], object]) -> float:
@@ -120,7 +121,7 @@ def scoring() -> dict[str, float]:
     return {
         "plain SciPy on full images, s": slow,
         "lungseg, s": fast,
-        "plain / lungseg": slow / fast,
+        "plain SciPy / lungseg": slow / fast,
         "largest difference of a score": largest,
     }
 
@@ -192,8 +193,8 @@ def training_and_inference() -> dict[str, float]:
         "input pipeline with all augmentation, slices/s": 1 / read,
         "training, slices/s": 1 / step,
         "pipeline / training": step / read,
-        "Keras inference, s a slice": keras_time,
-        "ONNX Runtime inference, s a slice": onnx_time,
+        "Keras inference, s per slice": keras_time,
+        "ONNX Runtime inference, s per slice": onnx_time,
         "Keras / ONNX Runtime": keras_time / onnx_time,
     }
 
@@ -266,9 +267,9 @@ def inference() -> dict[str, float]:
         "lungseg infer, one 512 x 512 PNG, s": one,
         "import tensorflow and one prediction of the original network, s": original,
         "the second / the first": original / one,
-        "volume of 300 slices, s a slice": seconds / 300,
+        "volume of 300 slices, s per slice": seconds / 300,
         "volume of 300 slices, peak memory, MiB": max(memory),
-        "share of the volume found to be lung": lung,
+        "share of the volume labelled as lung": lung,
     }
 
 
@@ -289,16 +290,18 @@ def main() -> None:
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench` on {date}: {hardware['processor']}, {cores()} cores, Python "
-        f"{platform.python_version()}. Seconds drift from machine to machine; ratios hold.",
+        f"Measured by `make bench` on {date} with {cores()} cores of {hardware['processor']} and "
+        f"Python {platform.python_version()}.",
+        "Seconds differ from machine to machine; ratios stay much the same.",
         "",
-        "The original as shipped against ours, and every network: [networks](networks.md).",
+        "[Networks](networks.md) compares the original system with this one, and the networks with",
+        "each other.",
     ]
     for title, values in results.items():
         lines += ["", f"## {title}", "", "| measured | value |", "|---|---|"]
         lines += [f"| {key} | {value:.3g} |" for key, value in values.items()]
-    write_text(DOCS / "benchmarks.md", "\n".join(lines) + "\n")
-    write_json(DOCS / "benchmarks.json", {"date": date, "hardware": hardware, "results": results})
+    write_text(PAGE, "\n".join(lines) + "\n")
+    write_json(RESULTS, {"date": date, "hardware": hardware, "results": results})
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
 
 

@@ -102,7 +102,7 @@ def main(
     from lungseg.system.tables import read_json, write_json
 
     FOLDER.mkdir(exist_ok=True)
-    record = Path(__file__).parents[2] / "docs" / "robustness.json"
+    record = Path(__file__).with_name("robustness.json")
     figures = read_json(record) if record.exists() else {}
     failed = []
     with tempfile.TemporaryDirectory() as name:
