@@ -5,7 +5,7 @@ from lungseg.cli.app import app, main
 # isort: split
 # Imported for the commands they register, in the order in which the help lists them.
 # isort: off
-from lungseg.cli import prepare, split, train, evaluate, infer, inspect, export  # noqa: F401
+from lungseg.cli import prepare, split, train, evaluate, infer, inspect, export, config  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

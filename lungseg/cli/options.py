@@ -11,7 +11,9 @@ import typer
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "-c", "--config", help="YAML config; without one the defaults of configs/lung.yaml."
+        "-c",
+        "--config",
+        help="YAML config, or - for standard input; by default what lungseg config prints.",
     ),
 ]
 

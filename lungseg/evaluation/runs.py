@@ -130,7 +130,7 @@ def score_run(
         return rows
 
     predicted = _predict(predictor, slices, config, calibration)
-    yield from ordered_map(score, predicted, config.evaluate.workers)
+    yield from ordered_map(score, predicted, config.evaluate.threads)
 
 
 def _predict(

@@ -166,7 +166,7 @@ def evaluate_folders(
         loaded = load(case, config)
         return case, loaded, score_case(case, loaded, classes, config)
 
-    results = ordered_map(work, cases, config.evaluate.workers)
+    results = ordered_map(work, cases, config.evaluate.threads)
     for case, loaded, case_rows in console.track(results, len(cases), "evaluate", "case"):
         remarks += [{"case": case.name, "detail": remark} for remark in loaded.remarks]
         if loaded.problem:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
 from lungseg.dataset.leakage import leakage
 from lungseg.dataset.patients import grouped
@@ -19,14 +18,19 @@ from lungseg.dataset.reading import fold_folders, is_layout, read_layout, read_m
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
-from lungseg.system.files import existing_folder, refuse_nonempty, write_text
+from lungseg.system.files import existing_folder, refuse_nonempty
 from lungseg.system.locks import only_one
 from lungseg.system.tables import read_json, write_json
 from lungseg.training import budget
 from lungseg.training.backend import Execution, start_tensorflow
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_run
-from lungseg.training.run_folder import check_same_config, describe_run, write_data_list
+from lungseg.training.run_folder import (
+    check_same_config,
+    describe_run,
+    write_config,
+    write_data_list,
+)
 from lungseg.training.tuning import LONG_RUN_SLICES, choose, seconds_per_slice
 
 
@@ -137,7 +141,7 @@ def _train(
         if overwrite and not resume and run.exists():
             shutil.rmtree(run)
         run.mkdir(parents=True, exist_ok=True)
-        write_text(run / "config.yaml", dump_config(config))
+        write_config(config, dataset, run)
         write_data_list(run / "data.csv", parts)
 
     started = time.monotonic()
