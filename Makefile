@@ -13,7 +13,7 @@ TENSORFLOW = tensorflow>=2.20,<2.22
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all lint format typecheck bench docs pictures clean \
+.PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs pictures clean \
         soak fuzz lock audit \
         prepare split train evaluate infer
 
@@ -85,6 +85,10 @@ test: setup  ## the tests, but the slow ones; under 5 minutes
 
 test-all: setup  ## every test, and which lines of lungseg no test runs
 	$(BIN)/python -m pytest --durations=25 --cov=lungseg
+
+configs: setup  ## configs/ anew, as `lungseg config` prints them
+	for name in lung original smoke; do $(LUNGSEG) config $$name > configs/$$name.yaml || exit 1; done
+	$(LUNGSEG) config --schema > configs/lungseg.schema.json
 
 lint: setup  ## ruff, spelling, the direction of imports, and the size of files
 	$(BIN)/ruff check .

@@ -37,7 +37,9 @@ def input_folder(
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "-c", "--config", help="YAML config; without one the defaults of configs/lung.yaml."
+        "-c",
+        "--config",
+        help="YAML config, or - for standard input; by default what lungseg config prints.",
     ),
 ]
 

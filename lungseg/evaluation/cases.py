@@ -285,7 +285,7 @@ def _lung(labels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     labels = np.asarray(labels)
     if labels.ndim not in (2, 3) or not labels.size:
         raise UsageError(f"{name}: expected (H, W) or (D, H, W), got the shape {labels.shape}.")
-    if labels.dtype.kind not in "bui" and not (
+    if labels.dtype.kind not in ("b", "u", "i") and not (
         labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
     ):
         raise UsageError(

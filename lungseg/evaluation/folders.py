@@ -117,7 +117,7 @@ def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
         return case, loaded, score_case(case, loaded, config)
 
     scores = FolderScores([], [], [])
-    results = ordered_map(load_and_score, cases, config.evaluate.workers)
+    results = ordered_map(load_and_score, cases, config.evaluate.threads)
     for case, loaded, rows in console.track(results, len(cases), "evaluate", "case"):
         scores.remarks.extend(CaseNote(case.name, remark) for remark in loaded.remarks)
         if loaded.problem:

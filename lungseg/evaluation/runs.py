@@ -146,7 +146,7 @@ def score_parts(parts: Sequence[ScoredPart], config: Config) -> tuple[list[CaseS
         for part in parts:
             score = partial(_score_slice, part=part, config=config)
             predicted = _predict(part, config, calibration)
-            for case_rows in ordered_map(score, predicted, config.evaluate.workers):
+            for case_rows in ordered_map(score, predicted, config.evaluate.threads):
                 rows += case_rows
                 bar.advance(1)
     return rows, calibration

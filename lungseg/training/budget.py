@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 
@@ -48,8 +49,10 @@ class Plan:
 
     def apply(self, config: Config) -> Config:
         """Return a copy of the config with the epochs and slices per epoch of this plan."""
-        update = {"epochs": self.epochs, "samples_per_epoch": self.samples_per_epoch}
-        return config.model_copy(update={"train": config.train.model_copy(update=update)})
+        return with_overrides(
+            config,
+            {"train.epochs": self.epochs, "train.samples_per_epoch": self.samples_per_epoch},
+        )
 
 
 def plan(config: Config, seconds: float, seconds_per_slice: float, validation_slices: int) -> Plan:

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lungseg import __version__
-from lungseg.config.loading import load_config
+from lungseg.config.loading import (
+    dump_config,
+    load_config,
+    with_absolute_paths,
+    with_overrides,
+)
 from lungseg.config.schema import Config
 from lungseg.dataset.slices import PARTS, SeenRow, Slice
 from lungseg.errors import UsageError
 from lungseg.system.environment import describe_hardware, describe_software
+from lungseg.system.files import write_text
 from lungseg.system.tables import write_json, write_rows
 from lungseg.training.distribution import is_chief
 
@@ -77,9 +83,23 @@ def _devices() -> list[str]:
     return [device.name for device in tf.config.list_physical_devices()]
 
 
-# A resumed run may train for longer and in another place. Any other change would make it another
-# run.
-MAY_CHANGE_ON_RESUME = {"train.epochs", "train.patience", "train.run", "data.dataset"}
+def write_config(config: Config, dataset: Path, run: Path) -> None:
+    """Write the config of a run, with absolute paths: a resume works from any folder."""
+    used = with_overrides(config, {"data.dataset": dataset, "train.run": run})
+    write_text(run / "config.yaml", dump_config(with_absolute_paths(used)))
+
+
+# A resumed run may train for longer, and its folders may have moved. Any other change would make it
+# another run.
+MAY_CHANGE_ON_RESUME = {
+    "train.epochs",
+    "train.patience",
+    "train.run",
+    "data.dataset",
+    "data.images",
+    "data.masks",
+    "data.prepared",
+}
 
 
 def check_same_config(config: Config, run: Path) -> None:
@@ -91,8 +111,10 @@ def check_same_config(config: Config, run: Path) -> None:
     path = run / "config.yaml"
     if not path.exists():
         return
-    old = _flatten(load_config(path).model_dump(mode="json"))
-    new = _flatten(config.model_dump(mode="json"))
+    old, new = (
+        _flatten(with_absolute_paths(each).model_dump(mode="json"))
+        for each in (load_config(path), config)
+    )
     allowed = set(MAY_CHANGE_ON_RESUME)
     if config.train.schedule != "constant":
         allowed.discard("train.epochs")  # the learning rate depends on the number of epochs

@@ -137,7 +137,7 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
     plain = [pair for pair in pairs if not is_volume(pair)]
     volumes = [pair for pair in pairs if is_volume(pair)]
     results = chain(
-        ordered_map(partial(_prepare_pair, writer=writer), plain, config.prepare.workers),
+        ordered_map(partial(_prepare_pair, writer=writer), plain, config.prepare.threads),
         # One volume at a time in memory; its slices share the threads.
         (_prepare_volume(pair, salt, writer) for pair in volumes),
     )
@@ -233,7 +233,7 @@ def _prepare_volume(pair: Pair, salt: str, writer: SliceWriter) -> _Prepared:
 
     rows: list[ManifestRow] = []
     histogram = np.zeros(256, dtype=np.int64)
-    results = ordered_map(write_slice, slices, writer.config.prepare.workers)
+    results = ordered_map(write_slice, slices, writer.config.prepare.threads)
     for new_rows, counts in console.track(results, count, pair.case, "slice"):
         rows += new_rows
         histogram += counts

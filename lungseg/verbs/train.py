@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
 from lungseg.dataset.leakage import most_alike_pairs
 from lungseg.dataset.patients import assign_patients
@@ -18,7 +17,7 @@ from lungseg.dataset.reading import fold_folders, is_layout, read_layout, read_m
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
-from lungseg.system.files import existing_folder, refuse_nonempty, write_text
+from lungseg.system.files import existing_folder, refuse_nonempty
 from lungseg.system.locks import hold_folder
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_run
@@ -26,6 +25,7 @@ from lungseg.training.run_folder import (
     RunRecord,
     check_same_config,
     describe_run,
+    write_config,
     write_data_list,
 )
 from lungseg.training.setup import set_up
@@ -147,7 +147,7 @@ def _train(
     dataset = _check_folders(config, dataset, run, resume, overwrite)
     parts, epoch_slices = _read_parts(config, dataset)
     if is_chief():
-        _begin_run_folder(config, run, parts, replace=overwrite and not resume)
+        _begin_run_folder(config, dataset, run, parts, replace=overwrite and not resume)
     started = time.monotonic()
     setup = set_up(config, run, started, len(epoch_slices), len(parts["valid"]))
     from lungseg.training.fitting import fit
@@ -212,13 +212,13 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
 
 
 def _begin_run_folder(
-    config: Config, run: Path, parts: dict[str, list[Slice]], replace: bool
+    config: Config, dataset: Path, run: Path, parts: dict[str, list[Slice]], replace: bool
 ) -> None:
     """Write the config and the list of slices, in an empty folder if `replace` is true."""
     if replace and run.exists():
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
-    write_text(run / "config.yaml", dump_config(config))
+    write_config(config, dataset, run)
     write_data_list(run / "data.csv", parts)
 
 

@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 
-from lungseg.config.loading import load_config
+from lungseg.config.loading import load_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout
 from lungseg.dataset.slices import Slice
@@ -137,11 +137,9 @@ def table(results: Path) -> str:
 
 def _volumes(config: Config, folder: Path, window: Sequence[float], work: Path) -> list[Slice]:
     """Cut the volumes into slices in one window; every sixth slice is enough to score on."""
-    changed = config.model_copy(update={"data": config.data.model_copy(update={"window": window})})
+    changed = with_overrides(config, {"data.window": window})
     prepare(changed, folder / "images", folder / "masks", work / "prepared")
-    plain = changed.model_copy(
-        update={"split": config.split.model_copy(update={"folds": 0, "neighbour_gap": 0})}
-    )
+    plain = with_overrides(changed, {"split.folds": 0, "split.neighbour_gap": 0})
     split(plain, work / "prepared", work / "dataset")
     return read_layout(work / "dataset", changed)["train"][::6]
 

@@ -14,7 +14,7 @@ from lungseg.cli.app import app
 Cli = Callable[..., Result]
 VERBS = [
     "prepare", "split", "train", "evaluate", "infer", "inspect", "export",
-    "phantom", "label", "convert",
+    "config", "phantom", "label", "convert",
 ]  # fmt: skip
 
 

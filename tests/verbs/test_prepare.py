@@ -154,7 +154,7 @@ def test_copies_name_their_source_and_move_with_their_mask(folder: Path) -> None
 
 def test_the_result_does_not_depend_on_the_number_of_threads(raw: Path, tmp_path: Path) -> None:
     for threads in (1, 3):
-        config = check_config({**tiny(), "prepare": {"workers": threads, "copies": 1}}, "test")
+        config = check_config({**tiny(), "prepare": {"threads": threads, "copies": 1}}, "test")
         prepare(config, raw / "images", raw / "masks", tmp_path / str(threads))
     one, three = sorted((tmp_path / "1").rglob("*.*")), sorted((tmp_path / "3").rglob("*.*"))
     assert [path.name for path in one] == [path.name for path in three]
