@@ -89,12 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.band < 1:
         parser.error("--band must be at least 1")
-    try:
-        prepared = existing_folder(given.prepared, "prepared slices", "PREPARED")
-        rows = edge_limits(prepared, Config().data, given.band)
-    except LungsegError as problem:
-        console.error(str(problem))
-        return int(problem.exit_code)
+    with console.show():
+        try:
+            prepared = existing_folder(given.prepared, "prepared slices", "PREPARED")
+            rows = edge_limits(prepared, Config().data, given.band)
+        except LungsegError as problem:
+            console.error(str(problem))
+            return int(problem.exit_code)
     lines = ["| slice | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |"]
     lines.append("|---|" + "---|" * len(SHARES))
     for case, dice in rows.items():

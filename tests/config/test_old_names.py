@@ -12,7 +12,7 @@ from lungseg.errors import UsageError
 OLD_RUN = Path(__file__).parent / "data" / "config_0.1.yaml"
 
 
-def test_the_config_of_an_old_run_loads(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_config_of_an_old_run_loads(caplog: pytest.LogCaptureFixture) -> None:
     config = load_config(OLD_RUN)
     assert config == Config.model_validate(
         {
@@ -21,24 +21,23 @@ def test_the_config_of_an_old_run_loads(capsys: pytest.CaptureFixture[str]) -> N
             "prepare": {"threads": 2},
         }
     )
-    said = capsys.readouterr().err.replace("\n", " ")
-    assert f"{OLD_RUN}: prepare.workers is now called prepare.threads" in said
-    assert f"{OLD_RUN}: evaluate.workers is now called evaluate.threads" in said
+    assert f"{OLD_RUN}: prepare.workers is now called prepare.threads" in caplog.text
+    assert f"{OLD_RUN}: evaluate.workers is now called evaluate.threads" in caplog.text
 
 
 @pytest.mark.parametrize("section", ["prepare", "evaluate"])
 @pytest.mark.parametrize("override", ["{}.workers=3", "{}={{workers: 3}}"])
 def test_an_override_may_use_the_old_name(
-    section: str, override: str, capsys: pytest.CaptureFixture[str]
+    section: str, override: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = load_config(None, [override.format(section)])
     assert getattr(config, section).threads == 3
-    assert capsys.readouterr().err.count("is now called") == 1
+    assert caplog.text.count("is now called") == 1
 
 
-def test_the_new_name_is_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_new_name_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert load_config(None, ["prepare.threads=3"]).prepare.threads == 3
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_an_old_name_below_a_new_one_is_covered(tmp_path: Path) -> None:
