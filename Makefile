@@ -13,7 +13,7 @@ TENSORFLOW = tensorflow>=2.20,<2.22
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all lint format typecheck bench docs clean \
+.PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs pictures clean \
         soak fuzz lock audit \
         prepare split train evaluate infer
 
@@ -44,7 +44,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: setup  ## the five verbs on 12 synthetic patients, into demo/
 	@rm -rf demo
-	$(BIN)/python scripts/make_phantom.py -o demo/raw --patients 12 --slices 8
+	$(LUNGSEG) phantom -o demo/raw --patients 12 --slices 8
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
 	@echo
@@ -58,7 +58,7 @@ demo: setup  ## the five verbs on 12 synthetic patients, into demo/
 
 smoke: setup  ## the same, tiny, for CI, into smoke/
 	@rm -rf smoke
-	$(BIN)/python scripts/make_phantom.py -o smoke/raw --patients 6 --slices 3 --size 128
+	$(LUNGSEG) phantom -o smoke/raw --patients 6 --slices 3 --size 128
 	$(LUNGSEG) prepare -c configs/smoke.yaml --images smoke/raw/images --masks smoke/raw/masks -o smoke/prepared
 	$(LUNGSEG) split -c configs/smoke.yaml --input smoke/prepared -o smoke/dataset
 	$(LUNGSEG) train -c configs/smoke.yaml --data smoke/dataset --run smoke/run -s train.epochs=2
@@ -83,13 +83,19 @@ infer: setup  ## infer with CONFIG=, ARGS="images/ -o masks"
 test: setup  ## the tests, but the slow ones; under 5 minutes
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup  ## every test
-	$(BIN)/python -m pytest --durations=25
+test-all: setup  ## every test, and which lines of lungseg no test runs
+	$(BIN)/python -m pytest --durations=25 --cov=lungseg
 
-lint: setup  ## ruff, and the direction of imports
+configs: setup  ## configs/ anew, as `lungseg config` prints them
+	for name in lung original smoke; do $(LUNGSEG) config $$name > configs/$$name.yaml || exit 1; done
+	$(LUNGSEG) config --schema > configs/lungseg.schema.json
+
+lint: setup  ## ruff, spelling, the direction of imports, and the size of files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m scripts.maintain.check_sizes
 
 format: setup  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
@@ -103,7 +109,7 @@ bench: setup  ## speed and memory, as ratios measured in one run
 	$(BIN)/python -m scripts.bench.networks --anew
 
 soak: setup  ## break it: 50 kills, 10,000 slices, every bad input, fuzzing; half an hour
-	@rm -f docs/robustness.json
+	@rm -f scripts/maintain/robustness.json
 	LUNGSEG_SOAK=1 $(BIN)/python -m pytest tests/bad_inputs tests/robustness/test_faults.py \
 	    tests/robustness/test_load.py --deselect tests/bad_inputs/test_bad_inputs.py::test_the_page_lists_every_kind
 	$(MAKE) --no-print-directory fuzz
@@ -121,8 +127,13 @@ lock: setup  ## .ci/requirements.lock anew: the newest allowed versions, with ha
 audit: setup  ## known vulnerabilities of the locked packages
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r $(LOCK)
 
-docs: setup  ## the pictures in docs/, drawn anew
+docs: setup  ## the documentation as a site, into site/
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: setup  ## draw the pictures in docs/ again
 	$(BIN)/python -m scripts.maintain.make_doc_pictures
 
 clean:  ## remove what the targets above made, .venv included
-	rm -rf $(VENV) demo smoke build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis fuzz
+	rm -rf $(VENV) demo smoke site build dist *.egg-info .pytest_cache .coverage .ruff_cache .mypy_cache \
+	    .hypothesis fuzz

@@ -1,15 +1,16 @@
-"""The errors a person is meant to read.
+"""The errors that are written for people to read.
 
-Each carries one short paragraph: what was expected, what was found, in which file, what to do.
+Each carries one short paragraph: what was expected, what is there, in which file, what to do.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """What the process says to the shell; `docs/reference.md` has the same table."""
+    """Exit codes of the command line; `docs/reference.md` has the same table."""
 
     DONE = 0
     BUG = 1
@@ -20,18 +21,59 @@ class ExitCode(IntEnum):
 
 
 class LungsegError(Exception):
-    """A failure with a known cause; the message is shown without a traceback."""
+    """A failure with a known cause; the message is shown without a traceback.
+
+    Examples:
+        >>> try:
+        ...     lungseg.read_ct("nowhere.mha")
+        ... except lungseg.LungsegError as problem:
+        ...     print(problem)
+        nowhere.mha: cannot be read: No such file or directory.
+    """
 
     exit_code = ExitCode.BUG
 
 
 class UsageError(LungsegError):
-    """The command or the config asks for something that cannot be done."""
+    """The command or the config asks for something impossible.
+
+    Examples:
+        >>> lungseg.load_config("nowhere.yaml")
+        Traceback (most recent call last):
+        lungseg.errors.UsageError: nowhere.yaml: there is no such config file.
+    """
 
     exit_code = ExitCode.USAGE
 
 
 class DataError(LungsegError):
-    """A file was found but cannot be used."""
+    """A file or folder exists but cannot be used.
+
+    Attributes:
+        path: the file or folder, or text that names several; None if the problem is in no file.
+        what: the problem, without the path.
+
+    Examples:
+        >>> try:
+        ...     lungseg.read_ct("nowhere.mha")
+        ... except lungseg.DataError as problem:
+        ...     print(problem.path, "|", problem.what)
+        nowhere.mha | cannot be read: No such file or directory.
+    """
 
     exit_code = ExitCode.DATA
+
+    def __init__(self, path: Path | str | None, what: str) -> None:
+        """Keep the file and the problem apart; `str()` joins them."""
+        # Both go to `args`, from which pickle makes the error anew in another process.
+        super().__init__(path, what)
+        self.path = path
+        self.what = what
+
+    def __str__(self) -> str:
+        """Return the message for people: `PATH: WHAT`."""
+        return self.what if self.path is None else f"{self.path}: {self.what}"
+
+    def concerns(self, file: Path) -> bool:
+        """Whether the problem is in this file, or in one inside this folder."""
+        return self.path is not None and Path(self.path).is_relative_to(file)

@@ -16,6 +16,7 @@ from lungseg.cli.app import app
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.system.tables import read_json, write_json
+from tests.support.notebook import write_scans
 from tests.support.phantoms import tiny, write_phantoms
 from tests.support.places import REPOSITORY, SHARED_DATA, SOAK, Figures
 
@@ -35,7 +36,7 @@ def figures() -> Iterator[Figures]:
     found: Figures = {}
     yield found
     if SOAK:
-        path = REPOSITORY / "docs" / "robustness.json"
+        path = REPOSITORY / "scripts" / "maintain" / "robustness.json"
         known = read_json(path) if path.exists() else {}
         write_json(path, {**known, **{key: {**known.get(key, {}), **found[key]} for key in found}})
 
@@ -82,6 +83,31 @@ def config_file(tmp_path: Path, tiny_config: Config) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(dump_config(tiny_config))
     return path
+
+
+@pytest.fixture
+def notebook(
+    raw: Path,
+    prepared: Path,
+    dataset: Path,
+    trained_run: Path,
+    tiny_config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Work in a folder with all that the examples of the Python API read; return it."""
+    from lungseg.config.loading import dump_config
+
+    folder = tmp_path / "notebook"
+    for name, target in {
+        "raw": raw, "data/prepared": prepared, "data/dataset": dataset, "demo/run": trained_run,
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(target)
+    (folder / "lung.yaml").write_text(dump_config(tiny_config))
+    write_scans(folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture

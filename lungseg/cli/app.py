@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="lungseg",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help: drawing it with rich would double the time to the first line.
     rich_markup_mode=None,
@@ -32,8 +31,13 @@ app = typer.Typer(
 
 @contextmanager
 def shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
-    """Turn errors into one paragraph and an exit code."""
-    console.verbosity.quiet, console.verbosity.verbose = quiet, verbose
+    """Print messages while a command runs; turn errors into one paragraph and an exit code."""
+    with console.show(quiet, verbose), _exit_code(debug):
+        yield
+
+
+@contextmanager
+def _exit_code(debug: bool) -> Iterator[None]:
     try:
         yield
     except LungsegError as problem:

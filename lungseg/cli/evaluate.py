@@ -69,18 +69,22 @@ def evaluate(
             raise UsageError("--images goes with --pred and --truth.")
         parts = [f"evaluate.part={part}"] if part else []
         cfg = read_config(config, [*(settings or []), *parts], seed)
-        from lungseg.verbs.evaluate import evaluate
+        from lungseg.system.files import existing_folder
+        from lungseg.verbs.evaluate import evaluate, evaluate_folders
 
-        pass
-
-        if pred is None:
+        if pred is None or truth is None:
             run, data = run or cfg.train.run, data or cfg.data.dataset
-            result = evaluate(cfg, run, data, output, overwrite, against)
+            result = evaluate(cfg, run, data, output, overwrite=overwrite, against=against)
         else:
-            from lungseg.verbs.evaluate import evaluate_folders
-
-            output = output or Path("evaluation")
-            result = evaluate_folders(cfg, pred, truth, output, images, overwrite, against)
+            result = evaluate_folders(
+                cfg,
+                existing_folder(pred, "predicted masks", "--pred"),
+                existing_folder(truth, "true masks", "--truth"),
+                output or Path("evaluation"),
+                images=images,
+                overwrite=overwrite,
+                against=against,
+            )
         show(result.summary)
         console.note(
             f"written to {result.output}: report.html (open it), evaluation.json, "

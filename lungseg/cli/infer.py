@@ -1,6 +1,5 @@
 """`lungseg infer` on the command line."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,9 @@ from lungseg.cli.options import (
     Settings,
     Verbose,
 )
-from lungseg.errors import ExitCode
+from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
+from lungseg.system.records import to_record
 
 
 @app.command(
@@ -72,13 +72,27 @@ def infer(
         if dry_run:
             console.note(f"{len(collect(inputs))} inputs would be segmented into {output}")
             return
+        if run is not None and model is not None:
+            raise UsageError(
+                "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
+            )
         if run is None and model is None:
             run = cfg.train.run
-        result = infer(cfg, inputs, output, run, model, overwrite, resume, scheduler)
+        result = infer(
+            cfg,
+            inputs,
+            output,
+            run=run,
+            model=model,
+            overwrite=overwrite,
+            resume=resume,
+            scheduler=scheduler,
+        )
         done = len(result.cases) - len(result.failed)
         console.note(f"{result.output}: {done} masks and cases.csv")
         if json:
-            console.emit_json(asdict(result))
+            cases = [to_record(case) for case in result.cases]
+            console.emit_json({"output": result.output, "cases": cases})
         if result.failed:
             console.warn(
                 f"{len(result.failed)} of {len(result.cases)} inputs failed; see cases.csv"

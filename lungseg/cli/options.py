@@ -6,12 +6,40 @@ from typing import Annotated
 import typer
 
 # No `from __future__ import annotations`: Typer reads the annotations at run time.
+from lungseg.errors import UsageError
+
+
+def input_folder(
+    given: Path | None, configured: Path | None, what: str, option: str, key: str
+) -> Path:
+    """Return a folder to read: the one on the command line, or else the config's.
+
+    Args:
+        given: the value of the option.
+        configured: the value in the config.
+        what: what the folder holds, for the errors.
+        option: name of the option.
+        key: the config key.
+
+    Raises:
+        UsageError: if neither names a folder, or there is none.
+    """
+    from lungseg.system.files import existing_folder
+
+    path = given or configured
+    if path is None:
+        raise UsageError(
+            f"No folder of {what} was given: use {option}, or set {key} in the config."
+        )
+    return existing_folder(path, what, option)
 
 
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "-c", "--config", help="YAML config; without one the defaults of configs/lung.yaml."
+        "-c",
+        "--config",
+        help="YAML config, or - for standard input; by default what lungseg config prints.",
     ),
 ]
 

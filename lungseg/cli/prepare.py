@@ -19,6 +19,7 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    input_folder,
 )
 from lungseg.errors import ExitCode
 from lungseg.system import console
@@ -51,21 +52,20 @@ def prepare(
         cfg = read_config(config, settings, seed)
         from lungseg.verbs.prepare import plan, prepare
 
-        images, masks = images or cfg.data.images, masks or cfg.data.masks
+        images = input_folder(images, cfg.data.images, "images", "--images", "data.images")
+        masks = input_folder(masks, cfg.data.masks, "masks", "--masks", "data.masks")
         output = output or cfg.data.prepared
         if dry_run:
             pairs, issues = plan(images, masks)
             console.note(f"{len(pairs)} pairs would be prepared into {output}")
             for issue in issues:
-                console.note(f"  {issue['file']}: {issue['code']}: {issue['detail']}")
+                console.note(f"  {issue}")
             return
-        result = prepare(cfg, images, masks, output, overwrite)
+        result = prepare(cfg, images, masks, output, overwrite=overwrite)
         console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")
         for code, number in result.count().items():
-            first = next(row for row in result.issues if row["code"] == code)
-            console.note(
-                f"  {number} x {code} ({first['severity']}): {first['file']}: {first['detail']}"
-            )
+            first = next(issue for issue in result.issues if issue.code == code)
+            console.note(f"  {number} x {code} ({first.severity}): {first.file}: {first.detail}")
         if result.issues:
             console.note(f"  all of them: {result.output / 'issues.csv'}")
         if json:

@@ -16,6 +16,7 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    input_folder,
 )
 from lungseg.system import console
 
@@ -48,7 +49,10 @@ def split(
         cfg = read_config(config, settings, seed)
         from lungseg.verbs.split import split
 
-        results = split(cfg, input or cfg.data.prepared, output or cfg.data.dataset, overwrite)
+        source = input_folder(
+            input, cfg.data.prepared, "prepared slices", "--input", "data.prepared"
+        )
+        results = split(cfg, source, output or cfg.data.dataset, overwrite=overwrite)
         for result in results:
             show(result)
         if json:

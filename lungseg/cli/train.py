@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 # No `from __future__ import annotations`: Typer reads the annotations at run time.
 from lungseg.cli.app import app, read_config, shell
@@ -20,38 +21,48 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    input_folder,
 )
 from lungseg.errors import UsageError
 from lungseg.system import console
 
+EXAMPLE = "Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30"
+
+# Written by scripts/bench/networks.py.
+MEASURED = Path(__file__).parent.parent / "models" / "measured.json"
+
+
+class _TrainCommand(TyperCommand):
+    """A command whose help ends with the table of networks, which other commands never read."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the example and the table below the options."""
+        self.epilog = f"{EXAMPLE}\n\n{_networks()}"
+        super().format_epilog(ctx, formatter)
+
 
 def _networks() -> str:
-    """Return the table of networks for `train --help`, as scripts/bench/networks.py measured it."""
+    """Return the table of networks for `train --help`."""
     import json
 
-    # Read from the file: importing lungseg.models would take longer than the rest of --help.
-    path = Path(__file__).parent.parent / "models" / "measured.json"
-    measured = json.loads(path.read_text(encoding="utf-8"))
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     lines = [f"  {'model.name':15}{'parameters':>12}{'GFLOP':>8}{'train s':>9}{'infer s':>9}  Dice"]
 
-    def said(row: dict[str, float], key: str) -> str:
+    def format_or_dash(row: dict[str, float], key: str) -> str:
         return f"{row[key]:.3f}" if key in row else "-"
 
     lines += [
-        f"  {name:15}{row['parameters']:>12,}{row['gflop']:>8.1f}{said(row, 'train_s'):>9}"
-        f"{said(row, 'infer_s'):>9}  {said(row, 'dice')}"
+        f"  {name:15}{row['parameters']:>12,}{row['gflop']:>8.1f}"
+        f"{format_or_dash(row, 'train_s'):>9}{format_or_dash(row, 'infer_s'):>9}"
+        f"  {format_or_dash(row, 'dice')}"
         for name, row in measured["networks"].items()
     ]
     about = f"a slice of 512 x 512 on {measured['hardware']['cores']} cores, {measured['date']};"
-    # Without the mark the lines would be run together.
+    # The mark "\b" stops Click from joining these lines.
     return "\n".join(["\b", f"Networks ({about}", "Dice of one short run):", *lines])
 
 
-@app.command(
-    short_help="Train a network; stop it and go on.",
-    epilog="Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30\n\n"
-    + _networks(),
-)
+@app.command(cls=_TrainCommand, short_help="Train a network; stop it and go on.")
 def train(
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -80,22 +91,23 @@ def train(
     with shell(quiet, verbose, debug):
         if resume and overwrite:
             raise UsageError("--resume and --overwrite exclude each other.")
-        if resume and config is None and run is not None and (run / "config.yaml").exists():
-            config = run / "config.yaml"
-        cfg = read_config(config, settings, seed)
         from lungseg.system.environment import this_command
-        from lungseg.verbs.train import jobs, train
+        from lungseg.verbs.train import count_slices, stored_config, train, training_jobs
 
+        if resume and config is None:
+            config = stored_config(run)
+        cfg = read_config(config, settings, seed)
+        source = input_folder(data, cfg.data.dataset, "slices", "--data", "data.dataset")
         results = []
-        for dataset, target in jobs(data or cfg.data.dataset, run or cfg.train.run, fold):
+        for dataset, target in training_jobs(source, run or cfg.train.run, fold):
             if dry_run:
-                from lungseg.dataset.reading import read_layout
-
-                parts = read_layout(dataset, cfg)
-                counts = ", ".join(f"{len(slices)} {part}" for part, slices in parts.items())
+                parts = count_slices(cfg, dataset)
+                counts = ", ".join(f"{count} {part}" for part, count in parts.items())
                 console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
                 continue
-            result = train(cfg, dataset, target, resume, overwrite, this_command())
+            result = train(
+                cfg, dataset, target, resume=resume, overwrite=overwrite, command=this_command()
+            )
             kept = f"best {result.monitor} {result.best:.4f} in epoch {result.best_epoch}"
             if result.monitor == "last":
                 kept = "the last epoch's model is kept"

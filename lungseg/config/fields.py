@@ -1,4 +1,4 @@
-"""The kinds of value a config may hold."""
+"""The kinds of value that a config may hold."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
-
 Positive = Annotated[int, Field(ge=1)]
 
+Count = Annotated[int, Field(ge=0)]
+
+Amount = Annotated[float, Field(ge=0)]
+
+PositiveAmount = Annotated[float, Field(gt=0)]
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 
+Level = Annotated[int, Field(ge=0, le=255)]
 
-Colour = tuple[
-    Annotated[int, Field(ge=0, le=255)],
-    Annotated[int, Field(ge=0, le=255)],
-    Annotated[int, Field(ge=0, le=255)],
-]
+Colour = tuple[Level, Level, Level]
 
 
 class Section(BaseModel):

@@ -1,19 +1,33 @@
-"""Reading a YAML config, with overrides, and saying all that is wrong with it at once."""
+"""Reading a YAML config, the files it extends, and overrides.
+
+A config is data. It is read with a safe loader and never evaluated, and an unknown key is an error
+that names the nearest known one.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Hashable, Iterable
+import copy
+import os
+import sys
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from lungseg.config.fields import Section
-from lungseg.config.networks import ResUNetConfig
+from lungseg.config.checking import (
+    EXTENDS,
+    RENAMED,
+    Source,
+    check,
+    warn_of_old_name,
+    with_new_names,
+)
+from lungseg.config.networks import DEFAULT_NETWORK
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
+
+STANDARD_INPUT = Path("-")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -55,47 +69,65 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise UsageError(f"{origin}{where}: this is not a usable YAML file: {what}.") from None
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Read a config file, apply `a.b=value` overrides in order, and check the result.
 
     Args:
-        path: a YAML file; without one the defaults hold, which `configs/lung.yaml` spells out.
+        path: a YAML file, which may name another at its top: `extends: FILE`, relative to itself.
+            `-` is standard input. Without a path the defaults are used.
         overrides: texts such as `train.epochs=3`; the value is YAML.
 
     Raises:
-        UsageError: listing every unknown key and wrong value at once.
+        UsageError: if a file is missing or is no config; otherwise it lists every unknown key and
+            wrong value at once.
+
+    Examples:
+        >>> config = lungseg.load_config("lung.yaml", ["train.epochs=3", "seed=1"])
+        >>> config.train.epochs, config.seed
+        (3, 1)
     """
-    origin = str(path) if path else "the default config"
-    data: Any = {}
-    if path is not None:
-        try:
-            data = parse_yaml(path.read_text(encoding="utf-8"), origin)
-        except FileNotFoundError:
-            raise UsageError(f"{path}: there is no such config file.") from None
-        except (OSError, UnicodeDecodeError) as problem:
-            raise UsageError(f"{path}: the config cannot be read: {problem}.") from None
-    data = {} if data is None else data
-    if not isinstance(data, dict):
-        raise UsageError(
-            f"{origin}: a config is a mapping of sections (data:, train:, ...), "
-            f"but this file holds a {type(data).__name__}."
-        )
+    sources = _read_chain(Path(path)) if path is not None else []
+    origin = sources[-1][0] if sources else "the default config"
+    data: dict[str, Any] = {}
+    for _, layer in sources:
+        data = _merge(data, layer)
     for override in overrides:
-        _apply_override(data, override)
-    return check_config(data, origin)
+        keys, value = _parse_override(override)
+        source: Source = (f"--set {override}", {})
+        for target in (data, source[1]):
+            set_key(target, keys, value)
+        sources.append(source)
+    return check(data, origin, sources)
 
 
 def check_config(data: dict[str, Any], origin: str) -> Config:
-    """Check plain data against the schema; raise one `UsageError` with all that is wrong."""
-    if isinstance(data.get("model"), dict) and "name" not in data["model"]:
-        # The parameters alone mean the default network; pydantic wants the name spelled out.
-        data = {**data, "model": {"name": ResUNetConfig().name, **data["model"]}}
-    try:
-        return Config.model_validate(data)
-    except ValidationError as problem:
-        lines = [f"  {line}" for line in _explain(problem)]
-        count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
-        raise UsageError(f"{origin}: {count} in the config:\n" + "\n".join(lines)) from None
+    """Check plain data against the schema.
+
+    Raises:
+        UsageError: naming `origin` and listing all errors.
+    """
+    return check(data, origin, [])
+
+
+def with_overrides(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return a config with some keys changed, checked anew.
+
+    Args:
+        config: the config to start from.
+        values: dotted key -> new value, for example `{"train.epochs": 3}`.
+
+    Raises:
+        UsageError: if a key is unknown or a value is wrong.
+    """
+    data = config.model_dump()
+    for key, value in values.items():
+        set_key(data, key.split("."), value)
+    return check_config(data, "the changed config")
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Return the config with each relative path made absolute, from the current folder."""
+    return Config.model_validate(_absolute(config.model_dump()))
 
 
 def dump_config(config: Config) -> str:
@@ -109,60 +141,107 @@ def dump_config(config: Config) -> str:
     )
 
 
-def _apply_override(data: dict[str, Any], override: str) -> None:
-    name, separator, text = override.partition("=")
-    keys = name.strip().split(".")
-    if not separator or not all(keys):
-        raise UsageError(
-            f"--set {override!r}: write it as section.key=value, for example train.epochs=3."
-        )
+def set_key(data: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Set a key in nested plain data; another `model.name` drops the old network's keys."""
     target = data
     for key in keys[:-1]:
         inner = target.get(key)
         if not isinstance(inner, dict):
             inner = target[key] = {}
         target = inner
-    value = parse_yaml(text, f"--set {name}")
-    if keys == ["model", "name"] and target.get("name") != value:
-        target.clear()  # another network has other parameters; the old one's would be unknown keys
+    if list(keys) == ["model", "name"] and _network_of(target) != value:
+        target.clear()
     target[keys[-1]] = value
 
 
-def _explain(problem: ValidationError) -> list[str]:
-    lines = []
-    for error in problem.errors(include_url=False):
-        # The discriminator puts the network's name into the path; a person did not write it there.
-        location = [part for part in error["loc"] if part not in ("flexunet", "resunet")]
-        path = ".".join(str(part) for part in location) or "config"
-        if error["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key{_nearest(location, problem)}")
-        elif error["type"] == "union_tag_invalid":
-            expected = error["ctx"]["expected_tags"]
-            lines.append(f"{path}.name: {error['ctx']['tag']!r} is none of {expected}")
-        elif error["type"] == "value_error":
-            lines.append(f"{path}: {error['msg'].removeprefix('Value error, ')}")
+def _absolute(value: Any) -> Any:
+    if isinstance(value, Path):
+        return Path(os.path.abspath(value))
+    if isinstance(value, dict):
+        return {key: _absolute(below) for key, below in value.items()}
+    return [_absolute(below) for below in value] if isinstance(value, list) else value
+
+
+def _read_chain(path: Path) -> list[Source]:
+    """Return a config file and the files it extends, the last of these first."""
+    sources: list[Source] = []
+    seen: list[str] = []
+    child = ""
+    while True:
+        first = not sources
+        name = "standard input" if first and path == STANDARD_INPUT else str(path)
+        data = _read(path, name, child)
+        real = os.path.realpath(path)
+        if real in seen:
+            raise UsageError(
+                f"{child}: extends {name}, which extends {child} itself, directly or through "
+                "other files."
+            )
+        seen.append(real)
+        base = data.pop(EXTENDS, None)
+        sources.insert(0, (name, with_new_names(data, name)))
+        if base is None:
+            return sources
+        if not isinstance(base, str):
+            raise UsageError(f"{name}: extends: expected the name of a config file, not {base!r}.")
+        path, child = path.parent / base, name
+
+
+def _read(path: Path, name: str, child: str) -> dict[str, Any]:
+    """Return what a config file holds; `child` is the file that extends it, if one does."""
+    extended = f" ({child} extends it)" if child else ""
+    try:
+        if path == STANDARD_INPUT and not child:
+            text = _read_standard_input()
         else:
-            lines.append(f"{path}: {error['msg']}, not {error['input']!r}")
-    return lines
+            text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{name}: there is no such config file{extended}.") from None
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"{name}: the config cannot be read{extended}: {problem}.") from None
+    data = parse_yaml(text, name)
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"{name}: a config is a mapping of sections (data:, train:, ...), "
+            f"but this file holds a {type(data).__name__}."
+        )
+    return data
 
 
-def _nearest(location: list[Any], problem: ValidationError) -> str:
-    """Say which keys the section has, the nearest one first."""
-    sections: list[Any] = [Config]
-    for part in location[:-1]:
-        found = []
-        for section in sections:
-            field = getattr(section, "model_fields", {}).get(part)
-            found += _sections_in(field.annotation) if field else []
-        sections = found
-    known = sorted({key for section in sections for key in section.model_fields})
-    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; this section has: {', '.join(known)}" if known else ""
+def _read_standard_input() -> str:
+    if sys.stdin.isatty():
+        raise UsageError(
+            "-c -: the config is read from standard input, but that is the terminal. Pipe a config "
+            "into the command: lungseg config lung | lungseg train -c -"
+        )
+    return sys.stdin.buffer.read().decode("utf-8")
 
 
-def _sections_in(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is not None:
-        return [found for part in get_args(annotation) for found in _sections_in(part)]
-    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """Lay one config over another: sections key by key, every other value as a whole."""
+    merged = copy.deepcopy(base)
+    for key, value in top.items():
+        below: Any = merged.get(key)
+        # The order of the classes gives their index: a colour map is one value.
+        both = isinstance(below, dict) and isinstance(value, dict) and key != "rgb_map"
+        if both and key == "model" and "name" in value:
+            both = _network_of(below) == value["name"]
+        merged[key] = _merge(below, value) if both else copy.deepcopy(value)
+    return merged
+
+
+def _network_of(model: dict[str, Any]) -> Any:
+    return model.get("name", DEFAULT_NETWORK)
+
+
+def _parse_override(override: str) -> tuple[Sequence[str], Any]:
+    name, separator, text = override.partition("=")
+    keys = tuple(name.strip().split("."))
+    if not separator or not all(keys):
+        raise UsageError(
+            f"--set {override!r}: write it as section.key=value, for example train.epochs=3."
+        )
+    if keys in RENAMED:
+        warn_of_old_name(f"--set {override}", keys)
+    return RENAMED.get(keys, keys), parse_yaml(text, f"--set {name}")

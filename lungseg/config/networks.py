@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 from pydantic import Field, model_validator
 
-from lungseg.config.fields import Positive, Section
+from lungseg.config.fields import Count, Positive, Section
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
-
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"]
 
+NAME = "the network; lungseg train --help compares all of them"
 
-class FlexUNetConfig(Section):
-    """The original's network, all its parameters."""
 
-    name: Literal["flexunet"]
-    base_filters: Positive = 16
-    base_kernels: tuple[Positive, Positive] = (9, 9)
-    num_layers: Annotated[int, Field(ge=2, le=10)] = 8
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.04
-    dilation: tuple[Positive, Positive] = (1, 1)
-    normalization: bool = False
-    activation: Activation = "relu"
-    input_normalize: bool = False
+class NetworkConfig(Section):
+    """What every network has."""
+
+    # How often the network halves the sides of its input, if no key of its own decides that.
+    halvings: ClassVar[int] = 0
+
+    name: str = Field(description=NAME)
+    base_filters: Positive = Field(
+        default=16, description="filters of the first level; doubled at each level"
+    )
+    dropout_rate: Rate = Field(default=0.1, description="dropout at the deepest level, 0 to 1")
+    activation: Activation = Field(
+        default="relu", description="relu, elu, gelu, leaky_relu, mish, selu or swish"
+    )
+
+    @property
+    def side_multiple(self) -> int:
+        """The network pads both sides of a slice to a multiple of this, in pixels."""
+        return 1 << self.halvings
+
+
+class _LevelsConfig(NetworkConfig):
+    """A U-Net of `num_layers` levels, each of which halves the sides and doubles the filters."""
+
+    num_layers: Annotated[int, Field(ge=2, le=8)] = Field(
+        default=5, description="number of levels, the bridge included"
+    )
+
+    @property
+    def side_multiple(self) -> int:
+        """The network pads both sides of a slice to a multiple of this, in pixels."""
+        return 1 << (self.num_layers - 1)
+
+
+class FlexUNetConfig(_LevelsConfig):
+    """The original's network, with all its parameters."""
+
+    name: Literal["flexunet"] = Field(description=NAME)
+    base_kernels: tuple[Positive, Positive] = Field(
+        default=(9, 9), description="kernel of the first level; 2 less at each level, at least 3"
+    )
+    num_layers: Annotated[int, Field(ge=2, le=10)] = Field(
+        default=8, description="number of levels, the bridge included"
+    )
+    dropout_rate: Rate = Field(
+        default=0.04,
+        description="dropout at the second level; 0 at the first, then times 2, 3 ...",
+    )
+    dilation: tuple[Positive, Positive] = Field(
+        default=(1, 1), description="dilation of the first level; 1 less at each level, at least 1"
+    )
+    normalization: bool = Field(
+        default=False, description="batch normalization after each convolution"
+    )
+    input_normalize: bool = Field(
+        default=False, description="true scales grey values to 0..1; false feeds 0..255"
+    )
 
     @model_validator(mode="after")
     def _dropout_stays_below_one(self) -> FlexUNetConfig:
@@ -37,90 +83,64 @@ class FlexUNetConfig(Section):
             )
         return self
 
-    @property
-    def side_multiple(self) -> int:
-        """What the network pads both sides of a slice to a multiple of."""
-        return 1 << (self.num_layers - 1)
 
+class ResUNetConfig(_LevelsConfig):
+    """A compact residual U-Net that works on a quarter of the height and width."""
 
-class ResUNetConfig(Section):
-    """A compact residual U-Net that works on a quarter of the pixels a side."""
-
-    name: Literal["resunet"] = "resunet"
-    base_filters: Positive = 16
-    num_layers: Annotated[int, Field(ge=2, le=8)] = 6
-    max_filters: Positive = 256
-    stem_stride: Literal[1, 2, 4] = 4
-    normalization: Literal["batch", "group"] = "batch"
-    dropout_rate: Rate = 0.1
-    activation: Activation = "relu"
+    name: Literal["resunet"] = Field(default="resunet", description=NAME)
+    num_layers: Annotated[int, Field(ge=2, le=8)] = Field(
+        default=6, description="number of levels, the bridge included"
+    )
+    max_filters: Positive = Field(default=256, description="no level has more filters than this")
+    stem_stride: Literal[1, 2, 4] = Field(
+        default=4, description="1, 2 or 4: the first level works on image_size / this"
+    )
+    normalization: Literal["batch", "group"] = Field(
+        default="batch", description="or group: independent of the batch, but slower to predict"
+    )
 
     @property
     def side_multiple(self) -> int:
-        """What the network pads both sides of a slice to a multiple of."""
-        return int(self.stem_stride) << (self.num_layers - 1)
-
-
-class _LevelsConfig(Section):
-    """A U-Net of `num_layers` levels, the filters doubled a level."""
-
-    base_filters: Positive = 16
-    num_layers: Annotated[int, Field(ge=2, le=8)] = 5
-    dropout_rate: Rate = 0.1
-    activation: Activation = "relu"
-
-    @property
-    def side_multiple(self) -> int:
-        """What the network pads both sides of a slice to a multiple of."""
-        return 1 << (self.num_layers - 1)
+        """The network pads both sides of a slice to a multiple of this, in pixels."""
+        return self.stem_stride * super().side_multiple
 
 
 class AttentionUNetConfig(_LevelsConfig):
     """A U-Net whose skip connections are gated."""
 
-    name: Literal["attention_unet"]
+    name: Literal["attention_unet"] = Field(description=NAME)
 
 
 class UNet3PlusConfig(_LevelsConfig):
-    """A U-Net whose decoder levels see all levels."""
+    """A U-Net in which each decoder level sees all levels."""
 
-    name: Literal["unet3plus"]
+    name: Literal["unet3plus"] = Field(description=NAME)
 
 
 class MultiResUNetConfig(_LevelsConfig):
     """A U-Net of multi-resolution blocks."""
 
-    name: Literal["multiresunet"]
+    name: Literal["multiresunet"] = Field(description=NAME)
 
 
-class DeepLabV3PlusConfig(Section):
+class DeepLabV3PlusConfig(NetworkConfig):
     """Atrous convolutions over a small residual encoder."""
 
-    name: Literal["deeplabv3plus"]
-    base_filters: Positive = 16
-    middle_blocks: Annotated[int, Field(ge=0)] = 4
-    dropout_rate: Rate = 0.1
-    activation: Activation = "relu"
+    halvings: ClassVar[int] = 4
 
-    @property
-    def side_multiple(self) -> int:
-        """What the network pads both sides of a slice to a multiple of."""
-        return 16
+    name: Literal["deeplabv3plus"] = Field(description=NAME)
+    middle_blocks: Count = Field(default=4, description="residual blocks in the middle")
 
 
-class EfficientUNetConfig(Section):
+class EfficientUNetConfig(NetworkConfig):
     """A U-Net decoder on an EfficientNetV2 encoder."""
 
-    name: Literal["efficientunet"]
-    variant: Literal["B0", "B1", "B2", "B3", "S", "M", "L"] = "B0"
-    base_filters: Positive = 16
-    dropout_rate: Rate = 0.1
-    activation: Activation = "relu"
+    halvings: ClassVar[int] = 5
 
-    @property
-    def side_multiple(self) -> int:
-        """What the network pads both sides of a slice to a multiple of."""
-        return 32
+    name: Literal["efficientunet"] = Field(description=NAME)
+    variant: Literal["B0", "B1", "B2", "B3", "S", "M", "L"] = Field(
+        default="B0", description="EfficientNetV2 variant: B0, B1, B2, B3, S, M or L"
+    )
 
 
 ModelConfig = Annotated[
@@ -135,3 +155,15 @@ ModelConfig = Annotated[
     ],
     Field(discriminator="name"),
 ]
+
+DEFAULT_NETWORK = "resunet"
+
+
+def _name_of(network: type[NetworkConfig]) -> Any:
+    return get_args(network.model_fields["name"].annotation)[0]
+
+
+# Name in the config -> its class.
+NETWORK_CONFIGS: dict[str, type[NetworkConfig]] = {
+    _name_of(network): network for network in get_args(get_args(ModelConfig)[0])
+}

@@ -1,7 +1,7 @@
 """The only description of what a YAML config may hold.
 
-A config is data: it is read with a safe loader, never evaluated, and an unknown key is an error
-that names the nearest known one. All errors of a file are reported together.
+Each key's meaning is its `description`. The files in configs/, their comments and the JSON schema
+for editors are written from here (`lungseg config`).
 """
 
 from __future__ import annotations
@@ -11,25 +11,56 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from lungseg.config.fields import Colour, Positive, Probability, Section, Side
+from lungseg.config.fields import (
+    Amount,
+    Colour,
+    Count,
+    Positive,
+    PositiveAmount,
+    Probability,
+    Section,
+    Side,
+)
 from lungseg.config.networks import ModelConfig, ResUNetConfig
 from lungseg.config.training import AugmentConfig, TrainConfig
 
 
 class DataConfig(Section):
-    """Where the data lies and what a slice is."""
+    """Where the data are, and what a slice is."""
 
-    images: Path | None = None
-    masks: Path | None = None
-    prepared: Path = Path("data/prepared")
-    dataset: Path = Path("data/dataset")
-    train_only: list[Path] = []
-    train_only_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    image_size: tuple[Side, Side] = (512, 512)
-    channels: Literal[1, 3] = 1
-    rgb_map: dict[str, Colour] = {"background": (0, 0, 0), "lung": (255, 255, 255)}
-    window: tuple[float, float] = (-1000.0, 400.0)
-    unsigned_16bit: Literal["full_range", "hu_plus_1024"] = "full_range"
+    images: Path | None = Field(default=None, description="folder of raw images (--images)")
+    masks: Path | None = Field(default=None, description="folder of raw masks (--masks)")
+    prepared: Path = Field(
+        default=Path("data/prepared"),
+        description="folder that prepare writes and split reads (-o, --input)",
+    )
+    dataset: Path = Field(
+        default=Path("data/dataset"),
+        description="folder that split writes; train and evaluate read it (-o, --data)",
+    )
+    train_only: list[Path] = Field(
+        default_factory=list,
+        description="more prepared folders to train on, of other sources or phantoms",
+    )
+    train_only_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.25, description="share of these in the slices of an epoch, at most"
+    )
+    image_size: tuple[Side, Side] = Field(
+        default=(512, 512), description="height and width of a prepared slice, in pixels"
+    )
+    channels: Literal[1, 3] = Field(default=1, description="1: grey; 3: RGB")
+    rgb_map: dict[str, Colour] = Field(
+        default_factory=lambda: {"background": (0, 0, 0), "lung": (255, 255, 255)},
+        description="colour of each class in mask files, background first",
+    )
+    window: tuple[float, float] = Field(
+        default=(-1000.0, 400.0),
+        description="HU shown as black and as white, for signed and float images",
+    )
+    unsigned_16bit: Literal["full_range", "hu_plus_1024"] = Field(
+        default="full_range",
+        description="16-bit unsigned images hold grey values 0..65535; or hu_plus_1024",
+    )
 
     @field_validator("window")
     @classmethod
@@ -51,26 +82,56 @@ class DataConfig(Section):
 class PrepareConfig(Section):
     """How raw pairs become checked slices."""
 
-    workers: Annotated[int, Field(ge=0)] = 0
-    copies: Annotated[int, Field(ge=0)] = 0
-    match_mask_size: bool = False
-    empty_slices: Annotated[float, Field(ge=0)] = 0.25
-    near_duplicate: Probability = 0.97
-    blank_contrast: Annotated[float, Field(ge=0)] = 2.0
+    threads: Count = Field(default=0, description="CPU threads; 0: all cores")
+    copies: Count = Field(
+        default=0, description="augmented copies per slice (augment.offline), for training only"
+    )
+    match_mask_size: bool = Field(
+        default=False,
+        description="resize a mask of another size to its image; false: refuse it",
+    )
+    empty_slices: Amount = Field(
+        default=0.25, description="volumes: slices without lung kept per slice with lung"
+    )
+    near_duplicate: Probability = Field(
+        default=0.97, description="report two images this similar or more (perceptual hash, 0 to 1)"
+    )
+    blank_contrast: Amount = Field(
+        default=2.0,
+        description="below this standard deviation of grey values an image is blank",
+    )
 
 
 class SplitConfig(Section):
-    """How slices are shared out among train, valid and test."""
+    """How slices are divided into train, valid and test."""
 
-    fractions: tuple[Probability, Probability, Probability] = (0.80, 0.15, 0.05)
-    group_regex: str | None = None
-    group_csv: Path | None = None
-    group_column: str = "group"
-    neighbour_gap: Annotated[int, Field(ge=0)] = 3
-    neighbour_similarity: Probability = 0.85
-    folds: Annotated[int, Field(ge=0)] = 0
-    leak_similarity: Probability = 0.90
-    allow_leakage: bool = False
+    fractions: tuple[Probability, Probability, Probability] = Field(
+        default=(0.80, 0.15, 0.05), description="shares of train, valid and test; their sum is 1"
+    )
+    group_regex: str | None = Field(
+        default=None,
+        description=r"finds the patient in a file name, for example ^(patient\d+)_",
+    )
+    group_csv: Path | None = Field(
+        default=None, description="CSV table with a column `case` and one that names the patient"
+    )
+    group_column: str = Field(
+        default="group", description="column of that table which names the patient"
+    )
+    neighbour_gap: Count = Field(
+        default=3,
+        description="if neither is given: slices at most this far apart in number ...",
+    )
+    neighbour_similarity: Probability = Field(
+        default=0.85, description="... and at least this similar (0 to 1) are one patient's"
+    )
+    folds: Count = Field(
+        default=0, description="0: one split; k of 2 or more: data sets fold_1 to fold_k"
+    )
+    leak_similarity: Probability = Field(
+        default=0.90, description="images this similar (0 to 1) in two parts are an error"
+    )
+    allow_leakage: bool = Field(default=False, description="true: that error is only a warning")
 
     @field_validator("fractions")
     @classmethod
@@ -102,49 +163,111 @@ class SplitConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How a run is scored."""
+    """How masks are scored."""
 
-    part: Literal["train", "valid", "test"] = "test"
-    bootstrap: Annotated[int, Field(ge=0)] = 2000
-    batch_size: Positive = 4
-    tolerances: list[Annotated[float, Field(gt=0)]] = [1.0, 2.0]
-    flips: bool = True
-    missing: Literal["score_as_empty", "leave_out"] = "score_as_empty"
-    workers: Annotated[int, Field(ge=0)] = 0
+    part: Literal["train", "valid", "test"] = Field(
+        default="test", description="part of the data set to score: train, valid or test"
+    )
+    bootstrap: Count = Field(
+        default=2000, description="resamples of patients for the 95% interval; 0: no interval"
+    )
+    batch_size: Positive = Field(default=4, description="slices predicted at a time")
+    tolerances: list[PositiveAmount] = Field(
+        default_factory=lambda: [1.0, 2.0],
+        description="of the surface Dice: mm if the spacing is known, else pixels",
+    )
+    flips: bool = Field(
+        default=True,
+        description="predict mirrored slices too, to measure the uncertainty",
+    )
+    missing: Literal["score_as_empty", "leave_out"] = Field(
+        default="score_as_empty",
+        description="--pred, --truth: a missing prediction scores 0; or leave_out",
+    )
+    threads: Count = Field(default=0, description="CPU threads; 0: all cores")
 
 
 class InferConfig(Section):
     """How masks are predicted."""
 
-    batch_size: Positive = 4
-    overlay: bool = False
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 0
-    series_uid: str | None = None
-    components: Annotated[int, Field(ge=0)] = 2
-    min_component_ml: Annotated[float, Field(ge=0)] = 5.0
-    fill_holes: bool = True
-    drop_air: bool = True
-    sides: bool = False
-    flips: bool = False
-    tiles: bool = False
-    probabilities: bool = False
-    video: bool = False
-    dicom_seg: bool = False
+    batch_size: Positive = Field(default=4, description="slices predicted at a time")
+    overlay: bool = Field(
+        default=False, description="also write each image with the outline of its mask"
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto",
+        description="auto: a GPU if there is one; or cpu; or gpu: fail without one",
+    )
+    threads: Count = Field(default=0, description="CPU threads; 0: all cores")
+    series_uid: str | None = Field(
+        default=None, description="DICOM series to read; null: the CT series with most slices"
+    )
+    components: Count = Field(
+        default=2, description="volumes: keep this many connected parts, the largest; 0: all"
+    )
+    min_component_ml: Amount = Field(
+        default=5.0, description="volumes: remove parts smaller than this, in ml"
+    )
+    fill_holes: bool = Field(default=True, description="volumes: fill holes in the lungs")
+    drop_air: bool = Field(
+        default=True, description="volumes: remove parts whose median HU is that of air"
+    )
+    sides: bool = Field(
+        default=False, description="volumes: label the left lung 1 and the right lung 2"
+    )
+    flips: bool = Field(
+        default=False,
+        description="average with the mirrored slice: slightly better, twice the time",
+    )
+    tiles: bool = Field(
+        default=False,
+        description="predict large images in overlapping tiles; false: shrink them",
+    )
+    probabilities: bool = Field(
+        default=False, description="also write the probability of lung, 0..255, to probabilities/"
+    )
+    video: bool = Field(
+        default=False, description="volumes: also write outlined slices as a GIF to overlays/"
+    )
+    dicom_seg: bool = Field(
+        default=False,
+        description="DICOM folders: also write DICOM-SEG, with the patient's identity",
+    )
 
 
 class Config(Section):
-    """A whole config. `configs/lung.yaml` shows every key with its default and its meaning."""
+    """A whole config. `lungseg config` prints every key with its default and its meaning.
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 137
-    data: DataConfig = DataConfig()
-    prepare: PrepareConfig = PrepareConfig()
-    split: SplitConfig = SplitConfig()
-    augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    model: ModelConfig = ResUNetConfig()
-    train: TrainConfig = TrainConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
-    infer: InferConfig = InferConfig()
+    Examples:
+        >>> config = lungseg.Config()  # the defaults
+        >>> config.data.window  # HU that become black and white
+        (-1000.0, 400.0)
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        default=137, description="makes prepare, split and the order of training repeatable"
+    )
+    data: DataConfig = Field(
+        default_factory=DataConfig, description="where the data are, and what a slice is"
+    )
+    prepare: PrepareConfig = Field(
+        default_factory=PrepareConfig, description="how raw pairs become checked slices"
+    )
+    split: SplitConfig = Field(
+        default_factory=SplitConfig,
+        description="how slices are divided into train, valid and test",
+    )
+    augment: AugmentConfig = Field(
+        default_factory=AugmentConfig, description="random changes of the training slices"
+    )
+    model: ModelConfig = Field(default_factory=ResUNetConfig, description="the network")
+    train: TrainConfig = Field(
+        default_factory=TrainConfig, description="how the network is trained"
+    )
+    evaluate: EvaluateConfig = Field(
+        default_factory=EvaluateConfig, description="how masks are scored"
+    )
+    infer: InferConfig = Field(default_factory=InferConfig, description="how masks are predicted")
 
     @property
     def num_classes(self) -> int:

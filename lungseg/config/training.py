@@ -3,53 +3,82 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lungseg.config.fields import Positive, Probability, Section
+from lungseg.config.fields import Amount, Count, Positive, PositiveAmount, Probability, Section
+
+CHANCE = "probability of the transform"
 
 
 class AffineConfig(Section):
-    """Rotation, scale and shift drawn together."""
+    """Rotation, scaling and shift drawn together."""
 
-    p: Probability = 0.0
-    rotate: Annotated[float, Field(ge=0, le=180)] = 10.0
-    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    shift: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    p: Probability = Field(default=0.0, description=CHANCE)
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(
+        default=10.0, description="largest rotation either way, in degrees"
+    )
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.1, description="sizes are multiplied by 1 - scale to 1 + scale"
+    )
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.05, description="largest shift, as a share of a side"
+    )
 
 
 class ElasticConfig(Section):
     """Elastic deformation (Simard et al., 2003)."""
 
-    p: Probability = 0.0
-    alpha: Annotated[float, Field(gt=0)] = 60.0
-    sigma: Annotated[float, Field(gt=0)] = 8.0
+    p: Probability = Field(default=0.0, description=CHANCE)
+    alpha: PositiveAmount = Field(default=60.0, description="strength of the displacement")
+    sigma: PositiveAmount = Field(
+        default=8.0, description="smoothness of the displacement, in pixels"
+    )
 
 
 class StrengthConfig(Section):
-    """A transform with one strength, drawn from a range that this bounds."""
+    """A transform with one strength, drawn anew each time up to a limit."""
 
-    p: Probability = 0.0
-    limit: Annotated[float, Field(gt=0, le=1)] = 0.2
+    p: Probability = Field(default=0.0, description=CHANCE)
+    limit: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.2, description="largest strength; its unit depends on the transform"
+    )
+
+
+def _strength(limit: float, meaning: str) -> Any:
+    return Field(default_factory=lambda: StrengthConfig(limit=limit), description=meaning)
 
 
 class TransformsConfig(Section):
     """The transforms of one augmentation pipeline; image and mask move by the same draw."""
 
-    hflip: Probability = 0.0
-    vflip: Probability = 0.0
-    rotate90: Probability = 0.0
-    affine: AffineConfig = AffineConfig()
-    elastic: ElasticConfig = ElasticConfig()
-    barrel: StrengthConfig = StrengthConfig()
-    grid: StrengthConfig = StrengthConfig()
-    lesion: StrengthConfig = StrengthConfig(limit=0.4)
-    window: StrengthConfig = StrengthConfig()
-    gamma: StrengthConfig = StrengthConfig()
-    noise: StrengthConfig = StrengthConfig(limit=0.05)
-    blur: StrengthConfig = StrengthConfig(limit=0.5)
+    hflip: Probability = Field(default=0.0, description="probability of a left-right flip")
+    vflip: Probability = Field(
+        default=0.0, description="probability of an up-down flip (patients do not lie so)"
+    )
+    rotate90: Probability = Field(
+        default=0.0, description="probability of a turn by 90, 180 or 270 degrees"
+    )
+    affine: AffineConfig = Field(
+        default_factory=AffineConfig, description="rotation (degrees), scaling and shift"
+    )
+    elastic: ElasticConfig = Field(
+        default_factory=ElasticConfig, description="elastic deformation; sigma in pixels"
+    )
+    barrel: StrengthConfig = _strength(0.2, "barrel and pincushion distortion")
+    grid: StrengthConfig = _strength(0.2, "grid distortion")
+    lesion: StrengthConfig = _strength(
+        0.4, "part of a lung made opaque; largest radius / sqrt(lung area)"
+    )
+    window: StrengthConfig = _strength(0.2, "another grey window: limit as a share of its width")
+    gamma: StrengthConfig = _strength(0.2, "gamma correction, exponent 1 - limit to 1 + limit")
+    noise: StrengthConfig = _strength(0.05, "Gaussian noise; limit as a share of white")
+    blur: StrengthConfig = _strength(
+        0.5, "Gaussian blur; standard deviation up to 3 x limit pixels"
+    )
 
 
 def _online_default() -> TransformsConfig:
@@ -76,10 +105,16 @@ def _offline_default() -> TransformsConfig:
 
 
 class AugmentConfig(Section):
-    """Online: drawn anew each time a training slice is read. Offline: copies on disk."""
+    """Random changes of the slices that the network is trained on."""
 
-    online: TransformsConfig = Field(default_factory=_online_default)
-    offline: TransformsConfig = Field(default_factory=_offline_default)
+    online: TransformsConfig = Field(
+        default_factory=_online_default,
+        description="drawn anew each time a training slice is read",
+    )
+    offline: TransformsConfig = Field(
+        default_factory=_offline_default,
+        description="for the copies that prepare writes (prepare.copies)",
+    )
 
 
 LossName = Literal[
@@ -100,57 +135,107 @@ MetricName = Literal[
 ]
 
 
+def _default_metrics() -> list[MetricName]:
+    return ["lung_dice", "dice_coef_multiclass"]
+
+
 class ReducerConfig(Section):
     """Multiply the learning rate by `factor` after `patience` epochs without a better value."""
 
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    patience: Positive = 4
-    min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.4, description="the learning rate is multiplied by this"
+    )
+    patience: Positive = Field(default=4, description="epochs without a better value before that")
+    min_learning_rate: Amount = Field(default=0.0, description="the rate falls no lower")
 
 
 # Slices; sixty such epochs are what the 13 slices of docs/recipe.md need.
 SHORTEST_EPOCH = 200
 
+TIME_BUDGET = r"^([0-9]+(?:\.[0-9]+)?)(s|min|h)$"
+
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+
 
 class TrainConfig(Section):
     """How a network is trained."""
 
-    run: Path = Path("runs/lung")
-    epochs: Positive = 60
-    samples_per_epoch: Annotated[int, Field(ge=0)] | None = None
-    batch_size: Positive = 4
-    loss: LossName = "ce_dice"
-    metrics: list[MetricName] = ["lung_dice", "dice_coef_multiclass"]
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.002
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
-    weight_average: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    clipvalue: Annotated[float, Field(gt=0)] | None = None
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_epochs: Annotated[int, Field(ge=0)] = 1
-    reducer: ReducerConfig | None = None
-    monitor: str = "val_lung_dice"
-    patience: Annotated[int, Field(ge=0)] = 0
-    epoch_change_images: Annotated[int, Field(ge=0)] = 6
-    mini_test: Path | None = None
-    tensorboard: bool = False
-    time_budget: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(s|min|h)$")] | None = None
-    strategy: Literal["none", "mirrored", "multiworker"] = "none"
-    tune: Literal["none", "auto"] = "none"
-    threads: Annotated[int, Field(ge=0)] = 0
-    onednn: bool = True
-    jit_compile: bool = False
-    mixed_precision: bool = False
-    deterministic: bool = False
+    run: Path = Field(default=Path("runs/lung"), description="run folder to write (--run)")
+    epochs: Positive = Field(default=60, description="number of epochs, at most")
+    samples_per_epoch: Count | None = Field(
+        default=None,
+        description="slices per epoch; 0: each once; null: each once, but at least 200",
+    )
+    batch_size: Positive = Field(default=4, description="slices per training step")
+    loss: LossName = Field(
+        default="ce_dice",
+        description="cross-entropy plus Dice; or categorical_crossentropy, ce_dice_edge, dice, "
+        "bce_dice, iou, bce_iou, ssim, basnet_hybrid",
+    )
+    metrics: list[MetricName] = Field(
+        default_factory=_default_metrics,
+        description="computed after each epoch; also lung_iou, pixel_accuracy, sensitivity, "
+        "specificity",
+    )
+    optimizer: Literal["adam", "adamw"] = Field(default="adamw", description="adam or adamw")
+    learning_rate: PositiveAmount = Field(
+        default=0.002, description="learning rate; with cosine, its highest value"
+    )
+    weight_decay: Amount = Field(default=0.0001, description="weight decay of adamw")
+    weight_average: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.1, description="average the weights over this share of the steps; 0: no average"
+    )
+    clipvalue: PositiveAmount | None = Field(
+        default=None, description="clip each gradient component to this; null: no clipping"
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        default="cosine", description="cosine falls to 0 at the last epoch; or constant"
+    )
+    warmup_epochs: Count = Field(
+        default=1, description="cosine: epochs of linear rise, at most half of all epochs"
+    )
+    reducer: ReducerConfig | None = Field(
+        default=None,
+        description="with constant: {factor: 0.4, patience: 4}; null: the rate stays",
+    )
+    monitor: str = Field(
+        default="val_lung_dice",
+        description="value that picks the best epoch's model; last: the last epoch's",
+    )
+    patience: Count = Field(
+        default=0, description="stop after this many epochs without a better value; 0: never"
+    )
+    epoch_change_images: Count = Field(
+        default=6, description="slices predicted and drawn after each epoch; 0: none"
+    )
+    mini_test: Path | None = Field(
+        default=None, description="folder of the images to draw; null: the valid part"
+    )
+    tensorboard: bool = Field(default=False, description="also write tensorboard/ for TensorBoard")
+    time_budget: Annotated[str, Field(pattern=TIME_BUDGET)] | None = Field(
+        default=None, description="time for the training, as 45s, 60min or 2h; null: no limit"
+    )
+    strategy: Literal["none", "mirrored", "multiworker"] = Field(
+        default="none", description="mirrored: all GPUs here; multiworker: hosts of TF_CONFIG"
+    )
+    tune: Literal["none", "auto"] = Field(
+        default="none", description="auto: before a long run, measure the best of the next four"
+    )
+    threads: Count = Field(default=0, description="CPU threads; 0: all cores")
+    onednn: bool = Field(default=True, description="use the oneDNN kernels on CPUs")
+    jit_compile: bool = Field(default=False, description="compile with XLA")
+    mixed_precision: bool = Field(
+        default=False, description="compute in float16 where that is safe; for GPUs"
+    )
+    deterministic: bool = Field(
+        default=False, description="repeated runs give equal bits, but train more slowly"
+    )
 
     @property
     def budget_seconds(self) -> float:
         """The time budget in seconds; infinite without one."""
-        if self.time_budget is None:
-            return math.inf
-        number = float(self.time_budget.rstrip("sminh"))
-        unit = self.time_budget.lstrip("0123456789.")
-        return number * {"s": 1, "min": 60, "h": 3600}[unit]
+        budget = re.match(TIME_BUDGET, self.time_budget or "")
+        return float(budget[1]) * SECONDS[budget[2]] if budget else math.inf
 
     def slices_an_epoch(self, slices: int) -> int:
         """Return how many slices an epoch shows of the `slices` there are."""
@@ -159,7 +244,7 @@ class TrainConfig(Section):
         return self.samples_per_epoch or slices
 
     @model_validator(mode="after")
-    def _one_master_of_the_rate(self) -> TrainConfig:
+    def _rate_is_set_once(self) -> TrainConfig:
         if self.schedule != "constant" and self.reducer is not None:
             raise ValueError(
                 f"schedule: {self.schedule} and reducer both set the learning rate; "

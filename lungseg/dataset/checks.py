@@ -1,7 +1,9 @@
-"""What is wrong with a pair of image and mask, and rows of issues.csv."""
+"""What is wrong with a pair of image and mask, and the rows of issues.csv."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,92 +11,107 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.dataset.similarity import similar_pairs
+from lungseg.dataset.slices import ManifestRow
 from lungseg.errors import DataError
-from lungseg.imaging.findings import Finding
+from lungseg.imaging.findings import Finding, Severity
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.masks import decode_mask, resize_labels
 from lungseg.imaging.pixels import Labels, read_pixels, resize_image, to_slice
 
-ISSUE_COLUMNS = ("severity", "code", "case", "file", "detail")
-
-
-# More pairs than this say the same thing: the slices are neighbours of one volume.
+# More pairs than this say nothing new: the slices are neighbours of one volume.
 MAX_REPORTED_PAIRS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRow:
+    """A row of `issues.csv`: a finding, its case, and the name of the file it is about."""
+
+    severity: Severity
+    code: str
+    case: str
+    file: str
+    detail: str
+
+    @classmethod
+    def of(cls, finding: Finding, case: str) -> IssueRow:
+        """Return the row of a finding."""
+        file = finding.path.name if finding.path else ""
+        return cls(finding.severity, finding.code, case, file, finding.detail)
+
+    def __str__(self) -> str:
+        """Return the row as one line for the console."""
+        return f"{self.file}: {self.code}: {self.detail}"
 
 
 def read_pair(
     pair: Pair, config: Config
 ) -> tuple[NDArray[np.uint8], Labels, tuple[int, int], list[Finding]]:
-    """Read, check and resize one pair; what stands against it is among the findings."""
-    image, findings = to_slice(read_pixels(pair.image), config.data)
+    """Read, check and resize one pair.
+
+    Returns:
+        The image and its labels at the configured size, the image's own height and width, and the
+        findings. With a finding `failed` or `left_out` among them the pair must not be used.
+
+    Raises:
+        DataError: if one of the files cannot be read.
+    """
+    image, findings = to_slice(read_pixels(pair.image), config.data, pair.image)
     size = (image.shape[0], image.shape[1])
     mask = read_pixels(pair.mask)
     try:
-        labels, more = decode_mask(mask, config.data.rgb_map)
+        labels, mask_findings = decode_mask(mask, config.data.rgb_map, pair.mask)
     except DataError as problem:
-        findings.append(Finding("mask_colours", "failed", str(problem)))
+        detail = problem.what.removesuffix(".")
+        findings.append(Finding("mask_colours", "failed", detail, pair.mask))
         return image, np.zeros(size, np.uint8), size, findings
-    findings += more
+    findings += mask_findings
     if labels.shape != size:
         sizes = f"image {size[0]} x {size[1]}, mask {labels.shape[0]} x {labels.shape[1]}"
         if config.prepare.match_mask_size:
             detail = f"{sizes}: the mask was resized onto the image"
-            findings.append(Finding("size_mismatch", "repaired", detail))
+            findings.append(Finding("size_mismatch", "repaired", detail, pair.image))
         else:
             detail = f"{sizes}; prepare.match_mask_size: true resizes the mask onto the image"
-            findings.append(Finding("size_mismatch", "failed", detail))
-    contrast = float(image.std())
-    if contrast < config.prepare.blank_contrast:
-        detail = f"grey values deviate by {contrast:.2f} only"
-        findings.append(Finding("blank_image", "left_out", detail))
-    if not labels.any():
-        findings.append(Finding("empty_mask", "warning", "the mask holds background alone"))
-    elif (labels > 0).mean() > 0.7:
-        detail = f"{(labels > 0).mean():.0%} of the slice is foreground: is the mask inverted?"
-        findings.append(Finding("large_mask", "warning", detail))
+            findings.append(Finding("size_mismatch", "failed", detail, pair.image))
+    findings += _look_at(pair, image, labels, config)
     wanted = config.data.image_size
-    if size[0] * wanted[1] != size[1] * wanted[0]:
-        detail = f"{size[0]} x {size[1]} was stretched to {wanted[0]} x {wanted[1]}"
-        findings.append(Finding("aspect_changed", "warning", detail))
     return resize_image(image, wanted), resize_labels(labels, wanted), size, findings
 
 
-def find_duplicates(rows: list[dict[str, object]], at_least: float) -> list[dict[str, str]]:
-    """Return a row of issues.csv for each pair of source images that are equal or look alike."""
-    originals = [row for row in rows if row["source"] == row["case"]]
-    found = []
-    for i, j, similarity in similar_pairs([str(row["phash"]) for row in originals], at_least):
+def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Config) -> list[Finding]:
+    """Return what the pixels of a readable pair suggest: a blank image, an empty mask."""
+    findings = []
+    contrast = float(image.std())
+    if contrast < config.prepare.blank_contrast:
+        detail = f"grey values deviate by {contrast:.2f} only"
+        findings.append(Finding("blank_image", "left_out", detail, pair.image))
+    foreground = float((labels > 0).mean())
+    if not foreground:
+        detail = "the mask holds background alone"
+        findings.append(Finding("empty_mask", "warning", detail, pair.mask))
+    elif foreground > 0.7:
+        detail = f"{foreground:.0%} of the slice is foreground: is the mask inverted?"
+        findings.append(Finding("large_mask", "warning", detail, pair.mask))
+    (height, width), wanted = image.shape[:2], config.data.image_size
+    if height * wanted[1] != width * wanted[0]:
+        detail = f"{height} x {width} was stretched to {wanted[0]} x {wanted[1]}"
+        findings.append(Finding("aspect_changed", "warning", detail, pair.image))
+    return findings
+
+
+def find_duplicates(rows: Sequence[ManifestRow], at_least: float) -> list[IssueRow]:
+    """Return an issue for each pair of source slices that are equal or at least so similar."""
+    originals = [row for row in rows if not row.is_copy]
+    issues = []
+    for i, j, similarity in similar_pairs([row.phash for row in originals], at_least):
         first, second = originals[i], originals[j]
-        same = first["sha256"] == second["sha256"]
-        detail = f"like {first['case']} (similarity {similarity:.3f})"
-        if same:
-            detail = f"the same pixels as {first['case']}"
-        finding = Finding("exact_duplicate" if same else "near_duplicate", "warning", detail)
-        found.append(issue_row(finding, str(second["case"]), Path(str(second["source_image"]))))
-        if len(found) == MAX_REPORTED_PAIRS:
+        code, detail = "near_duplicate", f"like {first.case} (similarity {similarity:.3f})"
+        if first.sha256 == second.sha256:
+            code, detail = "exact_duplicate", f"the same pixels as {first.case}"
+        finding = Finding(code, "warning", detail, Path(second.source_image))
+        issues.append(IssueRow.of(finding, second.case))
+        if len(issues) == MAX_REPORTED_PAIRS:
             detail = f"the list ends after {MAX_REPORTED_PAIRS} pairs"
-            found.append(issue_row(Finding("more_duplicates", "warning", detail), "", Path()))
+            issues.append(IssueRow.of(Finding("more_duplicates", "warning", detail, None), ""))
             break
-    return found
-
-
-def file_of_finding(finding: Finding, pair: Pair) -> Path:
-    """Return the file a finding is about; a damaged one is named in the detail itself."""
-    about_mask = "mask" in finding.code or str(pair.mask) in finding.detail
-    return pair.mask if about_mask else pair.image
-
-
-def issue_row(finding: Finding, case: str, path: Path) -> dict[str, str]:
-    """Return a finding as a row of issues.csv."""
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "case": case,
-        "file": path.name,
-        "detail": finding.detail,
-    }
-
-
-def say_issue(row: dict[str, str]) -> str:
-    """Return a row of issues.csv as one line for the console."""
-    return f"{row['file']}: {row['code']}: {row['detail']}"
+    return issues

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair
+from lungseg.imaging.masks import merge_labels
 from lungseg.imaging.pixels import Labels, apply_window, pad_to_square
 
 
@@ -25,7 +28,7 @@ class VolumeSlice:
     labels: Labels
 
 
-def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Finding]]:
+def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Finding]]:
     """Read a pair of volumes and cut it into axial slices.
 
     A mask on another grid is resampled onto its image by nearest neighbour, and that is reported.
@@ -35,40 +38,25 @@ def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Fi
         The slices, their number, and the findings.
 
     Raises:
-        DataError: where a volume cannot be read, or image and mask do not overlap.
+        DataError: if a volume cannot be read, or image and mask do not overlap.
     """
-    # Imported here: folders of plain images have no need of it.
+    # Imported here: folders of plain images do not need it.
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
     from lungseg.imaging.volume_files import read_ct, read_label_volume
-    from lungseg.imaging.volumes import differences
 
-    ct = read_ct(pair.image, pair.case)
-    findings = list(ct.findings)
-    scan, mask = ct.canonical(), read_label_volume(pair.mask).image
-    unlike = differences(mask, scan)
-    if unlike:
-        labelled = bool(sitk.GetArrayViewFromImage(mask).any())
-        mask = sitk.Resample(mask, scan, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-        if labelled and not sitk.GetArrayViewFromImage(mask).any():
-            raise DataError(f"{pair.mask}: the mask lies outside its image: {'; '.join(unlike)}.")
-        detail = f"the mask was resampled onto the image: {'; '.join(unlike)}"
-        findings.append(Finding("mask_resampled", "repaired", detail))
+    ct = read_ct(pair.image, name=pair.case)
+    mask, grid_findings = onto_grid_of(ct.canonical, read_label_volume(pair.mask).image, pair.mask)
     # Copies, not views: a view dies with its image, and the slices are read later.
-    hu, labels = sitk.GetArrayFromImage(scan), sitk.GetArrayFromImage(mask)
-    if labels.max(initial=0) >= config.num_classes:
-        if config.num_classes > 2:
-            raise DataError(
-                f"{pair.mask}: holds label {labels.max()}, but data.rgb_map has "
-                f"{config.num_classes} classes."
-            )
-        detail = f"labels up to {labels.max()} taken together as foreground"
-        findings.append(Finding("labels_merged", "repaired", detail))
-        labels = (labels > 0).astype(np.uint8)
-    keep = _kept(labels.any(axis=(1, 2)), config.prepare.empty_slices)
+    hu = sitk.GetArrayFromImage(ct.canonical)
+    labels, label_findings = merge_labels(
+        sitk.GetArrayFromImage(mask), config.num_classes, pair.mask
+    )
+    findings = [*ct.findings, *grid_findings, *label_findings]
+    keep = _slices_to_keep(np.asarray(labels.any(axis=(1, 2))), config.prepare.empty_slices)
     if len(keep) < len(hu):
         detail = f"{len(hu) - len(keep)} of {len(hu)} slices hold no lung and are left out"
-        findings.append(Finding("empty_slices", "left_out", detail))
+        findings.append(Finding("empty_slices", "left_out", detail, pair.image))
 
     def slices() -> Iterator[VolumeSlice]:
         for k in keep:
@@ -80,8 +68,36 @@ def cut(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Fi
     return slices(), len(keep), findings
 
 
-def _kept(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
-    """Return the slices to keep: all with lung, and so many without for each of them."""
+def onto_grid_of(scan: Any, mask: Any, path: Path) -> tuple[Any, list[Finding]]:
+    """Resample a mask onto its scan's grid by nearest neighbour, unless it is there already.
+
+    Args:
+        scan: SimpleITK image.
+        mask: SimpleITK image of labels.
+        path: the mask's file.
+
+    Raises:
+        DataError: if no label of the mask lies within the scan.
+    """
+    import SimpleITK as sitk  # noqa: N813 - its documented name
+
+    from lungseg.imaging.volumes import geometry_differences, resample_labels
+
+    differences = "; ".join(geometry_differences(mask, scan))
+    if not differences:
+        return mask, []
+    resampled = resample_labels(mask, scan)
+    has_labels, has_some_left = (
+        bool(sitk.GetArrayViewFromImage(image).any()) for image in (mask, resampled)
+    )
+    if has_labels and not has_some_left:
+        raise DataError(path, f"the mask lies outside its image: {differences}.")
+    detail = f"the mask was resampled onto the image: {differences}"
+    return resampled, [Finding("mask_resampled", "repaired", detail, path)]
+
+
+def _slices_to_keep(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
+    """Return the slices with lung, and evenly spaced ones without, `ratio` for each of them."""
     full, empty = np.flatnonzero(has_lung), np.flatnonzero(~has_lung)
     wanted = min(len(empty), round(ratio * len(full)))
     chosen = empty[np.linspace(0, len(empty) - 1, wanted).round().astype(int)] if wanted else []
@@ -89,7 +105,12 @@ def _kept(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
 
 
 def patient_group(pair: Pair, salt: str) -> str:
-    """Return what stands for the patient: the hashed PatientID of a DICOM series, else the stem."""
+    """Return the name of the patient's group: a hash of a DICOM series' PatientID, else the stem.
+
+    Args:
+        pair: the volume and its mask.
+        salt: makes the hash differ from that of every other `prepare`.
+    """
     from lungseg.imaging.dicom.series import patient_id
 
     identity = patient_id(pair.image) if pair.image.is_dir() else ""

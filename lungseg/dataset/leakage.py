@@ -1,4 +1,4 @@
-"""Slices of one patient on two sides of a split."""
+"""Leaks: slices of one patient in two parts of a split."""
 
 from __future__ import annotations
 
@@ -22,29 +22,33 @@ class Likeness:
     similarity: float
 
 
-def leakage(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
-    """Find the most similar pair of slices across each two parts.
+def most_alike_pairs(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
+    """Find, for each two parts, the most similar pair of slices across them.
 
-    A pair of one patient counts as fully alike, whatever the pictures say.
+    Two slices of one patient count as fully alike, even if they look different.
     """
-    found = []
+    pairs = []
     for one, other in itertools.combinations([p for p in PARTS if parts.get(p)], 2):
         first, second = parts[one], parts[other]
         groups = {s.group: s for s in first}
         shared = next((s for s in second if s.group in groups), None)
         if shared is not None:
             cases = (groups[shared.group].case, shared.case)
-            found.append(Likeness((one, other), cases, 1.0))
+            pairs.append(Likeness((one, other), cases, 1.0))
             continue
         best = most_similar([s.phash for s in first], [s.phash for s in second])
         if best is not None:
             i, j, similarity = best
-            found.append(Likeness((one, other), (first[i].case, second[j].case), similarity))
-    return found
+            pairs.append(Likeness((one, other), (first[i].case, second[j].case), similarity))
+    return pairs
 
 
 def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
-    """Raise `DataError` for pairs at or above `split.leak_similarity`; warn where allowed."""
+    """Report pairs at or above `split.leak_similarity`.
+
+    Raises:
+        DataError: if there are any; with `split.allow_leakage` it is a warning.
+    """
     leaks = [likeness for likeness in audit if likeness.similarity >= split.leak_similarity]
     if not leaks:
         return
@@ -59,7 +63,8 @@ def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
     )
     if not split.allow_leakage:
         raise DataError(
+            None,
             message + "\nName the patients (split.group_regex or split.group_csv), or allow it "
-            "with -s split.allow_leakage=true."
+            "with -s split.allow_leakage=true.",
         )
     console.warn(message)

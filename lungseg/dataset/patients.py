@@ -1,4 +1,4 @@
-"""Which patient a slice belongs to, and which part of a split a patient goes to."""
+"""The patient of each slice, and the part of a split that each patient goes to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,20 @@ from lungseg.system.files import natural_key
 from lungseg.system.tables import read_csv
 
 
-def grouped(slices: Sequence[Slice], split: SplitConfig) -> tuple[list[Slice], list[list[str]]]:
-    """Give each slice its group: from the CSV, the regex, the manifest, or by likeness."""
+def assign_patients(
+    slices: Sequence[Slice], split: SplitConfig
+) -> tuple[list[Slice], list[list[str]]]:
+    """Give each slice its patient as `group`.
+
+    The patient comes from the CSV, the regular expression, the manifest, or, without these, from
+    how alike the slices look. A copy has the group of its source.
+
+    Returns:
+        The slices with their groups, and the cases that were put together because they look alike.
+
+    Raises:
+        UsageError: if the CSV or the regular expression gives some case no group.
+    """
     originals = [s for s in slices if not s.is_copy]
     merged: list[list[str]] = []
     if split.group_csv is not None:
@@ -56,17 +68,13 @@ def _groups_by_likeness(
 ) -> tuple[dict[str, str], list[list[str]]]:
     """Put together slices that may be one patient's.
 
-    Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike and
-    close in number. Chains of such pairs make one group, named after its first slice.
+    Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike with
+    numbers close to each other. Chains of such pairs make one group, named after its first slice.
     """
-    leader = list(range(len(originals)))
+    # Imported here: it takes half a second, and a split by patient needs none of it.
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
+    patients = DisjointSet(range(len(originals)))
     numbers = [_trailing_number(s.case) for s in originals]
     threshold = min(split.neighbour_similarity, split.leak_similarity)
     for i, j, similarity in similar_pairs([s.phash for s in originals], threshold):
@@ -78,10 +86,10 @@ def _groups_by_likeness(
             and abs(number_i - number_j) <= split.neighbour_gap
         )
         if similarity >= split.leak_similarity or close:
-            leader[max(find(i), find(j))] = min(find(i), find(j))
+            patients.merge(i, j)
     members: dict[int, list[str]] = defaultdict(list)
     for index, s in enumerate(originals):
-        members[find(index)].append(s.case)
+        members[patients[index]].append(s.case)
     groups = {case: cases[0] for cases in members.values() for case in cases}
     return groups, [cases for cases in members.values() if len(cases) > 1]
 
@@ -130,32 +138,33 @@ def assign_groups(
 ) -> list[int]:
     """Assign whole groups to parts so that sizes and lung areas match.
 
-    Of many seeded random assignments the best is kept: its parts are nearest to their share of
-    slices, and the quartiles of lung area are spread most evenly over them.
+    The best of many seeded random assignments is kept: the one whose parts are nearest to their
+    fraction of the slices, with the quartiles of lung area spread most evenly over them.
 
     Args:
         groups: group name to slices; copies do not count.
         names: the groups to assign.
-        fractions: wanted share of each part; they are scaled to sum to 1.
+        fractions: wanted fraction of each part; they are scaled to sum to 1.
         seed: the same seed gives the same assignment.
 
     Returns:
-        For each of `names`, the index of its part. Each part with a share above 0 has a group.
+        For each of `names`, the index of its part. Each part with a fraction above 0 has a group.
 
     Raises:
-        DataError: where there are fewer groups than parts.
+        DataError: if there are fewer groups than parts.
     """
     wanted = np.array(fractions, dtype=float) / sum(fractions)
     open_parts = np.flatnonzero(wanted)
     if len(names) < len(open_parts):
         raise DataError(
+            None,
             f"{len(names)} group(s) of slices cannot fill {len(open_parts)} parts without "
             "putting one patient on two sides. Use more patients, fewer parts (split.fractions) "
-            "or another grouping (split.group_regex)."
+            "or another grouping (split.group_regex).",
         )
     areas = [[s.lung_fraction for s in groups[name] if not s.is_copy] for name in names]
     edges = np.quantile(np.concatenate([np.array(a) for a in areas]), [0.25, 0.5, 0.75])
-    # One row a group: its slices in each quartile of lung area.
+    # One row per group: its slices in each quartile of lung area.
     strata = np.array([np.bincount(np.searchsorted(edges, a), minlength=4) for a in areas])
     sizes = strata.sum(axis=1)
     rng = np.random.default_rng([seed, 0x5917])

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from lungseg.config.schema import Config
-from lungseg.dataset.patients import grouped
+from lungseg.config.schema import Config, DataConfig
+from lungseg.dataset.patients import assign_patients
 from lungseg.dataset.similarity import pack, perceptual_hash
-from lungseg.dataset.slices import PARTS, SPLIT_COLUMNS, Slice
+from lungseg.dataset.slices import PARTS, ManifestRow, Slice, SplitRow
 from lungseg.errors import DataError
-from lungseg.imaging.folders import pair_folders
+from lungseg.imaging.folders import Pair, pair_folders
 from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import read_slice
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
-from lungseg.system.tables import read_csv
+from lungseg.system.tables import read_rows
 
 
 def is_layout(folder: Path) -> bool:
@@ -26,69 +26,68 @@ def is_layout(folder: Path) -> bool:
 
 def fold_folders(folder: Path) -> list[Path]:
     """Return the folders `fold_1`, `fold_2` and so on in a data set or a run, in order."""
-    found = {}
+    folders = {}
     for path in folder.glob("fold_*"):
         number = path.name.removeprefix("fold_")
         if path.is_dir() and number.isdecimal():
-            found[int(number)] = path
-    return [found[number] for number in sorted(found)]
+            folders[int(number)] = path
+    return [folders[number] for number in sorted(folders)]
 
 
 def read_manifest(folder: Path) -> list[Slice]:
     """Read the slices `prepare` wrote.
 
     Raises:
-        DataError: for a missing or incomplete manifest, or one that names missing files.
+        DataError: if the manifest is missing or damaged, or names files that are missing.
     """
     path = folder / "manifest.csv"
     if not path.exists():
         raise DataError(
-            f"{folder}: holds neither manifest.csv (from lungseg prepare) nor train/images and "
-            "train/masks."
+            folder,
+            "holds neither manifest.csv (from lungseg prepare) nor train/images and train/masks.",
         )
-    rows = read_csv(path, ("case", "source", "image", "mask", "lung_fraction", "sha256", "phash"))
-    slices = []
-    for row in rows:
-        slices.append(_slice(row, folder, path))
-        for file in (slices[-1].image, slices[-1].mask):
+    slices = [_slice(row, folder, path) for row in read_rows(path, ManifestRow)]
+    for s in slices:
+        for file in (s.image, s.mask):
             if not file.exists():
-                raise DataError(f"{file}: named in {path}, but there is no such file.")
+                raise DataError(file, f"named in {path}, but there is no such file.")
     if not slices:
-        raise DataError(f"{path}: lists no slice.")
+        raise DataError(path, "lists no slice.")
     return slices
 
 
-def _slice(row: Mapping[str, str], folder: Path, origin: Path) -> Slice:
+def _slice(row: ManifestRow | SplitRow, folder: Path, origin: Path) -> Slice:
     """Turn a row of `manifest.csv` or `split.csv` into a slice; `DataError` names `origin`."""
     try:
-        fraction = float(row["lung_fraction"])
-        pack([row["phash"]])
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{origin}: lung_fraction or phash of {row['case']} is damaged: "
-            f"{row['lung_fraction']!r}, {row['phash']!r}."
-        ) from None
-    image, mask = folder / row["image"], folder / row["mask"]
-    group = row.get("group") or ""
+        pack([row.phash])
+    except ValueError:
+        raise DataError(origin, f"phash of {row.case} is damaged: {row.phash!r}.") from None
     return Slice(
-        row["case"], row["source"], group, image, mask, fraction, row["sha256"], row["phash"]
+        row.case,
+        row.source,
+        row.group,
+        folder / row.image,
+        folder / row.mask,
+        row.lung_fraction,
+        row.sha256,
+        row.phash,
     )
 
 
 def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
     """Read a data set in the `train|valid|test` layout, with `split.csv` or without.
 
-    Without it (the original's published data, say) each slice is hashed here, and its group comes
-    from `split.group_regex`, or is the slice itself.
+    Without `split.csv` (as in the original's published data) each slice is hashed here. Its group
+    comes from `split.group_regex`; without that, each slice is its own group.
     """
     listing = folder / "split.csv"
     if listing.exists():
         parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
-        for row in read_csv(listing, SPLIT_COLUMNS):
-            parts.setdefault(row["part"], []).append(_slice(row, folder, listing))
+        for row in read_rows(listing, SplitRow):
+            parts.setdefault(row.part, []).append(_slice(row, folder, listing))
         missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
         if missing:
-            raise DataError(f"{missing[0]}: named in {listing}, but there is no such file.")
+            raise DataError(missing[0], f"named in {listing}, but there is no such file.")
         return parts
     parts = {}
     for part in PARTS:
@@ -97,19 +96,27 @@ def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
             parts[part] = []
             continue
         pairs, unpaired = pair_folders(images, masks)
-        for path, finding in unpaired:
-            console.warn(f"{path}: {finding.code}: {finding.detail}")
+        for finding in unpaired:
+            console.warn(f"{finding.path}: {finding.code}: {finding.detail}")
 
-        def describe(pair: tuple[str, Path, Path]) -> Slice:
-            case, image, mask = pair
-            pixels, labels = read_slice(image, config.data), read_labels(mask, config.data)
-            digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-            lung = float((labels > 0).mean())
-            return Slice(case, case, case, image, mask, lung, digest, perceptual_hash(pixels))
-
-        work = ordered_map(describe, [(p.case, p.image, p.mask) for p in pairs])
+        work = ordered_map(partial(_describe, data=config.data), pairs)
         slices = list(console.track(work, len(pairs), f"read {part}"))
         if config.split.group_regex:
-            slices, _ = grouped(slices, config.split)
+            slices, _ = assign_patients(slices, config.split)
         parts[part] = slices
     return parts
+
+
+def _describe(pair: Pair, data: DataConfig) -> Slice:
+    """Hash a pair of a data set that came without `split.csv`."""
+    pixels, labels = read_slice(pair.image, data), read_labels(pair.mask, data)
+    return Slice(
+        pair.case,
+        pair.case,
+        pair.case,
+        pair.image,
+        pair.mask,
+        float((labels > 0).mean()),
+        hashlib.sha256(pixels.tobytes()).hexdigest(),
+        perceptual_hash(pixels),
+    )

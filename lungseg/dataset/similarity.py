@@ -1,6 +1,6 @@
 """How alike two slices look: a perceptual hash, and pairs of slices above a similarity.
 
-The hash is the 256-bit DCT hash of ImageHash. Similarity is the share of equal bits: 1 for equal
+The hash is the 256-bit DCT hash of ImageHash. Similarity is the fraction of equal bits: 1 for equal
 images. Measured on two archive patients (docs/explanation.md): neighbouring slices 2.5 mm apart
 0.90 to 0.96, slices of different patients at most 0.75.
 """
@@ -33,7 +33,7 @@ def pack(hashes: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def similarities(one: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Similarity of one hash `(4,)` to each of `(N, 4)`, in 0..1."""
+    """Return the similarity of one hash `(4,)` to each of `(N, 4)`, in 0..1."""
     different = np.bitwise_count(np.bitwise_xor(one, others)).sum(axis=1, dtype=np.int64)
     return np.asarray(1 - different / BITS)
 

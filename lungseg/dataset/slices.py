@@ -1,4 +1,4 @@
-"""Prepared slices, one row of a manifest each."""
+"""Prepared slices, and the rows of the tables that list them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,94 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lungseg.system.tables import decimals
+
 PARTS = ("train", "valid", "test")
 
 
-SPLIT_COLUMNS = (
-    "part", "case", "source", "group", "image", "mask", "lung_fraction", "sha256", "phash",
-)  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRow:
+    """A row of `manifest.csv`: a slice that `prepare` wrote.
 
-
-@dataclass(frozen=True)
-class Slice:
-    """One prepared slice and where it belongs.
+    `split` needs the columns without a default; the others may be missing in a manifest.
 
     Attributes:
         case: its name, the stem of its files.
         source: the case it is an augmented copy of; its own name for an original.
-        group: the patient, or what stands for one; a group is never divided.
+        augmentation: how a copy was drawn; empty for an original.
+        group: the patient, if known.
+        image: its image file, relative to the manifest.
+        mask: its mask file, relative to the manifest.
+        source_image: name of the raw image or volume.
+        source_mask: name of the raw mask.
+        source_height: pixels before resizing.
+        source_width: pixels before resizing.
+        lung_fraction: lung area as a fraction of the slice.
+        mean_grey: mean grey value, 0 to 255.
+        sha256: hash of its pixels.
+        phash: perceptual hash.
+    """
+
+    case: str
+    source: str
+    augmentation: str = ""
+    group: str = ""
+    image: str
+    mask: str
+    source_image: str = ""
+    source_mask: str = ""
+    source_height: int = 0
+    source_width: int = 0
+    lung_fraction: float = decimals(6)
+    mean_grey: float = decimals(3, default=0.0)
+    sha256: str
+    phash: str
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is an augmented copy."""
+        return self.case != self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRow:
+    """A row of `split.csv`: a slice and its part; paths are relative to the data set."""
+
+    part: str
+    case: str
+    source: str
+    group: str
+    image: str
+    mask: str
+    lung_fraction: float = decimals(6)
+    sha256: str
+    phash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """A row of a run's `data.csv`: a slice of its data set, so that `evaluate` knows it again."""
+
+    part: str
+    case: str
+    source: str
+    group: str
+    lung_fraction: float
+    sha256: str
+    phash: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One prepared slice, its patient and its files.
+
+    Attributes:
+        case: its name, the stem of its files.
+        source: the case it is an augmented copy of; its own name for an original.
+        group: the patient, or a name that stands for one; a group stays in one part.
         image: its image file.
         mask: its mask file.
-        lung_fraction: lung area as a share of the slice.
+        lung_fraction: lung area as a fraction of the slice.
         sha256: hash of its pixels.
         phash: perceptual hash.
     """
@@ -45,7 +114,7 @@ class Slice:
 
 
 def mix_sources(own: list[Slice], added: list[Slice], share: float) -> list[Slice]:
-    """Return the slices of an epoch: its own as often as `added` must be to be `share` at most."""
+    """Repeat `own` until `added` makes up at most `share` of the list."""
     if not own or not added:
         return own + added
     times = math.ceil(len(added) * (1 - share) / (share * len(own)))

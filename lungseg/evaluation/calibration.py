@@ -1,4 +1,7 @@
-"""Do probabilities mean what they say? Gathered slice by slice, in constant memory."""
+"""Calibration: whether a probability of 0.8 is right in 80% of the pixels.
+
+Pixels are counted slice by slice, so memory stays constant.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
-
-
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 
 class Calibration:
-    """Reliability of the foreground probability, and Dice against its threshold."""
+    """Reliability of the foreground probability, and mean Dice for each threshold on it."""
 
     def __init__(self) -> None:
-        """Start with nothing seen."""
+        """Start without any slice."""
         self._count = np.zeros(BINS)
         self._confidence = np.zeros(BINS)
         self._truth = np.zeros(BINS)
         self._dice: list[NDArray[np.float64]] = []
 
     def add(self, truth: NDArray[np.bool_], probability: NDArray[np.float32]) -> None:
-        """Take in a slice: its true foreground and the foreground's probability, both `(H, W)`."""
+        """Add a slice: its true foreground and the probability of foreground, both `(H, W)`."""
         p = probability.ravel().astype(np.float64)
         t = truth.ravel()
         bins = np.minimum((p * BINS).astype(np.intp), BINS - 1)
@@ -34,13 +35,14 @@ class Calibration:
         self._dice.append(_dice_by_threshold(p, t))
 
     def result(self) -> dict[str, Any]:
-        """Summarise.
+        """Summarise all slices.
 
         Returns:
-            `ece`, the expected calibration error: the mean over pixels of |share of foreground -
-            mean probability| of their bin, 15 bins of equal width (Naeini et al., 2015);
-            `bins` with both for each bin that holds pixels; `dice_by_threshold`, mean Dice of the
-            slices when foreground is probability >= threshold; `best_threshold`, the best of them.
+            `ece`, the expected calibration error with 15 bins of equal width (Naeini et al., 2015):
+            the mean over pixels of |share of foreground - mean probability| in the pixel's bin.
+            `bins`, both values for each bin that holds pixels. `dice_by_threshold`, the mean Dice
+            of the slices if foreground is probability >= threshold. `best_threshold`, the threshold
+            with the highest Dice.
         """
         seen = self._count > 0
         share = self._truth[seen] / self._count[seen]
@@ -62,7 +64,8 @@ class Calibration:
 
 
 def _dice_by_threshold(p: NDArray[np.float64], t: NDArray[np.bool_]) -> NDArray[np.float64]:
-    # Bin k holds the pixels between two thresholds; sums from the top count all above one.
+    # Bin k counts the pixels between thresholds k - 1 and k. Summed from the top, the counts are
+    # those of all pixels above each threshold.
     edges = np.searchsorted(THRESHOLDS, p + 1e-9, side="right")
     size = len(THRESHOLDS) + 1
     above = np.bincount(edges, minlength=size)[::-1].cumsum()[::-1][1:]
@@ -72,11 +75,11 @@ def _dice_by_threshold(p: NDArray[np.float64], t: NDArray[np.bool_]) -> NDArray[
 
 
 def relative_entropy(probabilities: NDArray[np.float32]) -> float:
-    """How many pixels are unsure for each that is foreground.
+    """Return the number of uncertain pixels per foreground pixel.
 
-    The entropy of each pixel's `(H, W, C)` probabilities, from 0 (sure) to 1 (even), summed, over
-    the number of foreground pixels (at least 1). Divided so, it is large for a small lung with an
-    unsure edge, as 1 - Dice is.
+    The entropy of a pixel's probabilities `(H, W, C)` is scaled from 0 (certain) to 1 (all classes
+    equal), summed over the slice, and divided by the number of foreground pixels (at least 1). Like
+    1 - Dice, it is therefore large for a small lung with an uncertain edge.
     """
     p = np.clip(probabilities.astype(np.float64), 1e-12, 1)
     entropy = -(p * np.log(p)).sum() / np.log(p.shape[-1])

@@ -1,17 +1,23 @@
-"""The scores of one case, beside those of trivial baselines."""
+"""The scores of one case, and trivial baselines to compare them with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.errors import UsageError
 from lungseg.evaluation import metrics
 from lungseg.evaluation.surfaces import boundary_iou, surface_distances
+from lungseg.system.records import to_record
+
+# Class indices of any integer type, `(H, W)` or `(D, H, W)`.
+ClassIndices = NDArray[np.integer[Any]]
 
 
 def all_background(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -22,8 +28,8 @@ def all_background(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def grey_threshold(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Take the dark regions inside the body as lung.
 
-    Otsu's threshold, dark components that do not touch the border and cover at least 0.1% of the
-    slice, their holes filled.
+    Otsu's threshold separates dark from bright. Dark components are kept if they do not touch the
+    border and cover at least 0.1% of the slice; their holes are filled.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -42,16 +48,13 @@ def grey_threshold(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 BASELINES = {"all_background": all_background, "grey_threshold": grey_threshold}
 
 
-Labels = NDArray[np.integer[Any]]
-
-
 @dataclass(frozen=True)
-class Scale:
-    """What a pixel measures.
+class PixelSize:
+    """The size of a pixel, and the units that follow from it.
 
     Attributes:
-        spacing: pixel size in mm along each axis; None where it is not known, and then distances
-            are in pixels and nothing is said in mm.
+        spacing: pixel size in mm along each axis. None if it is not known: distances are then in
+            pixels, and nothing is given in mm.
     """
 
     spacing: tuple[float, ...] | None = None
@@ -62,95 +65,243 @@ class Scale:
         return "pixels" if self.spacing is None else "mm"
 
     def volume_unit(self, dimensions: int) -> str:
-        """Unit of volumes: mL, or for a single slice mm2, or pixels."""
+        """Unit of volumes: mL, for a single slice mm2, without a known pixel size pixels."""
         if self.spacing is None:
             return "pixels"
         return "mL" if dimensions == 3 else "mm2"
 
     def volume_of(self, pixels: float, dimensions: int) -> float:
-        """Volume (or area) of so many pixels, in `volume_unit`."""
+        """Volume (of a single slice: area) of a number of pixels, in `volume_unit`."""
         if self.spacing is None:
             return float(pixels)
         return float(pixels * np.prod(self.spacing) / (1000 if dimensions == 3 else 1))
 
 
-def nsd_name(tolerance: float) -> str:
-    """Column of a normalised surface Dice: `nsd_1`, `nsd_2.5`."""
-    return f"nsd_{tolerance:g}"
+@dataclass(frozen=True)
+class ClassScores:
+    """The scores of one class of one case, in the order of the tables.
+
+    Attributes:
+        dice: see `metrics.dice`, as for the four that follow.
+        iou: intersection over union.
+        precision: positive predictive value.
+        recall: sensitivity.
+        specificity: true negative rate.
+        hd95: robust Hausdorff distance in `distance_unit`.
+        assd: average symmetric surface distance in `distance_unit`.
+        nsd: normalised surface Dice by column name, one for each tolerance: `nsd_1`, `nsd_2.5`.
+        boundary_iou: IoU of the boundary bands.
+        volume_difference: prediction minus truth in `volume_unit`.
+        volume_unit: mL, mm2 or pixels.
+        distance_unit: mm or pixels.
+        truth_pixels: number of pixels of the class in the truth.
+        predicted_pixels: number of pixels of the class in the prediction.
+        flag: `both_empty`, `truth_empty`, `prediction_empty`, `not_comparable`, or nothing.
+    """
+
+    dice: float
+    iou: float
+    precision: float
+    recall: float
+    specificity: float
+    hd95: float
+    assd: float
+    nsd: Mapping[str, float]
+    boundary_iou: float
+    volume_difference: float
+    volume_unit: str
+    distance_unit: str
+    truth_pixels: int
+    predicted_pixels: int
+    flag: str
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The scores by column name; units, sizes and the flag are no scores."""
+        record = to_record(self)
+        return {name: value for name, value in record.items() if isinstance(value, float)}
 
 
-def class_metrics(tolerances: Sequence[float]) -> tuple[str, ...]:
-    """Names of the scores of a class, in the order of the tables."""
-    surfaces = ("hd95", "assd", *(nsd_name(t) for t in tolerances), "boundary_iou")
-    return (*metrics.CLASS_METRICS, *surfaces, "volume_difference")
+@dataclass(frozen=True)
+class ProbabilityScores:
+    """The original's loss and metrics, of probabilities over all classes; see `metrics`."""
+
+    categorical_crossentropy: float
+    dice_coef_multiclass: float
+    original_sensitivity: float
+    original_specificity: float
 
 
-PROBABILITY_METRICS = (
-    "categorical_crossentropy",
-    "dice_coef_multiclass",
-    "original_sensitivity",
-    "original_specificity",
-)
+@dataclass(frozen=True, kw_only=True)
+class CaseScore:
+    """The scores of one case, one class and one method: a row of `per_case.csv`.
+
+    Attributes:
+        case: name of the case.
+        group: its patient.
+        class_name: the class.
+        method: `model`, or the name of a baseline.
+        pixel_accuracy: share of pixels whose class is right, over all classes.
+        probabilities: scores of the probabilities; None without them.
+        entropy: relative entropy of the mean with the mirrored image; None if not asked for.
+        scores: scores of the class.
+        fold: number of the fold in a cross-validation.
+        seen_in_training: whether the network was trained on the case's patient; None for masks of
+            unknown origin.
+    """
+
+    case: str
+    group: str
+    class_name: str = field(metadata={"column": "class"})
+    method: str
+    pixel_accuracy: float
+    probabilities: ProbabilityScores | None = None
+    entropy: float | None = None
+    scores: ClassScores
+    fold: int | None = None
+    seen_in_training: bool | None = None
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """All scores by column name, as far as they are known."""
+        probabilities = self.probabilities
+        return {
+            **self.scores.metrics,
+            **(to_record(probabilities) if probabilities else {}),
+            "pixel_accuracy": self.pixel_accuracy,
+        }
 
 
+PROBABILITY_METRICS = tuple(each.name for each in fields(ProbabilityScores))
+# Scores of all classes together.
+CASE_METRICS = (*PROBABILITY_METRICS, "pixel_accuracy")
 LOWER_IS_BETTER = frozenset({"hd95", "assd", "categorical_crossentropy"})
 
 
 def score_classes(
-    truth: Labels,
-    prediction: Labels,
+    truth: ClassIndices,
+    prediction: ClassIndices,
     classes: Sequence[str],
-    scale: Scale,
+    pixel_size: PixelSize,
     tolerances: Sequence[float],
-) -> list[dict[str, Any]]:
+) -> dict[str, ClassScores]:
     """Score every class but the background.
 
     Args:
         truth: class indices `(H, W)` or `(D, H, W)`.
         prediction: class indices of the same shape.
         classes: names by index, background first.
-        scale: pixel size, where known.
-        tolerances: of the normalised surface Dice, in `scale.unit`.
+        pixel_size: size of a pixel, if it is known.
+        tolerances: of the normalised surface Dice, in `pixel_size.unit`.
 
     Returns:
-        A row a class: `class`, the scores of `class_metrics`, sizes, units and `flag`.
-        `volume_difference` is prediction minus truth.
+        The scores of each class by its name.
     """
+    return {
+        name: _score_class(truth == index, prediction == index, pixel_size, tolerances)
+        for index, name in enumerate(classes)
+        if index > 0
+    }
+
+
+def _score_class(
+    truth: metrics.Mask,
+    prediction: metrics.Mask,
+    pixel_size: PixelSize,
+    tolerances: Sequence[float],
+) -> ClassScores:
     dimensions = truth.ndim
-    spacing = scale.spacing or (1.0,) * dimensions
-    rows = []
-    for index, name in enumerate(classes):
-        if index == 0:
-            continue
-        true, guess = truth == index, prediction == index
-        counts = metrics.count(true, guess)
-        distances = surface_distances(true, guess, spacing)
-        rows.append(
-            {
-                "class": name,
-                **{key: metric(counts) for key, metric in metrics.CLASS_METRICS.items()},
-                "hd95": distances.hd95(),
-                "assd": distances.assd(),
-                **{nsd_name(t): distances.nsd(t) for t in tolerances},
-                "boundary_iou": boundary_iou(true, guess, spacing),
-                "volume_difference": scale.volume_of(counts.fp - counts.fn, dimensions),
-                "volume_unit": scale.volume_unit(dimensions),
-                "distance_unit": scale.unit,
-                "truth_pixels": counts.tp + counts.fn,
-                "predicted_pixels": counts.tp + counts.fp,
-                "flag": counts.flag,
-            }
+    spacing = pixel_size.spacing or (1.0,) * dimensions
+    counts = metrics.count(truth, prediction)
+    distances = surface_distances(truth, prediction, spacing)
+    return ClassScores(
+        dice=metrics.dice(counts),
+        iou=metrics.iou(counts),
+        precision=metrics.precision(counts),
+        recall=metrics.recall(counts),
+        specificity=metrics.specificity(counts),
+        hd95=distances.hd95(),
+        assd=distances.assd(),
+        nsd={f"nsd_{tolerance:g}": distances.nsd(tolerance) for tolerance in tolerances},
+        boundary_iou=boundary_iou(truth, prediction, spacing),
+        volume_difference=pixel_size.volume_of(counts.fp - counts.fn, dimensions),
+        volume_unit=pixel_size.volume_unit(dimensions),
+        distance_unit=pixel_size.unit,
+        truth_pixels=counts.tp + counts.fn,
+        predicted_pixels=counts.tp + counts.fp,
+        flag=counts.flag,
+    )
+
+
+def score(
+    truth: NDArray[Any],
+    mask: NDArray[Any],
+    *,
+    spacing: Sequence[float] | None = None,
+    tolerances: Sequence[float] = (1, 2),
+) -> dict[str, float]:
+    """Score a lung mask against a true one, by the rules of `lungseg evaluate`.
+
+    Args:
+        truth: `(H, W)` or `(D, H, W)`, bool or whole numbers; all labels above 0 count as lung.
+        mask: the mask to score, of the same shape.
+        spacing: pixel size in mm along each axis, for a volume ordered (z, y, x); distances are in
+            pixels if absent.
+        tolerances: of the normalised surface Dice, in mm, or in pixels without `spacing`.
+
+    Returns:
+        `dice`, `iou`, `precision`, `recall`, `specificity`, `hd95`, `assd`, `nsd_1` and so on for
+        each tolerance, `boundary_iou`, `volume_difference` (mask minus truth: mL, mm2 for a slice,
+        pixels without `spacing`) and `pixel_accuracy`. If both masks are empty, Dice is 1 and
+        HD95 0; if one is, Dice is 0 and HD95 the image diagonal.
+
+    Raises:
+        UsageError: for masks of different shapes, probabilities, or a spacing that does not fit.
+
+    Examples:
+        >>> truth = np.zeros((4, 4), dtype=np.uint8)
+        >>> truth[1:3, 1:3] = 1
+        >>> scores = lungseg.score(truth, np.roll(truth, 1, axis=1), spacing=(0.5, 0.5))
+        >>> scores["dice"], scores["hd95"]
+        (0.5, 0.5)
+    """
+    true, guess = _lung(truth, "truth"), _lung(mask, "mask")
+    if true.shape != guess.shape:
+        raise UsageError(f"truth has the shape {true.shape}, mask {guess.shape}: they must agree.")
+    if spacing is not None and (len(spacing) != true.ndim or min(spacing) <= 0):
+        raise UsageError(
+            f"spacing: expected a positive size in mm for each of {true.ndim} axes, got "
+            f"{tuple(spacing)}."
         )
-    return rows
+    if any(tolerance <= 0 for tolerance in tolerances):
+        raise UsageError(f"tolerances: expected positive numbers, got {tuple(tolerances)}.")
+    pixel_size = PixelSize(None if spacing is None else tuple(float(size) for size in spacing))
+    lung = score_classes(true, guess, ("background", "lung"), pixel_size, tolerances)["lung"]
+    return {**lung.metrics, "pixel_accuracy": metrics.pixel_accuracy(true, guess)}
+
+
+def _lung(labels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Return labels as 0 and 1; raise `UsageError` if they are no mask."""
+    labels = np.asarray(labels)
+    if labels.ndim not in (2, 3) or not labels.size:
+        raise UsageError(f"{name}: expected (H, W) or (D, H, W), got the shape {labels.shape}.")
+    if labels.dtype.kind not in ("b", "u", "i") and not (
+        labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
+    ):
+        raise UsageError(
+            f"{name}: expected bool or whole numbers, got {labels.dtype} with other values. Turn "
+            "probabilities into a mask first, for example by p > 0.5."
+        )
+    return (labels > 0).astype(np.uint8)
 
 
 def score_probabilities(
     truth: NDArray[np.uint8], probabilities: NDArray[np.float32]
-) -> Mapping[str, float]:
+) -> ProbabilityScores:
     """Score probabilities `(H, W, C)` by the original's loss and metrics."""
-    return {
-        "categorical_crossentropy": metrics.categorical_crossentropy(truth, probabilities),
-        "dice_coef_multiclass": metrics.dice_coef_multiclass(truth, probabilities),
-        "original_sensitivity": metrics.original_sensitivity(truth, probabilities),
-        "original_specificity": metrics.original_specificity(truth, probabilities),
-    }
+    return ProbabilityScores(
+        categorical_crossentropy=metrics.categorical_crossentropy(truth, probabilities),
+        dice_coef_multiclass=metrics.dice_coef_multiclass(truth, probabilities),
+        original_sensitivity=metrics.original_sensitivity(truth, probabilities),
+        original_specificity=metrics.original_specificity(truth, probabilities),
+    )

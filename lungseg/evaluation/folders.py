@@ -1,222 +1,233 @@
-"""Masks of any tool, paired with the truth."""
+"""Folders of masks of any tool: paired with the truth and scored."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.evaluation.cases import BASELINES, Labels, Scale, score_classes
+from lungseg.evaluation.cases import (
+    BASELINES,
+    CaseScore,
+    ClassIndices,
+    score_classes,
+)
+from lungseg.evaluation.loading import Case, LoadedMasks, load_masks, size_of
 from lungseg.evaluation.metrics import pixel_accuracy
-from lungseg.evaluation.results import Row
-from lungseg.imaging.folders import IMAGE_SUFFIXES, volume_suffix
-from lungseg.imaging.masks import decode_mask
+from lungseg.imaging.folders import IMAGE_SUFFIXES, by_stem, stem_of, volume_suffix
 from lungseg.imaging.pixels import read_pixels, to_slice
-from lungseg.imaging.volume_files import read_label_volume
-from lungseg.imaging.volumes import LabelVolume, match
 from lungseg.reporting.overlays import Picture, two_outlines
+from lungseg.system import console
+from lungseg.system.environment import ordered_map
 from lungseg.system.files import existing_folder, natural_key
 
 
 @dataclass(frozen=True)
-class Case:
-    """A truth, and the prediction of the same name if there is one."""
+class Pairing:
+    """Predicted masks and true ones, paired.
 
-    name: str
+    Attributes:
+        predictions: folder of predicted masks.
+        truth: folder of true masks.
+        cases: the true masks in natural order, each with its prediction if there is one.
+        extra: names of the predictions without a truth.
+    """
+
+    predictions: Path
     truth: Path
-    prediction: Path | None
-    image: Path | None = None
+    cases: list[Case]
+    extra: list[str]
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A case's masks on one grid.
+class CaseNote:
+    """A sentence about one case."""
+
+    case: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class FolderScores:
+    """The scores of a folder of predictions.
 
     Attributes:
-        truth: class indices `(H, W)` or `(D, H, W)`.
-        prediction: class indices of the same shape; all background where `problem` says why.
-        scale: pixel size, where a file knows it.
+        rows: one row for each case, class and method.
+        problems: the cases that could not be compared, and why.
         remarks: what was assumed or repaired in reading.
-        problem: why the prediction could not be compared.
     """
 
-    truth: Labels
-    prediction: Labels
-    scale: Scale
-    remarks: list[str]
-    problem: str = ""
+    rows: list[CaseScore]
+    problems: list[CaseNote]
+    remarks: list[CaseNote]
 
 
-def pair_masks(
-    predictions: Path, truth: Path, images: Path | None = None
-) -> tuple[list[Case], list[str]]:
-    """Pair masks by stem, in natural order; return the cases, and predictions without a truth.
+def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pairing:
+    """Pair predicted masks with true ones by stem.
+
+    Args:
+        predictions: folder of predicted masks.
+        truth: folder of true masks.
+        images: folder of the images, if there is one.
+
+    A case has its truth's stem. Upper and lower case count as the same.
 
     Raises:
-        DataError: where two files of one folder share a stem, or `truth` holds no mask.
+        DataError: if files of one folder share a stem, or no case has both masks.
     """
     true, guessed = _masks_in(truth), _masks_in(predictions)
     if not true:
-        raise DataError(f"{truth}: holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
-    pictures = _masks_in(existing_folder(images, "images", "--images")) if images else {}
+        raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
+    pictures = _masks_in(existing_folder(images, "images")) if images else {}
     cases = [
-        Case(stem, true[stem], guessed.get(stem), pictures.get(stem))
-        for stem in sorted(true, key=natural_key)
+        Case(stem_of(path), path, guessed.get(stem), pictures.get(stem))
+        for stem, path in sorted(true.items(), key=lambda item: natural_key(stem_of(item[1])))
     ]
-    return cases, [path.name for stem, path in guessed.items() if stem not in true]
+    if not any(case.prediction for case in cases):
+        raise DataError(predictions, f"holds no mask with the stem of one in {truth}.")
+    extra = sorted(path.name for stem, path in guessed.items() if stem not in true)
+    return Pairing(predictions, truth, cases, extra)
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = volume_suffix(path) or path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if volume_suffix(path) is None and suffix not in IMAGE_SUFFIXES:
-            continue
-        stem = path.name[: -len(suffix)]
-        if stem in found:
-            raise DataError(
-                f"{folder}: {found[stem].name} and {path.name} share one stem; keep one of them."
-            )
-        found[stem] = path
-    return found
+    """Return a folder's images and volumes by their folded stem."""
+    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    groups, clashes = by_stem(
+        path
+        for path in files
+        if path.is_file() and (volume_suffix(path) or path.suffix.lower() in IMAGE_SUFFIXES)
+    )
+    if clashes:
+        names = "; ".join(" and ".join(path.name for path in clash) for clash in clashes)
+        raise DataError(folder, f"{names} share one stem; keep one of them.")
+    return {stem: group[0] for stem, group in groups.items()}
 
 
-def load(case: Case, config: Config) -> Loaded:
-    """Read the masks of a case and bring them onto one grid, if they are on one.
+def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
+    """Score each case; leave out what cannot be compared if `evaluate.missing` says so."""
 
-    Raises:
-        DataError: where the true mask cannot be read.
-    """
-    truth, true_remarks = _read_mask(case.truth, config)
-    remarks = [f"truth: {remark}" for remark in true_remarks]
-    problem = "" if case.prediction else "there is no prediction"
-    guess: LabelVolume | Labels | None = None
-    if case.prediction:
-        try:
-            guess, more = _read_mask(case.prediction, config)
-            remarks += [f"prediction: {remark}" for remark in more]
-        except DataError as error:
-            problem = str(error)
-    if isinstance(truth, LabelVolume) and isinstance(guess, LabelVolume):
-        guess, truth, differences = match(guess, truth)
-        if differences:
-            problem = "prediction and truth differ in geometry: " + "; ".join(differences)
-    true, scale = _plain(truth)
-    predicted, other_scale = _plain(guess) if guess is not None else (np.zeros_like(true), scale)
-    if not problem and predicted.shape != true.shape:
-        problem = f"prediction is {_size(predicted)}, truth {_size(true)}; nothing is resized"
-    if problem:
-        predicted = np.zeros_like(true)
-    merged = len(config.data.rgb_map) == 2
-    for name, labels in (("truth", true), ("prediction", predicted)):
-        if labels.max(initial=0) >= len(config.data.rgb_map):
-            if not merged:
-                raise DataError(
-                    f"{case.truth}: {name} holds label {labels.max()}, but data.rgb_map has "
-                    f"{len(config.data.rgb_map)} classes."
-                )
-            remarks.append(f"{name}: labels up to {labels.max()} taken together as foreground")
-    if merged:
-        true, predicted = (true > 0).astype(np.uint8), (predicted > 0).astype(np.uint8)
-    return Loaded(true, predicted, scale if scale.spacing else other_scale, remarks, problem)
+    def load_and_score(case: Case) -> tuple[Case, LoadedMasks, list[CaseScore]]:
+        loaded = load_masks(case, config)
+        return case, loaded, score_case(case, loaded, config)
+
+    scores = FolderScores([], [], [])
+    results = ordered_map(load_and_score, cases, config.evaluate.threads)
+    for case, loaded, rows in console.track(results, len(cases), "evaluate", "case"):
+        scores.remarks.extend(CaseNote(case.name, remark) for remark in loaded.remarks)
+        if loaded.problem:
+            scores.problems.append(CaseNote(case.name, loaded.problem))
+        if not loaded.problem or config.evaluate.missing != "leave_out":
+            scores.rows.extend(rows)
+    return scores
 
 
-def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | Labels, list[str]]:
-    if volume_suffix(path):
-        return read_label_volume(path), []
-    try:
-        labels, findings = decode_mask(read_pixels(path), config.data.rgb_map)
-    except DataError as problem:
-        text = str(problem)
-        raise DataError(text if str(path) in text else f"{path}: {text}.") from None
-    return labels, [finding.detail for finding in findings]
-
-
-def _plain(mask: LabelVolume | Labels) -> tuple[Labels, Scale]:
-    """Return labels and scale; a volume of one slice becomes that slice."""
-    if not isinstance(mask, LabelVolume):
-        return mask, Scale()
-    labels, spacing = mask.labels, mask.spacing
-    if labels.shape[0] == 1:
-        return labels[0], Scale(spacing[1:])
-    return labels, Scale(spacing)
-
-
-def _size(labels: Labels) -> str:
-    return " x ".join(str(side) for side in labels.shape)
-
-
-def score_case(case: Case, loaded: Loaded, classes: list[str], config: Config) -> list[Row]:
+def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScore]:
     """Score a prediction and the baselines against the truth; one row per class and method."""
-    guesses: dict[str, NDArray[Any]] = {
+    masks: dict[str, ClassIndices] = {
         "model": loaded.prediction,
         "all_background": np.zeros_like(loaded.truth),
     }
     image = _image(case, loaded, config)
     if image is not None:
-        guesses["grey_threshold"] = BASELINES["grey_threshold"](image)
+        masks["grey_threshold"] = BASELINES["grey_threshold"](image)
+    classes = list(config.data.rgb_map)
+    tolerances = config.evaluate.tolerances
     rows = []
-    for method, guess in guesses.items():
-        base: Row = {
-            "case": case.name,
-            "group": _group(case.name, config),
-            "method": method,
-            "pixel_accuracy": pixel_accuracy(loaded.truth, guess),
-        }
-        scores = score_classes(
-            loaded.truth, guess, classes, loaded.scale, config.evaluate.tolerances
-        )
-        for row in scores:
+    for method, mask in masks.items():
+        by_class = score_classes(loaded.truth, mask, classes, loaded.pixel_size, tolerances)
+        for class_name, scores in by_class.items():
             if method == "model" and loaded.problem:
-                row["flag"] = "not_comparable"
-            rows.append({**base, **row})
+                scores = replace(scores, flag="not_comparable")
+            rows.append(
+                CaseScore(
+                    case=case.name,
+                    group=_group(case.name, config),
+                    class_name=class_name,
+                    method=method,
+                    pixel_accuracy=pixel_accuracy(loaded.truth, mask),
+                    scores=scores,
+                )
+            )
     return rows
 
 
-def _image(case: Case, loaded: Loaded, config: Config) -> NDArray[np.uint8] | None:
-    """Read the case's image if it is a plain one of the mask's size."""
+def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> None:
+    """Warn of predictions without a truth, of cases that were not compared, and of assumptions.
+
+    Raises:
+        DataError: if no case can be compared, or the pixel size of some cases only is known.
+    """
+    extra = pairing.extra
+    if extra:
+        console.warn(
+            f"{len(extra)} predictions have no truth and are not scored: {name_some(extra)}"
+        )
+    if len(scores.problems) == len(pairing.cases):
+        first = scores.problems[0]
+        raise DataError(
+            pairing.predictions,
+            f"none of the {len(pairing.cases)} cases can be compared. First: {first.case}: "
+            f"{first.detail}",
+        )
+    if scores.problems:
+        fate = "left out" if config.evaluate.missing == "leave_out" else "scored as empty"
+        names = name_some([f"{problem.case} ({problem.detail})" for problem in scores.problems])
+        console.warn(f"{len(scores.problems)} cases could not be compared and are {fate}: {names}")
+    if scores.remarks:
+        remark = scores.remarks[0]
+        console.note(
+            f"{len(scores.remarks)} masks were read with an assumption, the first: {remark.case}: "
+            f"{remark.detail}"
+        )
+    if len({row.scores.distance_unit for row in scores.rows}) > 1:
+        raise DataError(
+            pairing.truth,
+            "pixel size is known for some cases only, and millimetres and pixels cannot "
+            "share a mean. Score volumes and plain images in separate folders.",
+        )
+
+
+def _image(case: Case, loaded: LoadedMasks, config: Config) -> NDArray[np.uint8] | None:
+    """Read the image of a case if it is a plain image of the mask's size."""
     if case.image is None or volume_suffix(case.image) or loaded.truth.ndim != 2:
         return None
     image, _ = to_slice(read_pixels(case.image), config.data)
     if image.shape[:2] != loaded.truth.shape:
         raise UsageError(
-            f"{case.image}: the image is {_size(image)}, its mask {_size(loaded.truth)}."
+            f"{case.image}: the image is {size_of(image)}, its mask {size_of(loaded.truth)}."
         )
     return image
 
 
 def _group(case: str, config: Config) -> str:
+    """Return the patient of a case by `split.group_regex`."""
     if config.split.group_regex is None:
         return case
-    found = re.search(config.split.group_regex, case)
-    if not found:
+    match_of_patient = re.search(config.split.group_regex, case)
+    if not match_of_patient:
         raise UsageError(
             f"split.group_regex {config.split.group_regex!r} does not match the case {case!r}."
         )
-    return found.group(1)
+    return match_of_patient.group(1)
 
 
-def draw_case(case: Case, loaded: Loaded, config: Config) -> Picture:
+def draw_case(case: Case, config: Config) -> Picture:
     """Draw truth and prediction of a case; of a volume, the slice with the most wrong pixels."""
-    truth, guess = loaded.truth, loaded.prediction
-    if truth.ndim == 3:
-        # The slice with the most wrong pixels says most.
-        worst = int((truth != guess).sum(axis=(1, 2)).argmax())
-        return two_outlines(None, truth[worst], guess[worst])
-    return two_outlines(_image(case, loaded, config), truth, guess)
+    loaded = load_masks(case, config)
+    if loaded.truth.ndim == 3:
+        wrong = (loaded.truth != loaded.prediction).sum(axis=(1, 2))
+        worst = int(wrong.argmax())
+        return two_outlines(None, loaded.truth[worst], loaded.prediction[worst])
+    return two_outlines(_image(case, loaded, config), loaded.truth, loaded.prediction)
 
 
-def name_some(names: list[str] | Mapping[str, Any], most: int = 3) -> str:
-    """Return the first names as text, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+def name_some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first `most` names as text, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

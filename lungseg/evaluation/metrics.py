@@ -1,9 +1,9 @@
-"""The scores of `lungseg evaluate`, in NumPy. Each docstring defines its number.
+"""The scores of `lungseg evaluate`, in NumPy. The docstring of each function defines its score.
 
 Masks are boolean arrays of one class, `(H, W)` or `(D, H, W)`. TP, FP, FN and TN count pixels.
 
-Empty masks, everywhere: both empty is a perfect score (1); one empty is the worst (0). Such cases
-are flagged, never dropped.
+The rule for empty masks, which every score follows: if both masks are empty, the score is perfect
+(1); if one is empty, the score is the worst (0). Such cases are flagged and never dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of one class by truth and prediction."""
+    """The number of true and false positive and negative pixels of one class."""
 
     tp: int
     fp: int
@@ -37,12 +37,13 @@ class Counts:
 def count(truth: Mask, prediction: Mask) -> Counts:
     """Count the pixels of two masks of one shape."""
     tp = int(np.count_nonzero(truth & prediction))
-    positives, predicted = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
-    fp, fn = predicted - tp, positives - tp
+    fp = int(np.count_nonzero(prediction)) - tp
+    fn = int(np.count_nonzero(truth)) - tp
     return Counts(tp, fp, fn, truth.size - tp - fp - fn)
 
 
 def _ratio(part: int, whole: int, counts: Counts) -> float:
+    """Divide; if `whole` is 0, apply the rule for empty masks."""
     if whole:
         return part / whole
     return 1.0 if counts.flag == "both_empty" else 0.0
@@ -64,17 +65,14 @@ def precision(counts: Counts) -> float:
 
 
 def recall(counts: Counts) -> float:
-    """Sensitivity `TP / (TP + FN)`. Truth empty, prediction not: 0, by the rule above."""
+    """Sensitivity `TP / (TP + FN)`. If the truth alone is empty: 0, by the rule above."""
     return _ratio(counts.tp, counts.tp + counts.fn, counts)
 
 
 def specificity(counts: Counts) -> float:
-    """True negative rate `TN / (TN + FP)`; 1 where no pixel is negative."""
+    """True negative rate `TN / (TN + FP)`; 1 if no pixel is negative."""
     negatives = counts.tn + counts.fp
     return counts.tn / negatives if negatives else 1.0
-
-
-CLASS_METRICS = {f.__name__: f for f in (dice, iou, precision, recall, specificity)}
 
 
 def pixel_accuracy(truth: NDArray[np.integer[Any]], prediction: NDArray[np.integer[Any]]) -> float:
@@ -83,7 +81,7 @@ def pixel_accuracy(truth: NDArray[np.integer[Any]], prediction: NDArray[np.integ
 
 
 def categorical_crossentropy(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
-    """Mean over pixels of -log p(true class), p at least 1e-7; the original's loss.
+    """Mean over pixels of -log p(true class), with p at least 1e-7. It is the original's loss.
 
     Args:
         truth: class indices `(H, W)`.
@@ -96,8 +94,9 @@ def categorical_crossentropy(truth: NDArray[np.uint8], probabilities: NDArray[np
 def dice_coef_multiclass(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
     """The original's metric: `(2 sum(t p) + 1) / (sum(t) + sum(p) + 1)` over pixels and classes.
 
-    On one-hot truth both sums are the number of pixels, so it is the mean probability of the true
-    class: near pixel accuracy, since background fills most of a slice.
+    The truth is one-hot, so both sums equal the number of pixels, and the metric is the mean
+    probability of the true class. It is close to pixel accuracy, because background fills most of
+    a slice.
     """
     chosen = np.take_along_axis(probabilities, truth[..., None].astype(np.intp), axis=-1)
     overlap = float(chosen.sum(dtype=np.float64))
@@ -108,7 +107,7 @@ def dice_coef_multiclass(truth: NDArray[np.uint8], probabilities: NDArray[np.flo
 def original_sensitivity(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
     """The original's `sensitivity`: rounded true positives over positives, all classes together.
 
-    With two classes it is the share of pixels with p(true class) above 1/2: pixel accuracy.
+    With two classes it is pixel accuracy: the share of pixels with p(true class) above 1/2.
     """
     chosen = np.take_along_axis(probabilities, truth[..., None].astype(np.intp), axis=-1)
     return float(np.rint(chosen).sum(dtype=np.float64) / truth.size)
@@ -117,7 +116,7 @@ def original_sensitivity(truth: NDArray[np.uint8], probabilities: NDArray[np.flo
 def original_specificity(truth: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> float:
     """The original's `specificity`: rounded true negatives over negatives, all classes together.
 
-    With two classes it, too, is pixel accuracy.
+    With two classes it is pixel accuracy as well.
     """
     absent = np.arange(probabilities.shape[-1]) != truth[..., None]
     negatives = np.rint(1 - probabilities) * absent

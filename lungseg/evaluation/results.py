@@ -1,8 +1,8 @@
-"""What every evaluation comes to: summaries, comparison, tables, report, files."""
+"""The results of every evaluation: summaries, comparison, tables, report, files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,32 @@ import numpy as np
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.evaluation.cases import LOWER_IS_BETTER, PROBABILITY_METRICS, class_metrics
-from lungseg.evaluation.summary import WORST, compare, per_patient, summarise
+from lungseg.evaluation.cases import CASE_METRICS, LOWER_IS_BETTER, CaseScore
+from lungseg.evaluation.summary import WORST_CASES, compare, per_patient, summarise
 from lungseg.reporting.overlays import Picture
-from lungseg.reporting.report import Example, build_report
+from lungseg.reporting.report import Example, PlottedScore, build_report
 from lungseg.system import console
 from lungseg.system.environment import describe_software
 from lungseg.system.files import staged_folder, write_text
+from lungseg.system.records import to_record
 from lungseg.system.tables import read_csv, write_csv, write_json
 
-Row = dict[str, Any]
+MEDIAN_CASES = 3
 
 
-Other = tuple[Path, dict[tuple[str, str], dict[str, str]]]
-
-
-MEDIAN_EXAMPLES = 3
-
-
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
     """The scores of a run or of a folder of predictions.
 
     Attributes:
         summary: the content of `evaluation.json`.
-        rows: a row a case, class and method; `per_case.csv` holds those of the method `model`.
-        output: folder written to.
+        rows: one row for each case, class and method. `per_case.csv` holds the rows of the method
+            `model`.
+        output: the folder written.
     """
 
     summary: dict[str, Any]
-    rows: list[Row]
+    rows: list[CaseScore]
     output: Path
 
     @property
@@ -51,163 +47,227 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring leaves behind before it is summed up.
+    """The result of scoring, before it is summarised.
 
     Attributes:
-        head: what was scored; goes to the top of the JSON.
-        rows: a row a case, class and method.
-        classes: names by index, background first.
-        draw: draws a case, truth and prediction outlined.
+        head: what was scored; the first keys of `evaluation.json`.
+        rows: one row for each case, class and method.
+        classes: names of the classes by index, background first.
+        draw: draws a case with truth and prediction outlined.
         extras: further parts of the JSON, such as calibration.
         history: rows of a run's `history.csv`.
-        config: the config's text, for the report.
+        config: text of the config, for the report.
     """
 
     head: dict[str, Any]
-    rows: list[Row]
+    rows: list[CaseScore]
     classes: Sequence[str]
     draw: Callable[[str], Picture]
     extras: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, str]] = field(default_factory=list)
     config: str = ""
 
+    @property
+    def foreground(self) -> list[str]:
+        """Names of the classes without the background."""
+        return list(self.classes)[1:]
 
-def read_other(folder: Path | None) -> Other | None:
-    """Read the cases of another evaluation, by case and class.
+    @property
+    def of_model(self) -> list[CaseScore]:
+        """The rows of the method `model`."""
+        return [row for row in self.rows if row.method == "model"]
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The patient of each case."""
+        return {row.case: row.group for row in self.rows}
+
+
+@dataclass(frozen=True)
+class OtherEvaluation:
+    """An earlier evaluation to compare with.
+
+    Attributes:
+        path: its `per_case.csv`.
+        cells: the rows of that file by case and class.
+    """
+
+    path: Path
+    cells: dict[tuple[str, str], dict[str, str]]
+
+    def scores_of(self, class_name: str, metric: str) -> dict[str, float]:
+        """Return one score of a class for each case that has it."""
+        return {
+            case: float(row[metric])
+            for (case, name), row in self.cells.items()
+            if name == class_name and row.get(metric)
+        }
+
+
+def read_other(folder: Path | None) -> OtherEvaluation | None:
+    """Read the scores of another evaluation from its folder or its `per_case.csv`.
 
     Raises:
-        UsageError: where there is no `per_case.csv`.
+        UsageError: if there is no `per_case.csv`.
     """
     if folder is None:
         return None
     path = folder / "per_case.csv" if folder.is_dir() else folder
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file (--against); lungseg evaluate writes it.")
-    return path, {(r["case"], r["class"]): r for r in read_csv(path, ("case", "class", "dice"))}
+    rows = read_csv(path, ("case", "class", "dice"))
+    return OtherEvaluation(path, {(row["case"], row["class"]): row for row in rows})
 
 
 def finish(
-    config: Config, scored: Scored, output: Path | None, run: Path | None, other: Other | None
+    config: Config,
+    scored: Scored,
+    output: Path | None,
+    run: Path | None,
+    other: OtherEvaluation | None,
 ) -> Evaluation:
-    """Sum up, draw the examples, and write everything to `output`, or else into the `run`."""
+    """Summarise, draw the examples, and write all files to `output`, or into `run` without one."""
     summary = _summaries(config, scored)
     if other is not None:
-        summary["against"] = _comparison(config, scored, *other)
-    html = build_report(summary, scored.rows, _examples(scored), scored.history, scored.config)
+        summary["against"] = _comparison(config, scored, other)
+    html = build_report(summary, _plotted(scored), _examples(scored), scored.history, scored.config)
     if output is not None:
         with staged_folder(output, overwrite=True) as staged:
-            _write(staged, scored.rows, summary, html)
+            _write(staged, scored, summary, html)
         return Evaluation(summary, scored.rows, output)
     assert run is not None
-    _write(run, scored.rows, summary, html)
+    _write(run, scored, summary, html)
     return Evaluation(summary, scored.rows, run)
 
 
 def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
-    rows = scored.rows
-    groups = {row["case"]: row["group"] for row in rows}
-    settings = config.evaluate
-    names = class_metrics(settings.tolerances)
-    classes = list(scored.classes)[1:]
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-
-    def one(method: str, class_name: str, metric: str) -> dict[str, Any] | None:
-        values = {
-            row["case"]: row[metric]
-            for row in rows
-            if row["method"] == method and row["class"] == class_name and metric in row
-        }
-        if not values:
-            return None
-        lower = metric in LOWER_IS_BETTER
-        return summarise(values, groups, settings.bootstrap, config.seed, lower)
-
-    def of(method: str) -> dict[str, Any]:
-        found: dict[str, Any] = {c: {m: one(method, c, m) for m in names} for c in classes}
-        for metric in (*PROBABILITY_METRICS, "pixel_accuracy"):
-            value = one(method, classes[0], metric)
-            if value is not None:
-                found[metric] = value
-        return found
-
-    own = [row for row in rows if row["method"] == "model"]
-    flags = [row["flag"] for row in own if row["flag"]]
-    dice = {row["case"]: row["dice"] for row in own if row["class"] == classes[0]}
+    """Return the content of `evaluation.json`."""
+    of_model = scored.of_model
+    methods = dict.fromkeys(row.method for row in scored.rows)
+    summaries = {method: _summaries_of(method, config, scored) for method in methods}
+    flags = [row.scores.flag for row in of_model if row.scores.flag]
+    first_class = scored.foreground[0]
+    dice = {row.case: row.scores.dice for row in of_model if row.class_name == first_class}
     return {
         "format": 1,
         **scored.head,
-        "cases": len(groups),
-        "patients": len(set(groups.values())),
-        "classes": classes,
-        "distance_unit": own[0]["distance_unit"],
-        "volume_unit": own[0]["volume_unit"],
+        "cases": len(scored.groups),
+        "patients": len(set(scored.groups.values())),
+        "classes": scored.foreground,
+        "distance_unit": of_model[0].scores.distance_unit,
+        "volume_unit": of_model[0].scores.volume_unit,
         "flags": {flag: flags.count(flag) for flag in sorted(set(flags))},
-        "overall": of("model"),
-        "baselines": {method: of(method) for method in methods if method != "model"},
+        "overall": summaries.pop("model"),
+        "baselines": summaries,
         "per_patient": {
             patient: {"cases": len(values), "dice": float(np.mean(values))}
-            for patient, values in per_patient(dice, groups).items()
+            for patient, values in per_patient(dice, scored.groups).items()
         },
         **scored.extras,
-        "settings": settings.model_dump(mode="json"),
+        "settings": config.evaluate.model_dump(mode="json"),
         "seed": config.seed,
         "software": describe_software(),
     }
 
 
-def _comparison(
-    config: Config, scored: Scored, path: Path, other: Mapping[tuple[str, str], Mapping[str, str]]
+def _summaries_of(method: str, config: Config, scored: Scored) -> dict[str, Any]:
+    """Summarise every score of one method: those of each class, then those of all classes."""
+    summaries: dict[str, Any] = {}
+    for class_name in scored.foreground:
+        rows = _select(scored.rows, method, class_name)
+        summaries[class_name] = {
+            metric: _summary_of(rows, metric, config, scored.groups)
+            for metric in rows[0].scores.metrics
+        }
+    rows = _select(scored.rows, method, scored.foreground[0])
+    for metric in CASE_METRICS:
+        if metric in rows[0].metrics:
+            summaries[metric] = _summary_of(rows, metric, config, scored.groups)
+    return summaries
+
+
+def _summary_of(
+    rows: Sequence[CaseScore], metric: str, config: Config, groups: dict[str, str]
 ) -> dict[str, Any]:
-    own = [row for row in scored.rows if row["method"] == "model"]
-    groups = {row["case"]: row["group"] for row in own}
-    found: dict[str, Any] = {"other": str(path)}
-    for class_name in list(scored.classes)[1:]:
-        found[class_name] = {}
-        for metric in class_metrics(config.evaluate.tolerances):
-            mine = {r["case"]: r[metric] for r in own if r["class"] == class_name}
-            theirs = {
-                case: float(row[metric])
-                for (case, name), row in other.items()
-                if name == class_name and row.get(metric)
-            }
-            if mine.keys() & theirs.keys():
-                found[class_name][metric] = compare(
-                    mine, theirs, groups, config.evaluate.bootstrap, config.seed
+    values = {row.case: row.metrics[metric] for row in rows}
+    resamples = config.evaluate.bootstrap
+    return summarise(values, groups, resamples, config.seed, metric in LOWER_IS_BETTER)
+
+
+def _select(rows: Sequence[CaseScore], method: str, class_name: str) -> list[CaseScore]:
+    return [row for row in rows if row.method == method and row.class_name == class_name]
+
+
+def _comparison(config: Config, scored: Scored, other: OtherEvaluation) -> dict[str, Any]:
+    """Compare each score of each class with the other evaluation's."""
+    comparison: dict[str, Any] = {"other": str(other.path)}
+    for class_name in scored.foreground:
+        rows = _select(scored.rows, "model", class_name)
+        compared = {}
+        for metric in rows[0].scores.metrics:
+            values = {row.case: row.scores.metrics[metric] for row in rows}
+            other_values = other.scores_of(class_name, metric)
+            if values.keys() & other_values.keys():
+                compared[metric] = compare(
+                    values,
+                    other_values,
+                    scored.groups,
+                    config.evaluate.bootstrap,
+                    config.seed,
                 )
-        if not found[class_name]:
-            raise DataError(f"{path}: has no case in common with what is scored here.")
-    alone = {row["case"] for row in own} ^ {case for case, _ in other}
-    if alone:
+        if not compared:
+            raise DataError(other.path, "has no case in common with what is scored here.")
+        comparison[class_name] = compared
+    in_one_only = {row.case for row in scored.of_model} ^ {case for case, _ in other.cells}
+    if in_one_only:
         console.warn(
-            f"{len(alone)} cases are in one of the two evaluations only and are not compared, "
-            f"the first is {sorted(alone)[0]}"
+            f"{len(in_one_only)} cases are in one of the two evaluations only and are not "
+            f"compared, the first is {sorted(in_one_only)[0]}"
         )
-        found["not_compared"] = sorted(alone)
-    return found
+        comparison["not_compared"] = sorted(in_one_only)
+    return comparison
+
+
+def _plotted(scored: Scored) -> list[PlottedScore]:
+    """Return what the report plots: the first class of each case and method."""
+    return [
+        PlottedScore(
+            method=row.method,
+            dice=row.scores.dice,
+            hd95=row.scores.hd95,
+            boundary_iou=row.scores.boundary_iou,
+            truth_pixels=row.scores.truth_pixels,
+            entropy=row.entropy,
+        )
+        for row in scored.rows
+        if row.class_name == scored.foreground[0]
+    ]
 
 
 def _examples(scored: Scored) -> list[Example]:
-    """Draw the worst cases and some about the median."""
-    first = scored.classes[1]
-    own = [r for r in scored.rows if r["method"] == "model" and r["class"] == first]
-    ranked = sorted(own, key=lambda row: row["dice"])
-    middle = max(WORST, len(ranked) // 2 - 1)
-    chosen = [("worst", row) for row in ranked[:WORST]]
-    chosen += [("median", row) for row in ranked[middle : middle + MEDIAN_EXAMPLES]]
+    """Draw the worst cases and some around the median."""
+    rows = _select(scored.rows, "model", scored.foreground[0])
+    ranked = sorted(rows, key=lambda row: row.scores.dice)
+    middle = max(WORST_CASES, len(ranked) // 2 - 1)
+    chosen = [("worst", row) for row in ranked[:WORST_CASES]]
+    chosen += [("median", row) for row in ranked[middle : middle + MEDIAN_CASES]]
     return [
-        Example(kind, row["case"], row["dice"], row["flag"], scored.draw(row["case"]))
+        Example(kind, row.case, row.scores.dice, row.scores.flag, scored.draw(row.case))
         for kind, row in chosen
     ]
 
 
-def _write(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], html: str) -> None:
-    own = [dict(row) for row in rows if row["method"] == "model"]
-    for row in own:
-        del row["method"]
-    first = ["case", "group", "class"]
-    write_csv(folder / "per_case.csv", first + [key for key in own[0] if key not in first], own)
+def _write(folder: Path, scored: Scored, summary: dict[str, Any], html: str) -> None:
+    records = [to_record(row) for row in scored.of_model]
+    columns = [name for name in records[0] if name != "method"]
+    write_csv(
+        folder / "per_case.csv",
+        columns,
+        [{name: record[name] for name in columns} for record in records],
+    )
     overall = summary["overall"]
-    names = (*PROBABILITY_METRICS[:2], "pixel_accuracy", *PROBABILITY_METRICS[2:])
+    # The loss and the metric of the original come first, as in its file.
+    names = (*CASE_METRICS[:2], "pixel_accuracy", *CASE_METRICS[2:-1])
     lines = [f"{name},{overall[name]['mean']:.6f}" for name in names if name in overall]
     for class_name in summary["classes"]:
         lines += [f"{class_name}_{k},{v['mean']:.6f}" for k, v in overall[class_name].items()]

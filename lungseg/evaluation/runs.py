@@ -1,56 +1,72 @@
-"""A run is scored on a data set, or fold by fold."""
+"""Scoring a run on a data set, or each fold's network on the fold it was not trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, leakage
+from lungseg.dataset.leakage import Likeness, most_alike_pairs
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout
 from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.calibration import Calibration, relative_entropy
-from lungseg.evaluation.cases import BASELINES, Scale, score_classes, score_probabilities
+from lungseg.evaluation.cases import (
+    BASELINES,
+    CaseScore,
+    PixelSize,
+    score_classes,
+    score_probabilities,
+)
 from lungseg.evaluation.metrics import pixel_accuracy
-from lungseg.evaluation.results import Row
+from lungseg.evaluation.results import Scored
 from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import Labels, read_slice
-from lungseg.inference.predictor import Predictor, model_paths
+from lungseg.inference.predictor import Predictor, labels_of, model_paths
+from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system import console
 from lungseg.system.environment import batches, ordered_map
-from lungseg.system.tables import read_csv
+from lungseg.system.tables import read_csv, read_json
 
 
 @dataclass(frozen=True)
-class _Round:
-    """What one predictor is scored on: everything, or one fold of a cross-validation.
+class ScoredPart:
+    """The slices that one predictor is scored on: a part of a data set, or of one fold.
 
     Attributes:
         predictor: the network, or several that predict together.
-        parts: the data set.
-        slices: those to score.
+        parts: all parts of the data set.
+        slices: the slices to score.
         seen: cases among them that the network was trained on.
-        label: a column for each row: the fold, or nothing.
+        fold: number of the fold in a cross-validation.
     """
 
     predictor: Predictor
     parts: dict[str, list[Slice]]
     slices: list[Slice]
     seen: set[str]
-    label: dict[str, int]
+    fold: int | None = None
+
+    def draw(self, case: str) -> Picture:
+        """Draw a case with truth and prediction outlined."""
+        chosen = next(each for each in self.slices if each.case == case)
+        image = read_slice(chosen.image, self.predictor.data)
+        truth = read_labels(chosen.mask, self.predictor.data)
+        return two_outlines(image, truth, labels_of(self.predictor.probabilities([image])[0]))
 
 
-def pair_rounds(config: Config, run: Path, dataset: Path) -> list[_Round]:
-    """Pair runs with data: fold by fold, or all folds of a run together on one data set."""
+def pair_runs(config: Config, run: Path, dataset: Path) -> list[ScoredPart]:
+    """Pair each fold's network with its fold, or all networks of a run with one data set."""
     runs, folds = fold_folders(run), fold_folders(dataset)
     if not folds:
-        return [_round(config, run, runs or [run], dataset, {})]
+        return [_scored_part(config, runs or [run], dataset)]
     if [r.name for r in runs] != [d.name for d in folds]:
         raise UsageError(
             f"{dataset} holds {len(folds)} folds, {run} {len(runs)} trained ones. Train the others "
@@ -58,46 +74,59 @@ def pair_rounds(config: Config, run: Path, dataset: Path) -> list[_Round]:
             f"{dataset}/fold_1."
         )
     return [
-        _round(config, one, [one], data, {"fold": number})
-        for number, (one, data) in enumerate(zip(runs, folds, strict=True), 1)
+        _scored_part(config, [fold_run], fold_data, number)
+        for number, (fold_run, fold_data) in enumerate(zip(runs, folds, strict=True), 1)
     ]
 
 
-def _round(
-    config: Config, run: Path, runs: Sequence[Path], dataset: Path, label: dict[str, int]
-) -> _Round:
-    predictor = Predictor(model_paths(run, None), device=config.infer.device)
+def _scored_part(
+    config: Config, runs: Sequence[Path], dataset: Path, fold: int | None = None
+) -> ScoredPart:
+    """Load the networks of `runs`, which predict together, and the data set."""
+    paths = [path for run in runs for path in model_paths(run, None)]
+    predictor = Predictor(paths, device=config.infer.device)
     if not is_layout(dataset):
-        raise DataError(f"{dataset}: expected train/images and train/masks; run lungseg split.")
+        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     part = config.evaluate.part
     parts = read_layout(dataset, config.model_copy(update={"data": predictor.data}))
     slices = parts[part]
     if not slices:
-        raise DataError(f"{dataset / part}: holds no usable pair of image and mask.")
+        raise DataError(dataset / part, "holds no usable pair of image and mask.")
     seen: set[str] = set()
     if part != "train":
-        seen = set().union(*(_seen_in_training(one, slices) for one in runs))
+        seen = set().union(*(_seen_in_training(run, slices) for run in runs))
     if seen:
         console.warn(
             f"{len(seen)} of {len(slices)} cases of {part} belong to patients (or are pixels) the "
             f"network was trained on, the first is {sorted(seen)[0]}: the scores will be too good."
         )
-    return _Round(predictor, parts, slices, seen, label)
+    return ScoredPart(predictor, parts, slices, seen, fold)
 
 
 def _seen_in_training(run: Path, slices: Sequence[Slice]) -> set[str]:
-    """Return the cases whose pixels or patient are among the training slices of the run."""
+    """Return the cases whose pixels or whose patient the run was trained on."""
     listing = run / "data.csv"
     if not listing.exists():
         return set()
     rows = read_csv(listing, ("part", "group", "sha256"))
     trained = [row for row in rows if row["part"] == "train"]
-    hashes, groups = {row["sha256"] for row in trained}, {row["group"] for row in trained}
+    hashes = {row["sha256"] for row in trained}
+    groups = {row["group"] for row in trained}
     return {s.case for s in slices if s.sha256 in hashes or s.group in groups}
 
 
 @dataclass(frozen=True)
 class _Predicted:
+    """A slice with its truth and its prediction.
+
+    Attributes:
+        slice: the slice.
+        image: uint8 `(H, W)` or `(H, W, 3)`.
+        truth: class indices `(H, W)`.
+        probabilities: float32 `(H, W, C)`.
+        mirrored: probabilities from the mirrored image, mirrored back; None if not asked for.
+    """
+
     slice: Slice
     image: NDArray[np.uint8]
     truth: Labels
@@ -105,43 +134,33 @@ class _Predicted:
     mirrored: NDArray[np.float32] | None
 
 
-def score_run(
-    predictor: Predictor, slices: Sequence[Slice], config: Config, calibration: Calibration
-) -> Iterator[list[Row]]:
-    """Yield the rows of each case: the network's, then each baseline's, for every class."""
-    classes = list(predictor.data.rgb_map)
-    scale, tolerances = Scale(), config.evaluate.tolerances
+def score_parts(parts: Sequence[ScoredPart], config: Config) -> tuple[list[CaseScore], Calibration]:
+    """Score every slice of every part, by the network and by each baseline.
 
-    def score(case: _Predicted) -> list[Row]:
-        p, truth = case.probabilities, case.truth
-        guesses = {"model": p.argmax(axis=-1).astype(np.uint8)}
-        guesses |= {name: baseline(case.image) for name, baseline in BASELINES.items()}
-        rows = []
-        for method, guess in guesses.items():
-            base: Row = {"case": case.slice.case, "group": case.slice.group, "method": method}
-            base["pixel_accuracy"] = pixel_accuracy(truth, guess)
-            if method == "model":
-                base |= score_probabilities(truth, p)
-                if case.mirrored is not None:
-                    both = np.asarray((p + case.mirrored) / 2, dtype=np.float32)
-                    base["entropy"] = relative_entropy(both)
-            scores = score_classes(truth, guess, classes, scale, tolerances)
-            rows += [{**base, **row} for row in scores]
-        return rows
-
-    predicted = _predict(predictor, slices, config, calibration)
-    yield from ordered_map(score, predicted, config.evaluate.workers)
+    Returns:
+        One row for each case, class and method; the calibration over all slices.
+    """
+    rows: list[CaseScore] = []
+    calibration = Calibration()
+    with console.progress(sum(len(part.slices) for part in parts), "evaluate") as bar:
+        for part in parts:
+            score = partial(_score_slice, part=part, config=config)
+            predicted = _predict(part, config, calibration)
+            for case_rows in ordered_map(score, predicted, config.evaluate.threads):
+                rows += case_rows
+                bar.advance(1)
+    return rows, calibration
 
 
-def _predict(
-    predictor: Predictor, slices: Sequence[Slice], config: Config, calibration: Calibration
-) -> Iterator[_Predicted]:
+def _predict(part: ScoredPart, config: Config, calibration: Calibration) -> Iterator[_Predicted]:
+    """Predict the slices of a part in batches, and add each to the calibration."""
+    predictor = part.predictor
     data = predictor.data
 
     def load(s: Slice) -> tuple[Slice, NDArray[np.uint8], Labels]:
         return s, read_slice(s.image, data), read_labels(s.mask, data)
 
-    for batch in batches(ordered_map(load, slices), config.evaluate.batch_size):
+    for batch in batches(ordered_map(load, part.slices), config.evaluate.batch_size):
         images = [image for _, image, _ in batch]
         probabilities = predictor.probabilities(images)
         mirrored = None
@@ -153,13 +172,85 @@ def _predict(
             yield _Predicted(s, image, truth, p, None if mirrored is None else mirrored[index])
 
 
-def relate_uncertainty(rows: Sequence[Row]) -> dict[str, Any]:
-    """Relate how unsure the network is (entropy of the mirrored mean) to how wrong it is."""
+def _score_slice(case: _Predicted, part: ScoredPart, config: Config) -> list[CaseScore]:
+    """Return the rows of one slice: the network's, then each baseline's, for every class."""
+    masks = {"model": labels_of(case.probabilities)}
+    masks |= {name: baseline(case.image) for name, baseline in BASELINES.items()}
+    classes = list(part.predictor.data.rgb_map)
+    tolerances = config.evaluate.tolerances
+    probabilities = score_probabilities(case.truth, case.probabilities)
+    entropy = None
+    if case.mirrored is not None:
+        mean = np.asarray((case.probabilities + case.mirrored) / 2, dtype=np.float32)
+        entropy = relative_entropy(mean)
+    return [
+        CaseScore(
+            case=case.slice.case,
+            group=case.slice.group,
+            class_name=class_name,
+            method=method,
+            pixel_accuracy=pixel_accuracy(case.truth, mask),
+            probabilities=probabilities if method == "model" else None,
+            entropy=entropy if method == "model" else None,
+            scores=scores,
+            fold=part.fold,
+            seen_in_training=case.slice.case in part.seen,
+        )
+        for method, mask in masks.items()
+        for class_name, scores in score_classes(
+            case.truth, mask, classes, PixelSize(), tolerances
+        ).items()
+    ]
+
+
+def describe(
+    config: Config,
+    run: Path,
+    dataset: Path,
+    parts: Sequence[ScoredPart],
+    rows: list[CaseScore],
+    calibration: Calibration,
+) -> Scored:
+    """Gather what was scored, on what, and by a network trained how."""
+    first = parts[0]
+    head = {
+        "run": run.name,
+        "data": dataset.name,
+        "part": config.evaluate.part,
+        "seen_in_training": sorted(case for part in parts for case in part.seen),
+    }
+    if len(parts) > 1:
+        head["cross_validation"] = f"{len(parts)} folds, each scored by the network that missed it"
+    elif len(first.predictor) > 1:
+        head["ensemble"] = f"mean probability of {len(first.predictor)} networks"
+    extras: dict[str, Any] = {"calibration": calibration.result(), "audit": audit_parts(parts)}
+    if config.evaluate.flips:
+        extras["uncertainty"] = relate_uncertainty(rows)
+    if (run / "run.json").exists():
+        extras["trained"] = read_json(run / "run.json")
+    history = run / "history.csv"
+    run_config = first.predictor.path.with_name("config.yaml")
+    text = run_config.read_text(encoding="utf-8") if run_config.exists() else dump_config(config)
+    by_case = {each.case: part for part in parts for each in part.slices}
+    return Scored(
+        head=head,
+        rows=rows,
+        classes=list(first.predictor.data.rgb_map),
+        draw=lambda case: by_case[case].draw(case),
+        extras=extras,
+        history=read_csv(history) if history.exists() else [],
+        config=text,
+    )
+
+
+def relate_uncertainty(rows: Sequence[CaseScore]) -> dict[str, Any]:
+    """Relate the network's uncertainty (entropy of the mirrored mean) to its error."""
     from scipy.stats import spearmanr
 
-    own = [row for row in rows if row["method"] == "model"]
-    entropy, error = [r["entropy"] for r in own], [1 - r["dice"] for r in own]
-    varied = len(own) > 2 and len(set(entropy)) > 1 and len(set(error)) > 1
+    pairs = [(row.entropy, 1 - row.scores.dice) for row in rows if row.entropy is not None]
+    entropy = [entropy for entropy, _ in pairs]
+    error = [error for _, error in pairs]
+    varied = len(pairs) > 2 and len(set(entropy)) > 1 and len(set(error)) > 1
     return {
         "entropy_of": "the mean of the prediction and that of the mirrored image",
         "mean_entropy": float(np.mean(entropy)),
@@ -167,25 +258,29 @@ def relate_uncertainty(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def audit_rounds(rounds: Sequence[_Round]) -> dict[str, Any]:
-    """Say what was scored on what: the sizes of the first round's parts, the worst likeness."""
+def audit_parts(parts: Sequence[ScoredPart]) -> dict[str, Any]:
+    """Return the sizes of the first data set's parts, and the most similar slices across parts."""
     closest: dict[tuple[str, str], Likeness] = {}
-    for each in rounds:
-        for like in leakage(each.parts):
-            known = closest.get(like.parts)
-            if known is None or like.similarity > known.similarity:
-                closest[like.parts] = like
+    for part in parts:
+        for likeness in most_alike_pairs(part.parts):
+            known = closest.get(likeness.parts)
+            if known is None or likeness.similarity > known.similarity:
+                closest[likeness.parts] = likeness
     return {
         "parts": {
-            part: {
+            name: {
                 "slices": sum(not s.is_copy for s in slices),
                 "copies": sum(s.is_copy for s in slices),
                 "patients": len({s.group for s in slices}),
             }
-            for part, slices in rounds[0].parts.items()
+            for name, slices in parts[0].parts.items()
         },
         "most_alike": [
-            {"parts": list(a.parts), "cases": list(a.cases), "similarity": a.similarity}
-            for a in closest.values()
+            {
+                "parts": list(likeness.parts),
+                "cases": list(likeness.cases),
+                "similarity": likeness.similarity,
+            }
+            for likeness in closest.values()
         ],
     }

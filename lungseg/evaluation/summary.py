@@ -1,4 +1,4 @@
-"""From scores of cases to what can be said of all: means, intervals by patient, comparisons."""
+"""Summaries of the scores of many cases: means, intervals by patient, comparisons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-WORST = 5
+WORST_CASES = 5
 
 
 def summarise(
@@ -17,20 +17,20 @@ def summarise(
     seed: int,
     lower_is_better: bool = False,
 ) -> dict[str, Any]:
-    """Summarise one value a case.
+    """Summarise one score over all cases.
 
     Args:
         values: case to value.
         groups: case to patient.
-        resamples: bootstrap resamples; 0 leaves the interval out.
-        seed: of the bootstrap.
+        resamples: number of bootstrap resamples; 0 leaves the interval out.
+        seed: seed of the bootstrap.
         lower_is_better: whether the highest values are the worst.
 
     Returns:
-        `mean`, `median`, `std` (with n - 1), `p5`, `p95` and `n` over cases; `patients` and
-        `patient_mean`, the mean of the patients' means; `ci95`, the percentile interval of the mean
-        over cases when whole patients are drawn with replacement (Efron, 1979), None below 2
-        patients; `worst`, the five worst as `[case, value]`.
+        `mean`, `median`, `std` (with n - 1), `p5`, `p95` and `n` over cases. `patients`, their
+        number, and `patient_mean`, the mean of the patients' means. `ci95`, the percentile interval
+        of the mean over cases, from drawing whole patients with replacement (Efron, 1979); None for
+        fewer than 2 patients. `worst`, the five worst cases as `[case, value]`.
     """
     numbers = np.array(list(values.values()), dtype=np.float64)
     by_patient = per_patient(values, groups)
@@ -43,9 +43,9 @@ def summarise(
         "p95": float(np.percentile(numbers, 95)),
         "n": len(numbers),
         "patients": len(by_patient),
-        "patient_mean": float(np.mean([np.mean(one) for one in by_patient.values()])),
+        "patient_mean": float(np.mean([np.mean(cases) for cases in by_patient.values()])),
         "ci95": bootstrap_interval(list(by_patient.values()), resamples, seed),
-        "worst": [[case, value] for case, value in ranked[:WORST]],
+        "worst": [[case, value] for case, value in ranked[:WORST_CASES]],
     }
 
 
@@ -60,13 +60,16 @@ def per_patient(values: Mapping[str, float], groups: Mapping[str, str]) -> dict[
 def bootstrap_interval(
     patients: Sequence[Sequence[float]], resamples: int, seed: int
 ) -> list[float] | None:
-    """95% percentile interval of the mean over all values; whole patients are resampled."""
+    """Return the 95% percentile interval of the mean over all values, resampling whole patients.
+
+    It is None for fewer than 2 patients, or without resamples.
+    """
     if len(patients) < 2 or not resamples:
         return None
-    sums = np.array([sum(one) for one in patients])
-    sizes = np.array([len(one) for one in patients])
+    sums = np.array([sum(cases) for cases in patients])
+    sizes = np.array([len(cases) for cases in patients])
     rng = np.random.default_rng(seed)
-    # A few hundred draws at a time: memory stays small for thousands of patients.
+    # A few hundred draws at a time, so that memory stays small for thousands of patients.
     means = []
     for start in range(0, resamples, 256):
         drawn = rng.integers(len(patients), size=(min(256, resamples - start), len(patients)))
@@ -82,13 +85,20 @@ def compare(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Compare two methods on the same cases: paired differences, first minus other.
+    """Compare two methods on the cases that both scored, by paired differences.
+
+    Args:
+        values: case to score.
+        other: case to score of the other method, which is subtracted.
+        groups: case to patient.
+        resamples: number of bootstrap resamples; 0 leaves the interval out.
+        seed: seed of the bootstrap.
 
     Returns:
-        `cases` and `patients` compared; `mean_difference` over cases with `ci95` by patient;
-        `median_difference`; `higher`, `lower`, `equal` cases; `wilcoxon`, the two-sided signed-rank
-        test (Wilcoxon, 1945) on the patients' mean differences, its `p` 1 where all are zero and
-        None below 2 patients.
+        `cases` and `patients`, the numbers compared. `mean_difference` over cases, with `ci95` by
+        patient, and `median_difference`. `higher`, `lower` and `equal`, numbers of cases.
+        `wilcoxon`, the two-sided signed-rank test (Wilcoxon, 1945) on the patients' mean
+        differences: its `p` is 1 if all are zero, and None for fewer than 2 patients.
     """
     from scipy.stats import wilcoxon
 
@@ -96,7 +106,7 @@ def compare(
     differences = {case: values[case] - other[case] for case in common}
     numbers = np.array(list(differences.values()))
     by_patient = per_patient(differences, groups)
-    means = np.array([np.mean(one) for one in by_patient.values()])
+    means = np.array([np.mean(cases) for cases in by_patient.values()])
     p: float | None = None
     if len(means) > 1:
         p = float(wilcoxon(means).pvalue) if np.any(means) else 1.0

@@ -1,11 +1,11 @@
 """Distances between the surfaces of two masks.
 
-A mask's surface is its pixels with a background neighbour across a face; outside the image is
-background. Distances are Euclidean, exact, between pixel centres, in the unit of `spacing`. They
-are searched with SciPy's k-d tree over surface pixels alone, which gives the values of a full
-distance transform at a fraction of its time (`make bench`).
+The surface of a mask is the set of its pixels that share a face with background. Everything
+outside the image is background. Distances are Euclidean, exact, between pixel centres, and in the
+unit of `spacing`. A k-d tree of SciPy holds the surface pixels alone. It gives the same values as a
+full distance transform in a fraction of the time (`make bench`).
 
-Masks are boolean arrays `(H, W)` or `(D, H, W)`; `spacing` has their order of axes.
+Masks are boolean arrays `(H, W)` or `(D, H, W)`; `spacing` has the order of their axes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-Mask = NDArray[np.bool_]
-
+from lungseg.evaluation.metrics import Mask
 
 Distances = NDArray[np.float64]
 
@@ -30,10 +29,10 @@ class SurfaceDistances:
     """Distances from each surface pixel of one mask to the nearest of the other.
 
     Attributes:
-        to_prediction: from the truth's surface; empty where either mask is.
-        to_truth: from the prediction's surface; empty where either mask is.
-        diagonal: of the image, the distance given where one mask alone is empty.
-        empty: `both`, `one`, or nothing.
+        to_prediction: distances from the truth's surface; empty if either mask is.
+        to_truth: distances from the prediction's surface; empty if either mask is.
+        diagonal: diagonal of the image, the distance that is used if one mask alone is empty.
+        empty: how many masks are empty: `both`, `one`, or an empty text for none.
     """
 
     to_prediction: Distances
@@ -44,8 +43,9 @@ class SurfaceDistances:
     def hd95(self) -> float:
         """Robust Hausdorff distance: the larger of the two directed 95th percentiles.
 
-        Both empty: 0; one empty: the image diagonal. (Huttenlocher et al., 1993; the larger of the
-        two percentiles as in DeepMind's `surface-distance` and MONAI, unweighted.)
+        If both masks are empty it is 0; if one is, it is the image diagonal. (Huttenlocher et al.,
+        1993; the larger of the two percentiles as in DeepMind's `surface-distance` and MONAI,
+        unweighted.)
         """
         if self.empty:
             return 0.0 if self.empty == "both" else self.diagonal
@@ -54,7 +54,8 @@ class SurfaceDistances:
     def assd(self) -> float:
         """Average symmetric surface distance: the mean over both surfaces' pixels together.
 
-        Both empty: 0; one empty: the image diagonal. (Heimann et al., 2009.)
+        If both masks are empty it is 0; if one is, it is the image diagonal. (Heimann et al.,
+        2009.)
         """
         if self.empty:
             return 0.0 if self.empty == "both" else self.diagonal
@@ -64,22 +65,23 @@ class SurfaceDistances:
     def nsd(self, tolerance: float) -> float:
         """Normalised surface Dice: the share of both surfaces' pixels within `tolerance`.
 
-        Both empty: 1; one empty: 0. (Nikolov et al., 2018, counted in pixels, unweighted.)
+        If both masks are empty it is 1; if one is, it is 0. (Nikolov et al., 2018, counted in
+        pixels, unweighted.)
         """
         if self.empty:
             return 1.0 if self.empty == "both" else 0.0
         near = np.count_nonzero(self.to_prediction <= tolerance)
         near += np.count_nonzero(self.to_truth <= tolerance)
-        return near / (len(self.to_prediction) + len(self.to_truth))
+        return float(near / (len(self.to_prediction) + len(self.to_truth)))
 
 
 def crop_to_both(truth: Mask, prediction: Mask) -> tuple[Mask, Mask]:
-    """Crop two masks to the smallest box that holds both; empty masks give an empty box."""
+    """Crop two masks to the smallest box that holds both; two empty masks give an empty box."""
     box = []
     either = truth | prediction
     for axis in range(either.ndim):
-        others = tuple(other for other in range(either.ndim) if other != axis)
-        present = np.flatnonzero(either.any(axis=others))
+        other_axes = tuple(other for other in range(either.ndim) if other != axis)
+        present = np.flatnonzero(either.any(axis=other_axes))
         box.append(slice(present[0], present[-1] + 1) if len(present) else slice(0, 0))
     return truth[tuple(box)], prediction[tuple(box)]
 
@@ -109,10 +111,10 @@ def surface_distances(truth: Mask, prediction: Mask, spacing: Sequence[float]) -
         spacing: pixel size along each axis.
     """
     diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
-    some = (bool(truth.any()), bool(prediction.any()))
-    nothing = np.zeros(0)
-    if not all(some):
-        return SurfaceDistances(nothing, nothing, diagonal, "one" if any(some) else "both")
+    number_empty = int(not truth.any()) + int(not prediction.any())
+    if number_empty:
+        nothing = np.zeros(0)
+        return SurfaceDistances(nothing, nothing, diagonal, ("one", "both")[number_empty - 1])
     truth, prediction = crop_to_both(truth, prediction)
     points = [np.argwhere(surface(mask)) * np.asarray(spacing) for mask in (truth, prediction)]
     to_prediction, _ = KDTree(points[1]).query(points[0])
@@ -125,9 +127,9 @@ def boundary_iou(
 ) -> float:
     """IoU of the masks' boundary bands.
 
-    A band is the pixels of a mask whose distance to the background is at most `ratio` of the image
-    diagonal, and at least one pixel (Cheng et al., 2021, with Euclidean distance). Both empty: 1;
-    one empty: 0.
+    The band of a mask is the set of its pixels whose distance to the background is at most `ratio`
+    of the image diagonal; it is at least one pixel wide (Cheng et al., 2021, with Euclidean
+    distance). If both masks are empty the score is 1; if one is, it is 0.
     """
     if not truth.any() or not prediction.any():
         return float(not truth.any() and not prediction.any())
@@ -137,10 +139,11 @@ def boundary_iou(
 
 
 def _band(mask: Mask, width: float, spacing: Sequence[float]) -> Mask:
+    """Return the pixels of a mask that are at most `width` away from the background."""
     padded = np.pad(mask, 1)
     inner = (slice(1, -1),) * mask.ndim
     if mask.ndim == 2 and spacing[0] == spacing[1]:
-        # OpenCV's precise transform is exact and several times faster than SciPy's.
+        # OpenCV's precise transform is exact, and several times faster than SciPy's.
         depth = cv2.distanceTransform(
             padded.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
         ) * float(spacing[0])

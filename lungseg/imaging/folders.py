@@ -1,8 +1,9 @@
-"""What a folder holds: images, volumes, and pairs of image and mask."""
+"""The contents of a folder: images, volumes, and pairs of image and mask."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import os
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its mask, matched by stem."""
+    """An image and its mask, matched by stem; `case` is the image's stem."""
 
     case: str
     image: Path
@@ -25,17 +26,24 @@ class Pair:
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List a folder's image files in natural order, and beside them what is no image file.
+    """List a folder's image files and its other entries, both in natural order.
 
-    Hidden files are passed over.
+    Hidden files are left out.
     """
-    entries = sorted(
-        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
-        key=lambda entry: natural_key(entry.name),
-    )
+    entries = _entries(folder)
     images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and not e.is_dir()]
     known = set(images)
     return images, [entry for entry in entries if entry not in known]
+
+
+def list_volumes(folder: Path, dicom_folders: bool) -> list[Path]:
+    """List a folder's volumes in natural order: files, and folders of DICOM if asked for."""
+    return [entry for entry in _entries(folder) if _is_volume(entry, dicom_folders)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
 def volume_suffix(path: Path) -> str | None:
@@ -44,115 +52,109 @@ def volume_suffix(path: Path) -> str | None:
     return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), None)
 
 
-def by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Group files by stem, in the order of their first file."""
+def stem_of(path: Path) -> str:
+    """Return a file's name without its suffix (`.nii.gz` is one suffix), or a folder's name."""
+    if path.is_dir():
+        return os.path.basename(os.path.abspath(path))  # "." has a name, too
+    suffix = volume_suffix(path)
+    return path.name[: -len(suffix)] if suffix else path.stem
+
+
+def by_stem(paths: Iterable[Path]) -> tuple[dict[str, list[Path]], list[list[Path]]]:
+    """Group paths that have one stem.
+
+    Upper and lower case count as the same, because some file systems store `Case.png` and
+    `case.png` as one file.
+
+    Returns:
+        The groups by their folded stem, in the order of their first path; and the clashes, which
+        are the groups of more than one path.
+    """
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        groups.setdefault(path.stem, []).append(path)
-    return groups
+        groups.setdefault(stem_of(path).casefold(), []).append(path)
+    return groups, [group for group in groups.values() if len(group) > 1]
 
 
 def pair_folders(
     images: Path, masks: Path, others: Collection[str] = ()
-) -> tuple[list[Pair], list[tuple[Path, Finding]]]:
+) -> tuple[list[Pair], list[Finding]]:
     """Pair images with masks by stem; extensions may differ.
 
     Args:
         images: folder of images.
         masks: folder of masks.
-        others: names that are expected in the folders and pass in silence.
+        others: names that are expected in the folders and are not reported.
 
     Returns:
         The pairs in natural order, and a finding for each file that has no partner, shares its
-        stem with another (in whatever case: some file systems see one name), or is no image.
+        stem with another file of the folder, or is no image.
     """
-    found: list[tuple[Path, Finding]] = []
-    groups: list[dict[str, list[Path]]] = []
-    for folder in (images, masks):
-        paths, rest = list_images(folder)
-        for path in rest:
-            if path.name not in others:
-                kind = "a folder" if path.is_dir() else f"the suffix {path.suffix!r}"
-                detail = f"{kind} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
-                found.append((path, Finding("unsupported_file", "left_out", detail)))
-        groups.append(by_stem(paths))
-    image_groups, mask_groups = groups
-    clashing: set[str] = set()
-    for group in groups:
-        folded: dict[str, list[Path]] = {}
-        for stem, paths in group.items():
-            folded.setdefault(stem.casefold(), []).extend(paths)
-        for paths in folded.values():
-            if len(paths) > 1:
-                names = ", ".join(path.name for path in paths)
-                clashing.update(path.stem for path in paths)
-                for path in paths:
-                    detail = f"these share one stem: {names}"
-                    found.append((path, Finding("duplicate_stem", "failed", detail)))
-    pairs = []
-    for stem, paths in image_groups.items():
-        if stem not in mask_groups:
-            detail = f"no mask with this stem in {masks}"
-            found.append((paths[0], Finding("orphan_image", "left_out", detail)))
-        elif stem not in clashing:
-            pairs.append(Pair(stem, paths[0], mask_groups[stem][0]))
-    for stem, paths in mask_groups.items():
-        if stem not in image_groups:
-            detail = f"no image with this stem in {images}"
-            found.append((paths[0], Finding("orphan_mask", "left_out", detail)))
-    return pairs, found
+    (image_files, other_files), (mask_files, other_masks) = list_images(images), list_images(masks)
+    findings = []
+    for path in (*other_files, *other_masks):
+        if path.name not in others:
+            kind = "a folder" if path.is_dir() else f"the suffix {path.suffix!r}"
+            detail = f"{kind} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
+            findings.append(Finding("unsupported_file", "left_out", detail, path))
+    pairs, unpaired = _pair(
+        image_files,
+        mask_files,
+        f"no mask with this stem in {masks}",
+        f"no image with this stem in {images}",
+    )
+    return pairs, findings + unpaired
 
 
-def pair_volumes(
-    images: Path, masks: Path
-) -> tuple[list[Pair], list[tuple[Path, Finding]], set[str]]:
+def pair_volumes(images: Path, masks: Path) -> tuple[list[Pair], list[Finding], set[str]]:
     """Pair CT volumes (files, or folders of DICOM) with label volumes by stem.
 
     Returns:
-        The pairs; a finding for each volume without a partner; the names of all volumes seen.
+        The pairs in natural order; a finding for each volume that has no partner or shares its
+        stem with another; the names of all volumes.
     """
-    found: list[tuple[Path, Finding]] = []
-    seen: set[str] = set()
+    scans = list_volumes(images, dicom_folders=True)
+    labels = list_volumes(masks, dicom_folders=False)
+    pairs, findings = _pair(
+        scans,
+        labels,
+        f"no volume with this stem in {masks}",
+        f"no volume with this stem in {images}",
+    )
+    return pairs, findings, {path.name for path in (*scans, *labels)}
 
-    def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-        """Return volumes by stem, and note those that share one; none of them is used then."""
-        groups: dict[str, list[Path]] = {}
-        for path in paths:
-            seen.add(path.name)
-            groups.setdefault(_stem(path), []).append(path)
-        for group in groups.values():
-            if len(group) > 1:
-                detail = f"these share one stem: {', '.join(path.name for path in group)}"
-                finding = Finding("duplicate_stem", "failed", detail)
-                found.extend((path, finding) for path in group)
-        return {stem: group[0] for stem, group in groups.items()}
 
-    scans = by_stem(p for p in sorted(images.iterdir()) if _is_volume(p, folders=True))
-    labels = by_stem(p for p in sorted(masks.iterdir()) if _is_volume(p, folders=False))
-    clashing = {_stem(path) for path, _ in found}
-    for one, other, code, where in (
-        (scans, labels, "orphan_image", masks),
-        (labels, scans, "orphan_mask", images),
-    ):
-        for stem in one.keys() - other.keys():
-            detail = f"no volume with this stem in {where}"
-            found.append((one[stem], Finding(code, "left_out", detail)))
-    pairs = [
-        Pair(stem, scans[stem], labels[stem])
-        for stem in sorted((scans.keys() & labels.keys()) - clashing, key=natural_key)
+def _pair(
+    images: Sequence[Path], masks: Sequence[Path], no_mask: str, no_image: str
+) -> tuple[list[Pair], list[Finding]]:
+    """Pair the files whose stem one image and one mask have; report all others."""
+    (image_groups, image_clashes), (mask_groups, mask_clashes) = by_stem(images), by_stem(masks)
+    findings = []
+    for clash in (*image_clashes, *mask_clashes):
+        detail = f"these share one stem: {', '.join(path.name for path in clash)}"
+        findings += [Finding("duplicate_stem", "failed", detail, path) for path in clash]
+    pairs = []
+    for stem, group in image_groups.items():
+        partners = mask_groups.get(stem, [])
+        if not partners:
+            findings.append(Finding("orphan_image", "left_out", no_mask, group[0]))
+        elif len(group) == len(partners) == 1:
+            pair = Pair(stem_of(group[0]), group[0], partners[0])
+            pairs.append(pair)
+            if pair.case != stem_of(pair.mask):
+                detail = f"paired with {pair.mask.name}, whose stem has other capital letters"
+                findings.append(Finding("stem_case", "warning", detail, pair.image))
+    findings += [
+        Finding("orphan_mask", "left_out", no_image, group[0])
+        for stem, group in mask_groups.items()
+        if stem not in image_groups
     ]
-    return pairs, found, seen
+    return pairs, findings
 
 
-def _stem(path: Path) -> str:
-    return path.name if path.is_dir() else path.name[: -len(volume_suffix(path) or "")]
-
-
-def _is_volume(path: Path, folders: bool) -> bool:
-    if path.name.startswith("."):
-        return False
+def _is_volume(path: Path, dicom_folders: bool) -> bool:
     if path.is_dir():
         from lungseg.imaging.dicom.series import holds_dicom
 
-        return folders and holds_dicom(path)
+        return dicom_folders and holds_dicom(path)
     return volume_suffix(path) is not None

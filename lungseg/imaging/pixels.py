@@ -1,14 +1,15 @@
-"""Reading and writing slices, pairing images with masks, colour map <-> class index.
+"""Plain images: read, turned into slices, resized, written.
 
 A slice is a uint8 array `(H, W)`, or `(H, W, 3)` for RGB. A label image is a uint8 array `(H, W)`
-of class indices. What had to be assumed or repaired on the way is returned as findings, so that
-nothing is changed in silence.
+of class indices. Whatever is assumed or repaired on the way is returned as findings.
 """
 
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,13 @@ Pixels = NDArray[Any]
 Labels = NDArray[np.uint8]
 
 
-MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below what fills a memory
+MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below the memory of a machine
 
 
-MAX_FILE_BYTES = 300 << 20  # that many pixels of 4 bytes
+MAX_FILE_BYTES = 300 << 20  # MAX_PIXELS of 4 bytes
 
 
-# MAX_PIXELS is checked here, before decoding, with an error that names the file.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+_FILTERS = threading.Lock()
 
 
 def read_pixels(path: Path) -> Pixels:
@@ -45,48 +45,61 @@ def read_pixels(path: Path) -> Pixels:
         path: PNG, JPG, TIF or BMP; grey, RGB, RGBA, CMYK or palette; 1, 8, 16 or 32 bit.
 
     Returns:
-        `(H, W)` or `(H, W, 3)`: uint8; uint16; int32 for signed integers; float32. Alpha is laid
-        over black, and a rotation given in EXIF is carried out.
+        `(H, W)` or `(H, W, 3)` of uint8, uint16, int32 (signed integers) or float32. Transparent
+        pixels are laid over black, and a rotation given in EXIF is applied.
 
     Raises:
-        DataError: naming the file, where it cannot be decoded, is too large, holds several
-            frames, or holds values that are not finite.
+        DataError: if the file cannot be decoded, is too large, or holds several frames or values
+            that are not finite.
     """
-    size = require_regular(path)
-    if size > MAX_FILE_BYTES:
-        raise DataError(f"{path}: {size:,} bytes are more than a slice can have.")
+    content = _read_bytes(path)
     try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
-    if not content:
-        raise DataError(f"{path}: the file is empty (0 bytes).")
-    try:
-        with Image.open(io.BytesIO(content)) as image:
+        with _open(content) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
-                    f"{path}: {width} x {height} pixels are more than a slice can have "
-                    f"({MAX_PIXELS:,})."
+                    path,
+                    f"{width} x {height} pixels are more than a slice can have ({MAX_PIXELS:,}).",
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
                 raise DataError(
-                    f"{path}: holds {frames} frames; save each slice as a file of its own."
+                    path, f"holds {frames} frames; save each slice as a file of its own."
                 )
             pixels = _to_array(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise DataError(f"{path}: this is not a PNG, JPG, TIF or BMP image.") from None
+        raise DataError(path, "this is not a PNG, JPG, TIF or BMP image.") from None
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as problem:
-        raise DataError(f"{path}: the image is damaged: {problem}.") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{path}: has more pixels than a slice can have.") from None
+        raise DataError(path, f"the image is damaged: {problem}.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(path, "has more pixels than a slice can have.") from None
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        raise DataError(f"{path}: {count} pixels are NaN or infinite.")
+        raise DataError(path, f"{count} pixels are NaN or infinite.")
     return pixels
+
+
+def _read_bytes(path: Path) -> bytes:
+    size = require_regular(path)
+    if size > MAX_FILE_BYTES:
+        raise DataError(path, f"{size:,} bytes are more than a slice can have.")
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
+    if not content:
+        raise DataError(path, "the file is empty (0 bytes).")
+    return content
+
+
+def _open(content: bytes) -> Image.Image:
+    """Open an image without Pillow's warning of its size: `read_pixels` checks that itself."""
+    # Filters of warnings belong to the whole process, and images are read in threads.
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(content))
 
 
 def _to_array(image: Image.Image) -> Pixels:
@@ -112,65 +125,66 @@ def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
 
 
-def to_slice(pixels: Pixels, data: DataConfig) -> tuple[NDArray[np.uint8], list[Finding]]:
+def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Stack slices of one size as a network takes them: float32 `(B, H, W, C)`."""
+    batch = np.stack(slices).astype(np.float32)
+    return batch[..., None] if batch.ndim == 3 else batch
+
+
+def to_slice(
+    pixels: Pixels, data: DataConfig, path: Path | None = None
+) -> tuple[NDArray[np.uint8], list[Finding]]:
     """Turn decoded pixels into the grey values a network sees, at the file's own size.
 
     Args:
         pixels: as `read_pixels` returns them.
-        data: says channels, window, and what 16-bit unsigned values mean.
+        data: gives the channels, the window, and the meaning of 16-bit unsigned values.
+        path: the image's file, for the findings.
 
     Returns:
         A slice, `(H, W)` or `(H, W, 3)` by `data.channels`, and what was assumed.
     """
-    findings: list[Finding] = []
+    grey, findings = _to_grey(pixels, data, path)
+    if data.channels == 1 and grey.ndim == 3:
+        if not is_grey(grey):
+            detail = "a colour image was made grey"
+            findings.append(Finding("colour_image", "warning", detail, path))
+            grey = np.asarray(cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY), np.uint8)
+        else:
+            grey = grey[..., 0]
+    elif data.channels == 3 and grey.ndim == 2:
+        grey = np.repeat(grey[..., None], 3, axis=2)
+    return np.ascontiguousarray(grey), findings
+
+
+def _to_grey(
+    pixels: Pixels, data: DataConfig, path: Path | None
+) -> tuple[NDArray[np.uint8], list[Finding]]:
+    """Map pixels of any type to 0..255, and return what was assumed."""
+    if pixels.dtype == np.uint8:
+        return pixels, []
+    lowest, highest = float(pixels.min()), float(pixels.max())
     if pixels.dtype == np.uint16:
-        pixels = _from_unsigned_16bit(pixels, data, findings)
-    elif pixels.dtype != np.uint8:
-        low, high = float(pixels.min()), float(pixels.max())
-        if pixels.dtype == np.float32 and low >= 0 and high <= 1:
-            findings.append(
-                Finding("unit_range", "repaired", "float values in 0..1 taken as black to white")
-            )
-            pixels = np.rint(pixels * 255).astype(np.uint8)
-        else:
-            if low >= 0:
-                findings.append(
-                    Finding(
-                        "not_hu",
-                        "warning",
-                        f"signed or float values should be HU with air near -1000, "
-                        f"but the lowest is {low:g}",
-                    )
-                )
-            pixels = apply_window(pixels, data.window)
-    if data.channels == 1 and pixels.ndim == 3:
-        if not is_grey(pixels):
-            findings.append(Finding("colour_image", "warning", "a colour image was made grey"))
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        else:
-            pixels = pixels[..., 0]
-    elif data.channels == 3 and pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels), findings
-
-
-def _from_unsigned_16bit(
-    pixels: Pixels, data: DataConfig, findings: list[Finding]
-) -> NDArray[np.uint8]:
-    if data.unsigned_16bit == "hu_plus_1024":
-        return apply_window(pixels.astype(np.int32) - 1024, data.window)
-    highest = int(pixels.max())
-    if highest < 4096:
-        findings.append(
-            Finding(
-                "narrow_16bit",
-                "warning",
-                f"the highest of 65535 is {highest}: if these are HU + 1024, "
-                "set data.unsigned_16bit: hu_plus_1024",
-            )
+        if data.unsigned_16bit == "hu_plus_1024":
+            return apply_window(pixels.astype(np.int32) - 1024, data.window), []
+        grey: NDArray[np.uint8] = np.rint(pixels / 257.0).astype(np.uint8)
+        if highest >= 4096:
+            return grey, []
+        detail = (
+            f"the highest of 65535 is {highest:g}: if these are HU + 1024, "
+            "set data.unsigned_16bit: hu_plus_1024"
         )
-    grey: NDArray[np.uint8] = np.rint(pixels / 257.0).astype(np.uint8)
-    return grey
+        return grey, [Finding("narrow_16bit", "warning", detail, path)]
+    if pixels.dtype == np.float32 and lowest >= 0 and highest <= 1:
+        detail = "float values in 0..1 taken as black to white"
+        grey = np.rint(pixels * 255).astype(np.uint8)
+        return grey, [Finding("unit_range", "repaired", detail, path)]
+    if lowest < 0:
+        return apply_window(pixels, data.window), []
+    detail = (
+        f"signed or float values should be HU with air near -1000, but the lowest is {lowest:g}"
+    )
+    return apply_window(pixels, data.window), [Finding("not_hu", "warning", detail, path)]
 
 
 def is_grey(pixels: Pixels) -> bool:
@@ -180,7 +194,7 @@ def is_grey(pixels: Pixels) -> bool:
 
 
 def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize to `size` (height, width): by area where it shrinks, else linear."""
+    """Resize to `size` (height, width): by area if a side shrinks, otherwise linearly."""
     height, width = size
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -190,7 +204,7 @@ def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def pad_to_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pad a slice or labels `(H, W)` with 0 to a centred square; patients are not stretched."""
+    """Pad a slice or labels `(H, W)` with 0 to a centred square, so that nothing is stretched."""
     side = max(pixels.shape)
     top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
     square = np.zeros((side, side), dtype=np.uint8)
@@ -204,7 +218,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
         pixels = pixels[..., ::-1]
     done, buffer = cv2.imencode(".png", pixels)
     if not done:
-        raise DataError(f"an array of shape {pixels.shape} cannot be written as PNG")
+        raise DataError(None, f"an array of shape {pixels.shape} cannot be written as PNG")
     return bytes(buffer)
 
 

@@ -1,7 +1,7 @@
 """Volumes through SimpleITK: CT in HU, and labels; DICOM-SEG through highdicom.
 
-Inside, a volume's axes run to the patient's left, back and head ("LPS"), so a slice is axial and
-looks as in every viewer; the way back gives the input's own geometry.
+The program works on volumes whose axes run to the patient's left, back and head ("LPS"), so a slice
+is axial and looks as in every viewer. `Ct.restore` gives a mask the input's own geometry.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.errors import DataError
-from lungseg.imaging.dicom.headers import reason_of
+from lungseg.imaging.dicom.headers import quiet_itk, reason_of
 from lungseg.imaging.dicom.segmentation import read_dicom_seg
 from lungseg.imaging.dicom.series import read_dicom, read_files
 from lungseg.imaging.findings import Finding
@@ -27,16 +27,16 @@ from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
-HIGHEST_AIR_HU = -500.0  # a chest CT has air, in the lungs if nowhere else
+MAX_AIR_HU = -500.0  # every chest CT holds air: in the lungs, if nowhere else
 
 
 MAX_UNPACKED_BYTES = 8 << 30
 
 
-MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to a hundredth
+MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
 
 
-MAX_GZIP_RATIO = 1032  # of deflate, the densest there can be
+MAX_GZIP_RATIO = 1032  # the densest that deflate can be
 
 
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
@@ -49,8 +49,8 @@ def read_label_volume(path: Path) -> LabelVolume:
     """Read a label volume.
 
     Raises:
-        DataError: where it cannot be read, is not three-dimensional, or holds no whole numbers.
-        UsageError: for a DICOM-SEG without highdicom installed.
+        DataError: if it cannot be read, is not three-dimensional, or holds no whole numbers.
+        UsageError: if it is a DICOM-SEG and highdicom is not installed.
     """
     if volume_suffix(path) == ".dcm":
         return read_dicom_seg(path)
@@ -58,18 +58,35 @@ def read_label_volume(path: Path) -> LabelVolume:
     values = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
         raise DataError(
-            f"{path}: a label volume holds whole numbers from 0 to 255, but this one has values "
-            f"from {values.min():g} to {values.max():g}."
+            path,
+            f"a label volume holds whole numbers from 0 to 255, but this one has values "
+            f"from {values.min():g} to {values.max():g}.",
         )
     return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
 
 
-def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
+def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None = None) -> Ct:
     """Read a CT volume: a DICOM folder, file or zip, NIfTI, MHA, MHD or NRRD.
 
+    Args:
+        path: the volume.
+        name: of the case; the file's stem if absent.
+        series_uid: SeriesInstanceUID of the DICOM series to read; the one with most slices if
+            absent.
+
     Raises:
-        DataError: where it cannot be read, is no volume, or is not in HU.
+        DataError: if it cannot be read, is no volume, or is not in HU.
+
+    Examples:
+        >>> scan = lungseg.read_ct("scan.mha")
+        >>> scan.hu.shape, scan.spacing
+        ((12, 64, 64), (20.0, 5.0, 5.0))
+        >>> scan.findings  # what had to be assumed or repaired
+        []
     """
+    path = Path(path)
+    if name is None:
+        name = path.resolve().name if path.is_dir() else _stem(path)
     if path.is_dir():
         image, findings = read_dicom(path, series_uid)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
@@ -85,11 +102,12 @@ def read_ct(path: Path, name: str, series_uid: str | None = None) -> Ct:
     return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), findings))
 
 
+@quiet_itk()
 def write_volume(image: Any, path: Path) -> None:
-    """Write a volume beside its place, then rename it: whole or not at all.
+    """Write a volume beside its place, then rename it, so that it appears whole or not at all.
 
     Raises:
-        DataError: where it cannot be written.
+        DataError: if it cannot be written.
     """
     partial = partial_path(path)
     try:
@@ -98,7 +116,7 @@ def write_volume(image: Any, path: Path) -> None:
     except (RuntimeError, OSError) as problem:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {problem}") from None
+        raise DataError(path, f"cannot be written: {problem}") from None
 
 
 def _unpack(path: Path, target: Path) -> Path:
@@ -109,15 +127,16 @@ def _unpack(path: Path, target: Path) -> Path:
             size = sum(member.file_size for member in members)
             most = min(MAX_UNPACKED_BYTES, MAX_ZIP_RATIO * path.stat().st_size)
             if size > most:
-                raise DataError(f"{path}: would unpack to {size:,} bytes, more than a CT can be.")
+                raise DataError(path, f"would unpack to {size:,} bytes, more than a CT can be.")
             for index, member in enumerate(members):
                 with archive.open(member) as packed, (target / f"{index:06d}.dcm").open("wb") as to:
                     shutil.copyfileobj(packed, to)
     except (zipfile.BadZipFile, OSError, RuntimeError, EOFError) as problem:
-        raise DataError(f"{path}: the zip file cannot be read: {problem}") from None
+        raise DataError(path, f"the zip file cannot be read: {problem}") from None
     return target
 
 
+@quiet_itk()
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     """Read a volume file whose header agrees with its size."""
     size = require_regular(path)
@@ -128,41 +147,57 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         voxels = math.prod(reader.GetSize())
-        # Checked before memory is taken for them; the voxels of an MHD lie in another file.
+        # Checked before memory is taken for the voxels. Those of an MHD are in another file.
         if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
             raise DataError(
-                f"{path}: its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
-                "hold: it is damaged."
+                path,
+                f"its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
+                "hold: it is damaged.",
             )
         return reader.Execute(), findings
     except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
-        raise DataError(f"{path}: the volume cannot be read: {reason_of(problem)}") from None
+        raise DataError(path, f"the volume cannot be read: {reason_of(problem)}") from None
 
 
-def _require_volume(path: Path, image: Any) -> Any:
-    """Return the image if it has three dimensions and one value a voxel."""
+def _require_volume(path: str | Path, image: Any) -> Any:
+    """Return the image if it has three dimensions and one value per voxel."""
     dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if (dimensions, values) != (3, 1):
         raise DataError(
-            f"{path}: expected a volume of three dimensions with one value a voxel, found "
-            f"{dimensions} dimensions and {values} values."
+            path,
+            f"expected a volume of three dimensions with one value per voxel, found "
+            f"{dimensions} dimensions and {values} values.",
         )
     return image
 
 
-def _checked(path: Path, ct: Ct) -> Ct:
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(volume_suffix(path) or "")]
+
+
+def ct_from_image(image: Any, name: str = "scan") -> Ct:
+    """Take a SimpleITK image in HU as a CT volume.
+
+    Raises:
+        DataError: if it is no volume, or is not in HU.
+    """
+    return _checked("the SimpleITK image", Ct(name, image, ".nii.gz", []))
+
+
+def _checked(path: str | Path, ct: Ct) -> Ct:
     """Check that a volume has three dimensions and is in HU."""
     image = _require_volume(path, ct.image)
     if max(image.GetSize()) > MAX_SIDE:
-        raise DataError(f"{path}: {image.GetSize()} voxels are more than a CT can have.")
+        raise DataError(path, f"{image.GetSize()} voxels are more than a CT can have.")
     values = sitk.GetArrayViewFromImage(image)
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
-        raise DataError(f"{path}: {count} voxels are NaN or infinite.")
+        raise DataError(path, f"{count} voxels are NaN or infinite.")
     lowest = float(values.min())
-    if lowest > HIGHEST_AIR_HU:
+    if lowest > MAX_AIR_HU:
         raise DataError(
-            f"{path}: air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "
-            "is not in Hounsfield units. Apply its rescale slope and intercept first."
+            path,
+            f"air should be near -1000 HU, but the lowest value is {lowest:g}: this volume "
+            "is not in Hounsfield units. Apply its rescale slope and intercept first.",
         )
     return ct

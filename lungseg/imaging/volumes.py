@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from lungseg.imaging.findings import Finding
 
-# Two geometries are the same if they differ by less than this share of a pixel.
+# Two geometries are the same if they differ by less than this fraction of a pixel.
 GEOMETRY_TOLERANCE = 1e-2
 
 
@@ -44,20 +45,39 @@ class Ct:
     """A CT volume in HU.
 
     Attributes:
-        name: of the case.
+        name: name of the case.
         image: SimpleITK image with the input's own geometry.
-        suffix: of the file to write its mask to.
-        findings: what a person should know.
+        suffix: suffix of the file to write its mask to.
+        findings: what a person should know about it.
+
+    Examples:
+        >>> scan = lungseg.read_ct("scan")  # a DICOM folder
+        >>> scan.name, scan.hu.shape
+        ('scan', (12, 64, 64))
+        >>> scan.image.GetSpacing()  # SimpleITK has the order (x, y, z)
+        (5.0, 5.0, 20.0)
     """
 
     name: str
-    image: Any
+    image: Any = field(repr=False)
     suffix: str
     findings: list[Finding]
 
+    @property
+    def hu(self) -> NDArray[Any]:
+        """A copy of the voxels in HU, `(z, y, x)`, in the file's own order."""
+        return np.asarray(sitk.GetArrayFromImage(self.image))
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm, ordered (z, y, x)."""
+        x, y, z = self.image.GetSpacing()
+        return (float(z), float(y), float(x))
+
+    @cached_property
     def canonical(self) -> Any:
-        """Return the image with axes to the left, back and head."""
-        # Most CT lies so already: no second copy of it then.
+        """The image with axes to the patient's left, back and head."""
+        # Most CT is oriented like this already; then there is no second copy of it.
         return self.image if self._orientation() == "LPS" else sitk.DICOMOrient(self.image, "LPS")
 
     def _orientation(self) -> str:
@@ -66,33 +86,34 @@ class Ct:
 
     def restore(self, labels: NDArray[np.uint8]) -> Any:
         """Turn labels on the canonical grid, `(D, H, W)`, into the input's geometry."""
-        found = sitk.GetImageFromArray(labels)
-        found.CopyInformation(self.canonical())
-        found = sitk.DICOMOrient(found, self._orientation())
+        image = sitk.GetImageFromArray(labels)
+        image.CopyInformation(self.canonical)
+        image = sitk.DICOMOrient(image, self._orientation())
         # Equal but for rounding in the last digit; a mask must match its image exactly.
-        found.CopyInformation(self.image)
-        return found
+        image.CopyInformation(self.image)
+        return image
 
 
-def match(
+def match_grids(
     prediction: LabelVolume, truth: LabelVolume
 ) -> tuple[LabelVolume, LabelVolume, list[str]]:
-    """Bring two volumes onto one grid where that changes no label.
+    """Bring two volumes onto one grid if that changes no label.
 
-    A DICOM-SEG leaves out slices without label; on the other's grid, if that has the same spacing,
-    axes and voxel positions, they are put back as empty. Nothing else is ever resampled.
+    A DICOM-SEG leaves out slices without labels. They are put back as empty slices if the other
+    volume has the same spacing, axes and voxel positions. Nothing else is ever resampled.
 
     Returns:
         Both volumes, and a line for each way in which their geometries still differ.
     """
     if prediction.sparse and _on_grid_of(prediction.image, truth.image):
-        prediction = LabelVolume(_placed(prediction.image, truth.image))
+        prediction = LabelVolume(resample_labels(prediction.image, truth.image))
     elif truth.sparse and _on_grid_of(truth.image, prediction.image):
-        truth = LabelVolume(_placed(truth.image, prediction.image))
-    return prediction, truth, differences(prediction.image, truth.image)
+        truth = LabelVolume(resample_labels(truth.image, prediction.image))
+    return prediction, truth, geometry_differences(prediction.image, truth.image)
 
 
-def _placed(image: Any, grid: Any) -> Any:
+def resample_labels(image: Any, grid: Any) -> Any:
+    """Return labels on another image's grid, by nearest neighbour; 0 outside of them."""
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
 
 
@@ -109,19 +130,19 @@ def _on_grid_of(image: Any, grid: Any) -> bool:
     return whole and inside
 
 
-def differences(image: Any, other: Any) -> list[str]:
-    """Return a line for each way in which two images' geometries differ, both values in it."""
-    found = []
+def geometry_differences(image: Any, other: Any) -> list[str]:
+    """Return a line for each way in which two images' geometries differ, with both values."""
+    lines = []
     for what, get, tolerance in (
         ("size", "GetSize", 0.0),
         ("spacing", "GetSpacing", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
         ("origin", "GetOrigin", GEOMETRY_TOLERANCE * min(other.GetSpacing())),
         ("direction", "GetDirection", GEOMETRY_TOLERANCE),
     ):
-        one, two = np.array(getattr(image, get)()), np.array(getattr(other, get)())
-        if not np.allclose(one, two, rtol=0, atol=tolerance):
-            found.append(f"{what} {_short(one)} against {_short(two)}")
-    return found
+        value, other_value = (np.array(getattr(each, get)()) for each in (image, other))
+        if not np.allclose(value, other_value, rtol=0, atol=tolerance):
+            lines.append(f"{what} {_short(value)} against {_short(other_value)}")
+    return lines
 
 
 def _short(numbers: NDArray[Any]) -> str:

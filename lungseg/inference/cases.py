@@ -1,4 +1,4 @@
-"""One input, from file to row."""
+"""One input, from its file to its row in `cases.csv`."""
 
 from __future__ import annotations
 
@@ -11,37 +11,31 @@ from lungseg.errors import DataError
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.inputs import Input
 from lungseg.inference.predictor import Predictor
-from lungseg.inference.rows import Row, failed_row
+from lungseg.inference.rows import CaseRow, done_row, failed_row
 
 
-def predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> Row:
-    """Segment one CT, write its mask and return its row."""
-    # Imported here: images alone have no need of SimpleITK.
-    from lungseg.inference.volumes import segment
+def predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> CaseRow:
+    """Segment one CT volume, write its mask and return its row."""
+    # Imported here because plain images do not need SimpleITK.
+    from lungseg.inference.volumes import segment_file
 
     try:
-        done = segment(predictor, item.path, item.name, output, config)
+        segmented = segment_file(predictor, item.path, item.name, output, config)
     except DataError as problem:
-        return failed_row(item, str(problem))
-    width, height, depth = done.labels.GetSize()
-    lung = round(float(done.measures["lung_voxels"]))
-    return {
-        "case": item.name,
-        "input": item.path.name,
-        "status": "done",
-        "mask": f"{item.name}{done.ct.suffix}",
-        "height": height,
-        "width": width,
-        "slices": depth,
-        "lung_pixels": lung,
-        "lung_fraction": f"{lung / (width * height * depth):.6f}",
-        "detail": "; ".join(done.remarks),
-        **{key: value for key, value in done.measures.items() if key != "lung_voxels"},
-    }
+        return failed_row(item, problem)
+    width, height, depth = segmented.labels.GetSize()
+    return done_row(
+        item,
+        f"{item.name}{segmented.ct.suffix}",
+        (depth, height, width),
+        segmented.lung_voxels,
+        "; ".join(segmented.remarks),
+        segmented.measured,
+    )
 
 
-def segment_case(item: Input, paths: Sequence[Path], output: Path, config: Config) -> Row:
-    """Segment one input, by itself: what a worker of a cluster does. Returns its row."""
+def segment_case(item: Input, paths: Sequence[Path], output: Path, config: Config) -> CaseRow:
+    """Segment one input by itself, as a worker of a cluster does, and return its row."""
     settings = config.infer
     predictor = _loaded(tuple(paths), settings.threads, settings.device, settings.flips)
     if item.is_volume:
@@ -53,5 +47,5 @@ def segment_case(item: Input, paths: Sequence[Path], output: Path, config: Confi
 
 @lru_cache(maxsize=1)
 def _loaded(paths: tuple[Path, ...], threads: int, device: str, flips: bool) -> Predictor:
-    """Keep the networks between the cases of one worker."""
+    """Load the networks once for all cases of a worker."""
     return Predictor(paths, threads, device, flips)

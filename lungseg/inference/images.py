@@ -1,4 +1,4 @@
-"""Plain images, a batch at a time."""
+"""Plain images, segmented in batches."""
 
 from __future__ import annotations
 
@@ -10,98 +10,110 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.schema import Config
+from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
 from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import read_pixels, resize_image, to_slice, write_png
 from lungseg.inference.inputs import Input
 from lungseg.inference.predictor import Predictor, at_size, foreground_map, labels_of
-from lungseg.inference.rows import Row, failed_row
+from lungseg.inference.rows import CaseRow, done_row, failed_row
 from lungseg.reporting.overlays import outline
 from lungseg.system.environment import batches, ordered_map
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class LoadedImage:
+    """An image that was read, or the reason why it could not be.
+
+    Attributes:
+        item: the input.
+        image: the slice at its own size, uint8 `(H, W)` or `(H, W, 3)`; empty if unreadable.
+        resized: the slice at the network's size; empty if unreadable.
+        remarks: what was assumed or repaired in reading.
+        problem: why it could not be read.
+    """
+
     item: Input
     image: NDArray[np.uint8]
-    network_input: NDArray[np.uint8]
-    remarks: str
-    problem: str = ""
+    resized: NDArray[np.uint8]
+    remarks: str = ""
+    problem: DataError | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
 
 
 def image_batches(
     items: Sequence[Input], predictor: Predictor, config: Config
-) -> Iterator[list[_Loaded]]:
-    """Yield the images in batches, read by threads; an unreadable one carries its problem."""
+) -> Iterator[list[LoadedImage]]:
+    """Read images in threads and yield them in batches; an unreadable one carries its problem."""
     nothing = np.zeros((0, 0), dtype=np.uint8)
 
-    def load(item: Input) -> _Loaded:
+    def load(item: Input) -> LoadedImage:
         try:
             image, findings = to_slice(read_pixels(item.path), predictor.data)
         except DataError as problem:
-            return _Loaded(item, nothing, nothing, "", str(problem))
-        remarks = "; ".join(f.detail for f in findings)
-        return _Loaded(item, image, resize_image(image, predictor.data.image_size), remarks)
+            return LoadedImage(item, nothing, nothing, problem=problem)
+        resized = resize_image(image, predictor.data.image_size)
+        return LoadedImage(item, image, resized, "; ".join(each.detail for each in findings))
 
     return batches(ordered_map(load, items), config.infer.batch_size)
 
 
-def _probabilities(
-    predictor: Predictor, batch: Sequence[_Loaded], tiles: bool
-) -> dict[Path, NDArray[np.float32]]:
-    """Predict images, each at its own size."""
-    sizes = {one.item.path: (one.image.shape[0], one.image.shape[1]) for one in batch}
-    height, width = predictor.data.image_size
-    large = [
-        one
-        for one in batch
-        if tiles and one.image.shape[0] >= height and one.image.shape[1] >= width
-    ]
-    found = {one.item.path: predictor.tiled(one.image) for one in large}
-    rest = [one for one in batch if one.item.path not in found]
-    if rest:
-        squares = predictor.probabilities([one.network_input for one in rest])
-        for one, probabilities in zip(rest, squares, strict=True):
-            found[one.item.path] = at_size(probabilities, sizes[one.item.path])
-    return found
-
-
 def predict_images(
-    predictor: Predictor, batch: Sequence[_Loaded], output: Path, config: Config
-) -> list[Row]:
+    predictor: Predictor, batch: Sequence[LoadedImage], output: Path, config: Config
+) -> list[CaseRow]:
     """Segment a batch of plain images, write their masks and return their rows."""
-    settings = config.infer
-    good = [loaded for loaded in batch if not loaded.problem]
-    probabilities = _probabilities(predictor, good, settings.tiles)
-    rows: list[Row] = []
+    readable = [loaded for loaded in batch if not loaded.problem]
+    probabilities = _probabilities(predictor, readable, config.infer.tiles)
+    return [
+        failed_row(loaded.item, loaded.problem)
+        if loaded.problem
+        else _write_mask(loaded, probabilities[loaded.item.path], predictor, output, config.infer)
+        for loaded in batch
+    ]
+
+
+def _probabilities(
+    predictor: Predictor, batch: Sequence[LoadedImage], tiles: bool
+) -> dict[Path, NDArray[np.float32]]:
+    """Predict images, each at its own size; with `tiles`, large ones are not shrunk."""
+    height, width = predictor.data.image_size
+    by_path: dict[Path, NDArray[np.float32]] = {}
+    to_resize = []
     for loaded in batch:
-        if loaded.problem:
-            rows.append(failed_row(loaded.item, loaded.problem))
-            continue
-        mask = labels_of(probabilities[loaded.item.path])
-        name = f"{loaded.item.name}.png"
-        write_png(output / name, encode_mask(mask, predictor.data.rgb_map))
-        if settings.probabilities:
-            (output / "probabilities").mkdir(exist_ok=True)
-            certainty = foreground_map(probabilities[loaded.item.path])
-            write_png(output / "probabilities" / name, certainty)
-        if settings.overlay:
-            write_png(output / "overlays" / name, outline(loaded.image, mask))
-        lung = int(cv2.countNonZero(mask))
-        detail = "; ".join(filter(None, [loaded.remarks, "" if lung else "no lung was found"]))
-        rows.append(
-            {
-                "case": loaded.item.name,
-                "input": loaded.item.path.name,
-                "status": "done",
-                "mask": name,
-                "height": mask.shape[0],
-                "width": mask.shape[1],
-                "slices": 1,
-                "lung_pixels": lung,
-                "lung_fraction": f"{lung / mask.size:.6f}",
-                "detail": detail,
-            }
-        )
-    return rows
+        if tiles and loaded.size[0] >= height and loaded.size[1] >= width:
+            by_path[loaded.item.path] = predictor.tiled(loaded.image)
+        else:
+            to_resize.append(loaded)
+    if to_resize:
+        predictions = predictor.probabilities([loaded.resized for loaded in to_resize])
+        for loaded, predicted in zip(to_resize, predictions, strict=True):
+            by_path[loaded.item.path] = at_size(predicted, loaded.size)
+    return by_path
+
+
+def _write_mask(
+    loaded: LoadedImage,
+    probabilities: NDArray[np.float32],
+    predictor: Predictor,
+    output: Path,
+    settings: InferConfig,
+) -> CaseRow:
+    """Write the mask of one image, and what else the config asks for; return its row."""
+    mask = labels_of(probabilities)
+    name = f"{loaded.item.name}.png"
+    write_png(output / name, encode_mask(mask, predictor.data.rgb_map))
+    if settings.probabilities:
+        folder = output / "probabilities"
+        folder.mkdir(exist_ok=True)
+        write_png(folder / name, foreground_map(probabilities))
+    if settings.overlay:
+        write_png(output / "overlays" / name, outline(loaded.image, mask))
+    lung_pixels = int(cv2.countNonZero(mask))
+    remarks = [loaded.remarks, "" if lung_pixels else "no lung was found"]
+    return done_row(
+        loaded.item, name, (1, *loaded.size), lung_pixels, "; ".join(filter(None, remarks))
+    )

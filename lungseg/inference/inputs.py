@@ -1,4 +1,4 @@
-"""What there is to segment: images and volumes."""
+"""The inputs of `infer`: image files, CT volumes, and folders of them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.folders import list_images, volume_suffix
+from lungseg.imaging.folders import by_stem, list_images, stem_of, volume_suffix
 from lungseg.system import console
 
 
 @dataclass(frozen=True)
 class Input:
-    """One thing to segment: an image file, or a volume (a file, or a folder of DICOM)."""
+    """One input: an image file, or a CT volume (a file, or a folder of DICOM files)."""
 
     path: Path
     name: str
@@ -21,13 +21,13 @@ class Input:
 
 
 def collect(inputs: Iterable[Path]) -> list[Input]:
-    """List what there is to segment, each once, in natural order a folder.
+    """List the inputs, each once, those of a folder in natural order.
 
     Raises:
-        UsageError: for a path that does not exist.
-        DataError: where there is nothing at all.
+        UsageError: if a path does not exist.
+        DataError: if no path holds an input.
     """
-    found: dict[Path, Input] = {}
+    by_path: dict[Path, Input] = {}
     for given in inputs:
         if given.is_dir():
             items = _in_folder(given)
@@ -38,20 +38,17 @@ def collect(inputs: Iterable[Path]) -> list[Input]:
             items = [_file(given)]
         else:
             raise UsageError(f"{given}: there is no such file or folder.")
-        found.update({item.path: item for item in items})
-    if not found:
+        by_path.update({item.path: item for item in items})
+    if not by_path:
         names = ", ".join(str(given) for given in inputs)
         raise DataError(
-            f"{names}: holds no PNG, JPG, TIF or BMP image and no DICOM, NIfTI, MHA or NRRD volume."
+            names, "holds no PNG, JPG, TIF or BMP image and no DICOM, NIfTI, MHA or NRRD volume."
         )
-    return list(found.values())
+    return list(by_path.values())
 
 
 def _file(path: Path) -> Input:
-    suffix = volume_suffix(path)
-    if suffix:
-        return Input(path, path.name[: -len(suffix)], True)
-    return Input(path, path.stem, False)
+    return Input(path, stem_of(path), volume_suffix(path) is not None)
 
 
 def _in_folder(folder: Path) -> list[Input]:
@@ -63,22 +60,23 @@ def _in_folder(folder: Path) -> list[Input]:
     if loose and (series := _dicom_folder(folder)) is not None:
         items.append(series)
     elif loose:
-        console.detail(f"{folder}: {len(loose)} files that are no images are passed over")
+        console.detail(
+            f"{folder}: {len(loose)} files are neither images nor volumes and are ignored"
+        )
     return items
 
 
 def _dicom_folder(folder: Path) -> Input | None:
     from lungseg.imaging.dicom.series import holds_dicom
 
-    return Input(folder, folder.resolve().name, True) if holds_dicom(folder) else None
+    return Input(folder, stem_of(folder), True) if holds_dicom(folder) else None
 
 
 def find_clashes(items: Iterable[Input]) -> dict[Path, Path]:
-    """Return the inputs whose name an earlier one has, in whatever case: one mask, one case."""
-    first: dict[str, Path] = {}
-    found = {}
-    for item in items:
-        earlier = first.setdefault(item.name.casefold(), item.path)
-        if earlier != item.path:
-            found[item.path] = earlier
-    return found
+    """Find inputs that would write the same mask as an earlier one.
+
+    Returns:
+        The path of each such input, with the path of the earlier one.
+    """
+    _, clashes = by_stem(item.path for item in items)
+    return {path: first for first, *later in clashes for path in later}

@@ -1,4 +1,4 @@
-"""Numbers of a segmented CT volume: millilitres, density, and whether all of it was seen."""
+"""Measurements of a segmented CT volume: millilitres, density, and whether lung is cut off."""
 
 from __future__ import annotations
 
@@ -6,52 +6,38 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
+from numpy.typing import NDArray
 
+from lungseg.inference.rows import LungMeasures, Measures
 from lungseg.inference.sides import LEFT, RIGHT
 
-PERCENTILES = (5, 15, 50, 95)
 
-
-MEASURES = ("volume_ml", "mean_hu", *(f"p{p}_hu" for p in PERCENTILES))
-
-
-MEASURE_COLUMNS = (
-    *(f"{side}_{name}" for side in ("lung", "left", "right") for name in MEASURES),
-    "slices_with_lung",
-    "touches_border",
-)
-
-
-def measure(ct: Any, sides: Any) -> dict[str, float | int | bool | str]:
+def measure(ct: Any, sides: Any) -> Measures:
     """Measure the lungs of a volume.
 
     Args:
         ct: SimpleITK image in HU.
-        sides: labels of the same grid, left lung 1, right lung 2.
-
-    Returns:
-        For both lungs together (`lung_`) and each (`left_`, `right_`): volume in mL, mean HU, and
-        HU percentiles; the 15th is the lung density index Perc15 (Parr et al., 2008). Empty text
-        where there is no lung. `lung_voxels`; `slices_with_lung`; `touches_border`, whether lung
-        reaches the edge of the image, so that some of it was not seen.
+        sides: labels on the same grid, left lung 1, right lung 2.
     """
-    hu, labels = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(sides)
-    millilitres = float(np.prod(ct.GetSpacing())) / 1000
-    found: dict[str, float | int | bool | str] = {}
-    for name, mask in (
-        ("lung", labels > 0),
-        ("left", labels == LEFT),
-        ("right", labels == RIGHT),
-    ):
-        values = hu[mask]
-        found[f"{name}_volume_ml"] = round(len(values) * millilitres, 2)
-        found[f"{name}_mean_hu"] = round(float(values.mean()), 1) if len(values) else ""
-        for p in PERCENTILES:
-            percentile = round(float(np.percentile(values, p)), 1) if len(values) else ""
-            found[f"{name}_p{p}_hu"] = percentile
+    hu = sitk.GetArrayViewFromImage(ct)
+    labels = sitk.GetArrayViewFromImage(sides)
+    voxel_ml = float(np.prod(ct.GetSpacing())) / 1000
     lung = labels > 0
-    found["lung_voxels"] = int(np.count_nonzero(lung))
-    found["slices_with_lung"] = int(lung.any(axis=(1, 2)).sum())
     faces = (lung[0], lung[-1], lung[:, 0], lung[:, -1], lung[:, :, 0], lung[:, :, -1])
-    found["touches_border"] = any(bool(face.any()) for face in faces)
-    return found
+    return Measures(
+        lung=_measure_values(hu[lung], voxel_ml),
+        left=_measure_values(hu[labels == LEFT], voxel_ml),
+        right=_measure_values(hu[labels == RIGHT], voxel_ml),
+        slices_with_lung=int(lung.any(axis=(1, 2)).sum()),
+        touches_border=any(bool(face.any()) for face in faces),
+    )
+
+
+def _measure_values(hu: NDArray[Any], voxel_ml: float) -> LungMeasures:
+    """Measure the HU values `(N,)` of one lung's voxels."""
+    volume = round(len(hu) * voxel_ml, 2)
+    if not len(hu):
+        return LungMeasures(volume)
+    mean = round(float(hu.mean()), 1)
+    percentiles = (round(float(np.percentile(hu, p)), 1) for p in (5, 15, 50, 95))
+    return LungMeasures(volume, mean, *percentiles)

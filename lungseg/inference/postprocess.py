@@ -1,4 +1,7 @@
-"""A mask cleaned up by its connected parts."""
+"""Clean up a mask by its connected parts.
+
+There are two lungs, and each is connected. The network, which sees single slices, cannot know that.
+"""
 
 from __future__ import annotations
 
@@ -11,73 +14,77 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.config.schema import InferConfig
 
-# Lung has a median of -900 to -700 HU, with emphysema lower; bowel gas and room air have -1000.
+# The median of a lung is -900 to -700 HU, lower with emphysema. Bowel gas and room air have -1000.
 AIR_BELOW_HU = -950
-
-
-# So many of the largest parts are looked at.
-MOST_PARTS = 30
-
-
-# Each lung has at least this share of both.
-SMALLEST_SHARE = 0.1
+# Only this many of the largest parts are checked for air.
+MAX_PARTS = 30
+# Each lung has at least this share of the voxels of both.
+MIN_SHARE = 0.1
 
 
 def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[str]]:
-    """Leave out parts that are air, keep the largest of the others, fill their holes.
+    """Remove parts that are air, keep the largest of the others, and fill their holes.
 
     Args:
         lungs: uint8 SimpleITK image, 0 or 1.
-        settings: which steps, and how far.
-        ct: SimpleITK image in HU on the same grid; without it air cannot be told from lung.
+        settings: which of the steps are taken, and their limits.
+        ct: SimpleITK image in HU on the same grid. Without it, air is not removed.
 
     Returns:
-        The image, and a line for each step that changed something. A second call changes nothing.
+        The image, and one sentence for each step that changed it. A second call changes nothing.
     """
     box = bounding_box(lungs)
     if box is None:
         return lungs, []
-    # The box alone: labels of a whole CT's parts take twice the memory of the CT.
+    # Only the box is labelled: labels of a whole CT's parts take twice the memory of the CT.
     start, size = box
     hu = None if ct is None else sitk.RegionOfInterest(ct, size, start)
-    found, done = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, hu)
-    return (sitk.Paste(lungs, found, size, destinationIndex=start) if done else lungs), done
+    tidied, steps = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, hu)
+    return (sitk.Paste(lungs, tidied, size, destinationIndex=start) if steps else lungs), steps
 
 
 def _tidy_box(lungs: Any, settings: InferConfig, hu: Any) -> tuple[Any, list[str]]:
-    done = []
-    smallest = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
+    steps = []
+    min_voxels = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
     if settings.drop_air and hu is not None:
-        lungs, dropped = _without_air(lungs, hu, smallest)
+        lungs, dropped = _without_air(lungs, hu, min_voxels)
         if dropped:
-            said = f"{len(dropped)} parts of air dropped (bowel, airways, around the patient)"
-            done.append(f"{said}: {millilitres(lungs, sum(dropped)):.1f} mL")
+            steps.append(
+                f"{len(dropped)} parts of air dropped (bowel, airways, around the patient): "
+                f"{millilitres(lungs, sum(dropped)):.1f} mL"
+            )
     before = count_voxels(lungs)
     if settings.fill_holes:
         lungs = sitk.BinaryFillhole(lungs, fullyConnected=False)
         if count_voxels(lungs) > before:
-            done.append(f"holes filled: {millilitres(lungs, count_voxels(lungs) - before):.1f} mL")
+            filled = count_voxels(lungs) - before
+            steps.append(f"holes filled: {millilitres(lungs, filled):.1f} mL")
     if settings.components or settings.min_component_ml:
         parts = find_parts(lungs)
-        most = settings.components or len(parts.sizes)
-        keep = sum(size >= smallest for size in parts.sizes[:most])
+        max_parts = settings.components or len(parts.sizes)
+        keep = sum(size >= min_voxels for size in parts.sizes[:max_parts])
         dropped = parts.sizes[keep:]
         if dropped:
             lungs = parts.select([1] * keep)
-            done.append(
+            steps.append(
                 f"{len(dropped)} small parts dropped: {millilitres(lungs, sum(dropped)):.1f} mL"
             )
-    return lungs, done
+    return lungs, steps
 
 
-def _without_air(lungs: Any, hu: Any, smallest: float) -> tuple[Any, list[int]]:
-    """Leave out parts, of at least `smallest` voxels, whose median is that of air, not of lung."""
+def _without_air(lungs: Any, hu: Any, min_voxels: float) -> tuple[Any, list[int]]:
+    """Remove parts of at least `min_voxels` whose median HU is that of air.
+
+    Smaller parts are left to the step that removes small parts.
+
+    Returns:
+        The remaining lungs, and the number of voxels of each part that was removed.
+    """
     parts = find_parts(lungs)
     labelled, values = (sitk.GetArrayViewFromImage(image) for image in (parts.labelled, hu))
     keep, dropped = [], []
-    for number, size in zip(parts.numbers[:MOST_PARTS], parts.sizes, strict=False):
-        # Smaller ones go by their size.
-        is_air = size >= smallest and np.median(values[labelled == number]) < AIR_BELOW_HU
+    for number, size in zip(parts.numbers[:MAX_PARTS], parts.sizes, strict=False):
+        is_air = size >= min_voxels and np.median(values[labelled == number]) < AIR_BELOW_HU
         keep.append(int(not is_air))
         if is_air:
             dropped.append(size)
@@ -100,9 +107,9 @@ class Parts:
     """The connected parts of a mask.
 
     Attributes:
-        labelled: SimpleITK image, a number for each part.
-        numbers: those numbers, the largest part's first.
-        sizes: their voxels, in the same order.
+        labelled: SimpleITK image that holds the number of a part at each of its voxels.
+        numbers: the numbers of the parts, the largest part first.
+        sizes: the number of voxels of each part, in the same order.
     """
 
     labelled: Any
@@ -112,17 +119,17 @@ class Parts:
     @property
     def hold_two_lungs(self) -> bool:
         """Whether the second part is large enough to be a lung."""
-        return len(self.sizes) > 1 and self.sizes[1] >= SMALLEST_SHARE * sum(self.sizes)
+        return len(self.sizes) > 1 and self.sizes[1] >= MIN_SHARE * sum(self.sizes)
 
     def select(self, values: Sequence[int]) -> Any:
-        """Return a uint8 image with `values` for the largest parts, 0 for the others."""
+        """Return a uint8 image that holds `values` in the largest parts and 0 elsewhere."""
         table = np.zeros(len(self.numbers) + 1, dtype=np.uint8)
         table[self.numbers[: len(values)]] = values
         labelled = sitk.GetArrayViewFromImage(self.labelled)
         selected = np.empty(labelled.shape, dtype=np.uint8)
-        # Slice by slice: an index array of the whole would be another copy.
-        for k, one in enumerate(labelled):
-            selected[k] = table[one]
+        # Slice by slice, because indexing the whole volume at once would make another copy of it.
+        for k, plane in enumerate(labelled):
+            selected[k] = table[plane]
         image = sitk.GetImageFromArray(selected)
         image.CopyInformation(self.labelled)
         return image
@@ -130,13 +137,13 @@ class Parts:
 
 def find_parts(mask: Any) -> Parts:
     """Label the connected parts of a mask and count their voxels."""
-    # Sizes are counted here: RelabelComponent would make a second copy of the labels.
+    # Voxels are counted here, because RelabelComponent would make a second copy of the labels.
     labelled = sitk.ConnectedComponent(mask)
     counts = np.zeros(1, dtype=np.int64)
-    for one in sitk.GetArrayViewFromImage(labelled):
-        found = np.bincount(one.ravel(), minlength=len(counts))
-        found[: len(counts)] += counts
-        counts = found
+    for plane in sitk.GetArrayViewFromImage(labelled):
+        total = np.bincount(plane.ravel(), minlength=len(counts))
+        total[: len(counts)] += counts
+        counts = total
     numbers = 1 + np.argsort(-counts[1:], kind="stable")
     return Parts(labelled, [int(n) for n in numbers], [int(counts[n]) for n in numbers])
 

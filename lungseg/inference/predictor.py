@@ -1,4 +1,4 @@
-"""A trained network on ONNX Runtime: class probabilities at the size of a slice."""
+"""A trained network on ONNX Runtime, and what is made of its class probabilities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -14,21 +13,9 @@ from numpy.typing import NDArray
 from lungseg.config.schema import DataConfig
 from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.pixels import resize_image, to_batch
 from lungseg.system.environment import cores
 from lungseg.system.tables import read_json
-
-
-def crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring a prediction for a padded, resized slice back to the slice's own size.
-
-    Args:
-        probabilities: float32 `(side, side, classes)`, of the network's size.
-        size: height and width of the slice.
-    """
-    side = max(size)
-    top, left = (side - size[0]) // 2, (side - size[1]) // 2
-    return at_size(probabilities, (side, side))[top : top + size[0], left : left + size[1]]
-
 
 GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
 
@@ -36,22 +23,23 @@ GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecution
 def model_paths(run: Path | None, model: Path | None) -> list[Path]:
     """Return the ONNX files of a run folder, or the one given.
 
-    A folder of folds (`lungseg train --fold all`) has one for each fold; they predict together.
+    A folder of folds (`lungseg train --fold all`) holds one network per fold. They predict
+    together.
 
     Raises:
-        UsageError: where neither or both are given, or the path does not exist.
+        UsageError: if neither or both are given, or a path does not exist.
     """
     if (run is None) == (model is None):
         raise UsageError(
-            "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
+            "Give the trained model as a run folder (run) or as an ONNX file (model), one of them."
         )
     if model is not None:
         if not model.is_file():
-            raise UsageError(f"{model}: there is no such model file (--model).")
+            raise UsageError(f"{model}: there is no such model file.")
         return [model]
     assert run is not None
     if not run.is_dir():
-        raise UsageError(f"{run}: there is no such run folder (--run); lungseg train makes one.")
+        raise UsageError(f"{run}: there is no such run folder; lungseg train makes one.")
     folders = fold_folders(run) or [run]
     for folder in folders:
         if not (folder / "model.onnx").is_file():
@@ -67,7 +55,7 @@ class Predictor:
 
     Attributes:
         path: the ONNX file, the first of several.
-        data: what the network expects of a slice, and the colours of its classes.
+        data: size, window and channels of the slices it takes, and the colours of its classes.
         provider: ONNX Runtime's execution provider.
     """
 
@@ -81,14 +69,16 @@ class Predictor:
         """Load ONNX files and the `model.json` beside each.
 
         Args:
-            paths: one file, or several of one kind: their probabilities are averaged.
-            threads: of the CPU; 0 takes every core.
-            device: `cpu`, `gpu`, or `auto`, which takes a GPU where there is one.
-            flips: average each prediction with that of the mirrored slice; takes twice the time.
+            paths: one file, or several with the same input and classes, whose probabilities are
+                averaged.
+            threads: number of CPU threads; 0 uses every core.
+            device: `cpu`, `gpu`, or `auto`, which uses a GPU if there is one.
+            flips: average each prediction with that of the mirrored slice. This takes twice the
+                time.
 
         Raises:
-            UsageError: for `gpu` where ONNX Runtime finds none.
-            DataError: where a file is damaged, or they do not belong together.
+            UsageError: if `device` is `gpu` and ONNX Runtime has no GPU provider.
+            DataError: if a file is damaged, or the networks do not belong together.
         """
         files = [paths] if isinstance(paths, Path) else list(paths)
         self.path = files[0]
@@ -97,8 +87,9 @@ class Predictor:
         for path in files[1:]:
             if _read_description(path.with_name("model.json")) != self.data:
                 raise DataError(
-                    f"{path}: expects other slices or classes than {self.path}; they cannot "
-                    "predict together."
+                    path,
+                    f"expects other slices or classes than {self.path}; they cannot "
+                    "predict together.",
                 )
         providers = _providers(device)
         self._sessions = [self._open(path, threads, providers) for path in files]
@@ -116,52 +107,52 @@ class Predictor:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as problem:  # ONNX Runtime's own errors share no public base class
             reason = str(problem).splitlines()[0]
-            raise DataError(f"{path}: this is not a usable ONNX model: {reason}") from None
+            raise DataError(path, f"this is not a usable ONNX model: {reason}") from None
         expected = [*self.data.image_size, self.data.channels]
-        found = session.get_inputs()[0].shape
+        given = session.get_inputs()[0].shape
         classes = session.get_outputs()[0].shape[-1:]
-        if found[1:] != expected or classes != [len(self.data.rgb_map)]:
+        if given[1:] != expected or classes != [len(self.data.rgb_map)]:
             raise DataError(
-                f"{path}: takes {found[1:]} and gives {classes} classes, but model.json "
+                path,
+                f"takes {given[1:]} and gives {classes} classes, but model.json "
                 f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
-                "models."
+                "models.",
             )
         return session
 
     def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Predict class probabilities, the mean over the networks (and over flips).
+        """Predict class probabilities: the mean over the networks, and over the mirrored slice.
 
         Args:
-            slices: prepared slices of the network's size and channels.
+            slices: prepared slices of the network's size and channels, uint8.
 
         Returns:
             float32 `(B, H, W, C)`.
         """
-        batch = np.stack(slices).astype(np.float32)
-        if batch.ndim == 3:
-            batch = batch[..., None]
-        total = self._run(batch)
+        batch = to_batch(slices)
+        probabilities = self._run(batch)
         if self._flips:
             mirrored = self._run(batch[:, :, ::-1])[:, :, ::-1]
-            return np.asarray((total + mirrored) / 2, dtype=np.float32)
-        return total
+            return np.asarray((probabilities + mirrored) / 2, dtype=np.float32)
+        return probabilities
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict a batch `(B, H, W, C)`: the mean over the networks."""
         batch = np.ascontiguousarray(batch)
         total, *others = (
             np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
             for session in self._sessions
         )
-        for found in others:
-            total += found
+        for other in others:
+            total += other
         return np.asarray(total / len(self), dtype=np.float32) if others else total
 
     def tiled(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Predict an image of any size, at least the network's, piece by piece at its full size.
+        """Predict a large image tile by tile, without shrinking it.
 
-        Tiles of the network's size overlap by at least a quarter and are blended with Gaussian
-        weights (sigma an eighth of a side, as in nnU-Net: Isensee et al., 2021), so that no seam
-        shows where a tile's prediction knows little of what lies beyond its edge.
+        Tiles of the network's size overlap by at least a quarter. Near its edge a tile's prediction
+        is worse, because the network does not see beyond. Gaussian weights (sigma an eighth of a
+        side, as in nnU-Net: Isensee et al., 2021) blend the tiles so that no seam shows.
 
         Args:
             image: uint8 `(H, W)` or `(H, W, 3)`, both sides at least the network's.
@@ -187,7 +178,7 @@ def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[slice, sli
         tile: height and width of a tile.
 
     Returns:
-        Rows and columns of each tile; all have the same size and none reaches beyond the image.
+        Rows and columns of each tile. All tiles have the same size and lie within the image.
     """
 
     def starts(length: int, side: int) -> list[int]:
@@ -202,41 +193,46 @@ def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[slice, sli
 
 
 def gaussian_weights(size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the weights (H, W) by which overlapping tiles are blended; the middle counts most."""
+    """Return the weights `(H, W)` for blending overlapping tiles; the middle counts most."""
     lines = [np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in size]
-    # Never quite zero: a pixel that only the corner of a tile covers is still divided by it.
+    # Never zero: a pixel that only the corner of a tile covers is divided by this weight.
     return np.asarray(np.maximum(lines[0][:, None] * lines[1], 1e-6), dtype=np.float32)
 
 
 def _providers(device: str) -> list[str]:
-    """Return ONNX Runtime's execution providers for a device, the CPU's always last."""
-    found = [p for p in onnxruntime.get_available_providers() if p in GPU_PROVIDERS]
-    if device == "gpu" and not found:
+    """Return ONNX Runtime's execution providers for a device; the CPU's is always the last."""
+    gpu = [name for name in onnxruntime.get_available_providers() if name in GPU_PROVIDERS]
+    if device == "gpu" and not gpu:
         raise UsageError(
             "infer.device is gpu, but this ONNX Runtime has no GPU provider: install "
             "onnxruntime-gpu in place of onnxruntime, or set infer.device=cpu."
         )
-    return [*(found if device != "cpu" else []), "CPUExecutionProvider"]
+    return [*(gpu if device != "cpu" else []), "CPUExecutionProvider"]
 
 
 def at_size(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Interpolate probabilities `(H, W, C)` to `size` (height, width).
 
-    Labels are taken afterwards, as the most probable class: edges come out smoother than from
-    enlarged labels, and no value appears that is no class.
+    Labels are taken afterwards, as the most probable class. Edges are then smoother than those of
+    enlarged labels, and every pixel still holds the index of a class.
     """
-    height, width = size
-    if probabilities.shape[:2] != size:
-        shrinks = height < probabilities.shape[0]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        layers = [
-            cv2.resize(
-                np.ascontiguousarray(probabilities[..., c]), (width, height), interpolation=method
-            )
-            for c in range(probabilities.shape[-1])
-        ]
-        probabilities = np.stack(layers, axis=-1)
-    return probabilities
+    if probabilities.shape[:2] == size:
+        return probabilities
+    classes = range(probabilities.shape[-1])
+    layers = [resize_image(np.ascontiguousarray(probabilities[..., c]), size) for c in classes]
+    return np.stack(layers, axis=-1)
+
+
+def crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a prediction for a padded, resized slice back to the slice's own size.
+
+    Args:
+        probabilities: float32 `(side, side, classes)`, of the network's size.
+        size: height and width of the slice.
+    """
+    side = max(size)
+    top, left = (side - size[0]) // 2, (side - size[1]) // 2
+    return at_size(probabilities, (side, side))[top : top + size[0], left : left + size[1]]
 
 
 def labels_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -251,7 +247,7 @@ def foreground_map(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _read_description(path: Path) -> DataConfig:
     if not path.exists():
-        raise DataError(f"{path}: expected beside the ONNX file; lungseg train writes both.")
+        raise DataError(path, "expected beside the ONNX file; lungseg train writes both.")
     document: Any = read_json(path)
     try:
         given = document["input"]
@@ -263,4 +259,4 @@ def _read_description(path: Path) -> DataConfig:
             rgb_map=document["rgb_map"],
         )
     except (KeyError, TypeError, ValueError) as problem:
-        raise DataError(f"{path}: is not what lungseg train writes: {problem!r}.") from None
+        raise DataError(path, f"is not what lungseg train writes: {problem!r}.") from None

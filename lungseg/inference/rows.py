@@ -1,90 +1,191 @@
-"""Rows of cases.csv."""
+"""The rows of `cases.csv` and `cases.json`."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from lungseg.errors import DataError
 from lungseg.inference.inputs import Input
 from lungseg.system import console
 from lungseg.system.files import UNDECODED
+from lungseg.system.records import columns_of, from_record, to_record
 from lungseg.system.tables import read_csv, write_csv, write_json
 
-Row = dict[str, object]
+
+@dataclass(frozen=True)
+class LungMeasures:
+    """Measurements of one lung, or of both together.
+
+    Attributes:
+        volume_ml: volume in mL.
+        mean_hu: mean density in HU. This and the percentiles are None without any lung.
+        p5_hu: 5th percentile of the density in HU.
+        p15_hu: 15th percentile in HU, the lung density index Perc15 (Parr et al., 2008).
+        p50_hu: median in HU.
+        p95_hu: 95th percentile in HU.
+    """
+
+    volume_ml: float
+    mean_hu: float | None = None
+    p5_hu: float | None = None
+    p15_hu: float | None = None
+    p50_hu: float | None = None
+    p95_hu: float | None = None
 
 
-COLUMNS = (
-    "case", "input", "status", "mask", "height", "width", "slices", "lung_pixels", "lung_fraction",
-    "detail",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Measures:
+    """Measurements of a CT volume; the columns of `cases.csv` that a volume has and an image not.
+
+    Attributes:
+        lung: both lungs together; columns `lung_volume_ml` and so on.
+        left: the left lung; columns `left_...`.
+        right: the right lung; columns `right_...`.
+        slices_with_lung: number of slices that hold lung.
+        touches_border: whether lung reaches the edge of the volume, so that part of it is missing.
+    """
+
+    lung: LungMeasures = field(metadata={"prefix": "lung_"})
+    left: LungMeasures = field(metadata={"prefix": "left_"})
+    right: LungMeasures = field(metadata={"prefix": "right_"})
+    slices_with_lung: int
+    touches_border: bool
 
 
-TEXT_COLUMNS = ("case", "input", "status", "mask", "detail")
+@dataclass(frozen=True)
+class CaseRow:
+    """What became of one input; None is an empty cell.
+
+    Attributes:
+        case: name of the input without its suffix.
+        input: file or folder name of the input.
+        status: `done` or `failed`.
+        mask: file name of the mask.
+        height: height in pixels.
+        width: width in pixels.
+        slices: number of slices, 1 for an image.
+        lung_pixels: number of pixels (of a volume: voxels) that are lung.
+        lung_fraction: lung as a share of all pixels, rounded to 6 decimals.
+        detail: why it failed, or what was assumed and repaired.
+        measures: measurements, of volumes only.
+    """
+
+    case: str
+    input: str
+    status: str
+    mask: str | None = None
+    height: int | None = None
+    width: int | None = None
+    slices: int | None = None
+    lung_pixels: int | None = None
+    lung_fraction: float | None = None
+    detail: str = ""
+    measures: Measures | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no mask."""
+        return self.status == "failed"
+
+
+COLUMNS = columns_of(CaseRow)
+
+
+def done_row(
+    item: Input,
+    mask: str,
+    shape: tuple[int, int, int],
+    lung_pixels: int,
+    detail: str,
+    measures: Measures | None = None,
+) -> CaseRow:
+    """Return the row of an input that was segmented.
+
+    Args:
+        item: the input.
+        mask: file name of its mask.
+        shape: slices, height and width of the mask.
+        lung_pixels: number of its pixels that are lung.
+        detail: what was assumed and repaired.
+        measures: measurements, for volumes.
+    """
+    slices, height, width = shape
+    return CaseRow(
+        case=item.name,
+        input=item.path.name,
+        status="done",
+        mask=mask,
+        height=height,
+        width=width,
+        slices=slices,
+        lung_pixels=lung_pixels,
+        lung_fraction=round(lung_pixels / (slices * height * width), 6),
+        detail=detail,
+        measures=measures,
+    )
+
+
+def failed_row(item: Input, problem: DataError) -> CaseRow:
+    """Return the row of an input that could not be segmented, and warn."""
+    detail = str(problem)
+    console.warn(detail if problem.concerns(item.path) else f"{item.path.name}: {detail}")
+    return CaseRow(case=item.name, input=item.path.name, status="failed", detail=detail)
 
 
 @contextmanager
-def case_log(output: Path, rows: list[Row]) -> Iterator[Callable[[list[Row]], None]]:
-    """Yield a function that keeps rows, and writes them at once for a later `--resume`."""
-    from lungseg.inference.measure import MEASURE_COLUMNS
+def case_log(output: Path, rows: list[CaseRow]) -> Iterator[Callable[[list[CaseRow]], None]]:
+    """Yield a function that adds rows to `rows` and appends them to `cases.csv`.
 
-    columns = (*COLUMNS, *MEASURE_COLUMNS)
+    Each row is on disk at once, so that `--resume` can go on after an interruption.
+    """
     write_cases(output, rows)
     path = output / "cases.csv"
     with path.open("a", newline="", encoding="utf-8", errors=UNDECODED) as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
 
-        def log(new: list[Row]) -> None:
+        def log(new: list[CaseRow]) -> None:
             rows.extend(new)
-            writer.writerows(new)
+            writer.writerows(_cells(row) for row in new)
             stream.flush()
 
         yield log
 
 
-def write_cases(output: Path, rows: Sequence[Row]) -> None:
-    """Write cases.csv and cases.json."""
-    from lungseg.inference.measure import MEASURE_COLUMNS
-
-    write_csv(output / "cases.csv", (*COLUMNS, *MEASURE_COLUMNS), rows)
-    write_json(output / "cases.json", [_typed(row) for row in rows])
+def write_cases(output: Path, rows: Sequence[CaseRow]) -> None:
+    """Write `cases.csv` and `cases.json`."""
+    write_csv(output / "cases.csv", COLUMNS, [_cells(row) for row in rows])
+    write_json(output / "cases.json", [to_record(row) for row in rows])
 
 
-def _typed(row: Row) -> Row:
-    """Return a row with numbers as numbers, the same whether it is new or was read from CSV."""
-    typed: Row = {}
-    for key, value in row.items():
-        text = str(value)
-        if key in TEXT_COLUMNS:
-            typed[key] = value
-        elif text in ("True", "False"):
-            typed[key] = text == "True"
-        elif text:
-            number = float(text)
-            typed[key] = int(number) if text.isdecimal() else number
-    return typed
+def _cells(row: CaseRow) -> dict[str, Any]:
+    """Return the cells of a row; the fraction always has 6 decimals."""
+    cells = to_record(row)
+    if row.lung_fraction is not None:
+        cells["lung_fraction"] = f"{row.lung_fraction:.6f}"
+    return cells
 
 
-def read_done(output: Path) -> dict[str, Row]:
-    """Return the rows of an earlier call whose masks are there."""
+def read_done(output: Path) -> dict[str, CaseRow]:
+    """Read the rows of an earlier call whose masks are still there, by case.
+
+    Raises:
+        DataError: if a cell of `cases.csv` does not hold what its column holds.
+    """
     path = output / "cases.csv"
     if not path.exists():
         return {}
-    rows = read_csv(path, ("case", "status", "mask"))
+    texts = read_csv(path, ("case", "status", "mask"))
+    try:
+        rows = [from_record(CaseRow, each) for each in texts]
+    except ValueError as problem:
+        raise DataError(path, f"{problem}.") from None
     return {
-        row["case"]: dict(row)
+        row.case: row
         for row in rows
-        if row["status"] == "done" and (output / row["mask"]).is_file()
+        if row.status == "done" and row.mask and (output / row.mask).is_file()
     }
-
-
-def clash_row(item: Input, clashes: dict[Path, Path]) -> Row:
-    """Return the row of an input whose name another input already has."""
-    return failed_row(item, f"same name as {clashes[item.path].name}")
-
-
-def failed_row(item: Input, problem: str) -> Row:
-    """Return the row of an input that could not be segmented, and warn."""
-    console.warn(problem if str(item.path) in problem else f"{item.path.name}: {problem}")
-    return {"case": item.name, "input": item.path.name, "status": "failed", "detail": problem}

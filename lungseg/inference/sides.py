@@ -1,4 +1,4 @@
-"""Left and right lung told apart."""
+"""Divide a lung mask into the left and the right lung."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
-from numpy.typing import NDArray
 
 from lungseg.inference.postprocess import Parts, bounding_box, find_parts
 
-LEFT, RIGHT = 1, 2
-
-
-# Two lungs grown together are taken apart by erosion of up to this many voxels.
+LEFT = 1
+RIGHT = 2
+# Lungs that touch are separated by an erosion of at most this many voxels.
 MAX_EROSION = 6
 
 
 def label_sides(lungs: Any) -> tuple[Any, list[str]]:
-    """Label the left lung 1 and the right lung 2 by where they lie.
+    """Label the left lung 1 and the right lung 2 by their position.
 
-    Two parts on two sides are told apart by their centres. Lungs that touch (at the front, say) are
-    eroded until they part, and each voxel goes to the nearer one. If that fails, the middle
-    of the mask divides them, which is said.
+    Of two separate parts, the one whose centre lies further to the patient's left is the left lung.
+    Lungs that touch, for example in front of the heart, are eroded until they separate; each voxel
+    then belongs to the nearer part. If that fails, the middle of the mask divides them.
+
+    Args:
+        lungs: uint8 SimpleITK image, 0 or 1, on the canonical grid.
+
+    Returns:
+        The labels, and one sentence for each step that was needed beyond comparing centres.
     """
     box = bounding_box(lungs)
     if box is None:
         return lungs, []
-    # Labels and distances of the box alone: those of a whole CT would take more than the CT.
+    # Only the box is labelled: labels and distances of a whole CT take more memory than the CT.
     start, size = box
-    found, steps = _label_box(sitk.RegionOfInterest(lungs, size, start))
-    return sitk.Paste(lungs, found, size, destinationIndex=start), steps
+    labels, steps = _label_box(sitk.RegionOfInterest(lungs, size, start))
+    return sitk.Paste(lungs, labels, size, destinationIndex=start), steps
 
 
 def _label_box(lungs: Any) -> tuple[Any, list[str]]:
@@ -38,7 +42,7 @@ def _label_box(lungs: Any) -> tuple[Any, list[str]]:
     if parts.hold_two_lungs:
         return _by_nearest(lungs, parts), []
     for radius in range(1, MAX_EROSION + 1):
-        # Lungs meet in front of the heart, within slices: erode there, not along the body.
+        # Lungs touch within slices, in front of the heart, so z is not eroded.
         eroded = sitk.BinaryErode(lungs, [radius, radius, 0])
         parts = find_parts(eroded)
         if parts.hold_two_lungs:
@@ -53,14 +57,14 @@ def _label_box(lungs: Any) -> tuple[Any, list[str]]:
 
 
 def _by_nearest(lungs: Any, parts: Parts) -> Any:
-    """Give each voxel the side of the nearer of the two largest parts."""
+    """Label each voxel by the nearer one of the two largest parts."""
     markers = parts.select([1, 2])
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(markers)
-    first, second = shape.GetCentroid(1)[0], shape.GetCentroid(2)[0]
-    # Towards the patient's left x grows.
-    left, right = (1, 2) if first > second else (2, 1)
-    if not np.any((sitk.GetArrayViewFromImage(markers) > 0) != _mask_of(lungs)):
+    # x grows towards the patient's left.
+    left, right = (1, 2) if shape.GetCentroid(1)[0] > shape.GetCentroid(2)[0] else (2, 1)
+    is_marked = sitk.GetArrayViewFromImage(markers) > 0
+    if np.array_equal(is_marked, sitk.GetArrayViewFromImage(lungs) > 0):
         return sitk.Cast(markers == left, sitk.sitkUInt8) * LEFT + (markers == right) * RIGHT
     distance = [
         sitk.SignedMaurerDistanceMap(markers == label, squaredDistance=False, useImageSpacing=True)
@@ -68,7 +72,3 @@ def _by_nearest(lungs: Any, parts: Parts) -> Any:
     ]
     nearer_left = sitk.Cast(distance[0] <= distance[1], sitk.sitkUInt8)
     return lungs * (nearer_left * LEFT + (1 - nearer_left) * RIGHT)
-
-
-def _mask_of(lungs: Any) -> NDArray[np.bool_]:
-    return np.asarray(sitk.GetArrayFromImage(lungs) > 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +12,99 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
-from lungseg.config.schema import Config
+from lungseg.config.schema import Config, InferConfig
+from lungseg.errors import UsageError
+from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.pixels import apply_window, pad_to_square, resize_image, write_png
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.measure import measure
-from lungseg.inference.postprocess import tidy
+from lungseg.inference.postprocess import count_voxels, tidy
 from lungseg.inference.predictor import Predictor, crop, foreground_map, labels_of
+from lungseg.inference.rows import Measures
 from lungseg.inference.sides import label_sides
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
 from lungseg.system.environment import batches
+from lungseg.system.records import to_record
 
 SHEET_SLICES = 12
 
+MASK_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
-@dataclass(frozen=True)
-class Segmented:
-    """What a volume came to.
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The lungs of one CT volume.
 
     Attributes:
         ct: the volume.
-        labels: SimpleITK image on the canonical grid: lung 1, or left 1 and right 2.
-        remarks: what was found and done, a line each.
-        measures: of `measure.py`.
+        labels: SimpleITK image on the canonical grid (axes to the left, back and head): lung 1, or
+            left lung 1 and right lung 2.
+        lung_voxels: number of voxels that are lung.
+        measured: volumes in mL, densities in HU.
+        steps: a line for each step that changed the mask.
+        certainty: probability of lung as uint8 on the canonical grid, 255 for certain, if the
+            config asks for it.
+        written: a line for each file that could not be written.
+
+    Examples:
+        >>> lungs = lungseg.Segmenter("demo/run")
+        >>> found = lungs.segment_volume("scan.mha")
+        >>> found.mask.shape, found.mask.dtype
+        ((12, 64, 64), dtype('uint8'))
+        >>> found.measures["lung_volume_ml"] > 0
+        True
+        >>> found.save("lungs.nii.gz")
     """
 
     ct: Ct
-    labels: Any
-    remarks: list[str]
-    measures: Mapping[str, float | int | bool | str]
+    labels: Any = field(repr=False)
+    lung_voxels: int
+    measured: Measures
+    steps: list[str]
+    certainty: NDArray[np.uint8] | None = field(default=None, repr=False)
+    written: list[str] = field(default_factory=list)
+
+    @property
+    def image(self) -> Any:
+        """The mask as a SimpleITK image in the scan's own geometry."""
+        return self.ct.restore(sitk.GetArrayFromImage(self.labels))
+
+    @cached_property
+    def mask(self) -> NDArray[np.uint8]:
+        """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
+
+        With `sides` 1 is the left lung and 2 the right one.
+        """
+        return np.asarray(sitk.GetArrayFromImage(self.image))
+
+    @property
+    def measures(self) -> Mapping[str, float | int | bool]:
+        """The measurements by name, as in the columns of `cases.csv`, without empty ones."""
+        return to_record(self.measured)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was assumed about the scan, and each step that changed the mask."""
+        return [*(finding.detail for finding in self.ct.findings), *self.written, *self.steps]
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask in the scan's own geometry: `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
+
+        Raises:
+            UsageError: for another suffix.
+            DataError: if the file cannot be written.
+        """
+        path = Path(path)
+        if volume_suffix(path) not in MASK_SUFFIXES:
+            raise UsageError(f"{path}: a mask is saved as one of {', '.join(MASK_SUFFIXES)}.")
+        write_volume(self.image, path)
 
 
-def segment(predictor: Predictor, path: Path, name: str, output: Path, config: Config) -> Segmented:
+def segment_file(
+    predictor: Predictor, path: Path, name: str, output: Path, config: Config
+) -> Segmentation:
     """Segment one volume and write its mask, and what else the config asks for, to `output`.
 
     Memory holds the volume, its labels, and a few slices of the network's.
@@ -51,41 +112,68 @@ def segment(predictor: Predictor, path: Path, name: str, output: Path, config: C
     Raises:
         DataError: where the volume cannot be read, or a file not be written.
     """
+    found = segment_ct(
+        predictor, read_ct(path, name=name, series_uid=config.infer.series_uid), config
+    )
+    return _write(found, predictor, path, output, config)
+
+
+def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
+    """Predict a volume slice by slice, tidy the mask and measure it. Writes nothing."""
     settings = config.infer
-    ct = read_ct(path, name, settings.series_uid)
     for finding in ct.findings:
-        console.warn(f"{name}: {finding.code}: {finding.detail}")
-    canonical = ct.canonical()
+        console.warn(f"{ct.name}: {finding.code}: {finding.detail}")
+    canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
-    lungs, certainty = _predict(predictor, hu, name, config)
+    lungs, certainty = _predict(predictor, hu, ct.name, config)
     lungs.CopyInformation(canonical)
     lungs, steps = tidy(lungs, settings, canonical)
-    sides, more = label_sides(lungs)
-    measures = measure(canonical, sides)
+    sides, side_steps = label_sides(lungs)
+    measured = measure(canonical, sides)
     labels = sides if settings.sides else lungs
-    write_volume(ct.restore(sitk.GetArrayFromImage(labels)), output / f"{name}{ct.suffix}")
-    found = sitk.GetArrayViewFromImage(labels)
-    if certainty is not None:
+    lung_voxels = count_voxels(labels)
+    if not lung_voxels:
+        console.warn(f"{ct.name}: no lung was found in the whole volume")
+        steps.append("no lung was found")
+    if settings.sides:
+        steps += side_steps
+    return Segmentation(ct, labels, lung_voxels, measured, steps, certainty)
+
+
+def _write(
+    found: Segmentation, predictor: Predictor, source: Path, output: Path, config: Config
+) -> Segmentation:
+    """Write the files of a volume; return it with a remark for what could not be written."""
+    settings, name = config.infer, found.ct.name
+    write_volume(found.image, output / f"{name}{found.ct.suffix}")
+    if found.certainty is not None:
         folder = output / "probabilities"
         folder.mkdir(exist_ok=True)
-        write_volume(ct.restore(certainty), folder / f"{name}{ct.suffix}")
+        write_volume(found.ct.restore(found.certainty), folder / f"{name}{found.ct.suffix}")
     if settings.overlay or settings.video:
         (output / "overlays").mkdir(exist_ok=True)
+        canonical = found.ct.canonical
+        hu = sitk.GetArrayViewFromImage(canonical)
+        labels = sitk.GetArrayViewFromImage(found.labels)
     if settings.overlay:
-        write_png(output / "overlays" / f"{name}.png", _sheet(hu, found, predictor))
+        write_png(output / "overlays" / f"{name}.png", _sheet(hu, labels, predictor))
     if settings.video:
         # From head to feet, as one reads a CT.
-        frames = (_frame(hu, found, k, predictor) for k in reversed(range(len(hu))))
+        frames = (_frame(hu, labels, k, predictor) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
-    remarks = [finding.detail for finding in ct.findings]
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
-        remarks += write_dicom_seg(path, ct, labels, output / f"{name}.dcm", settings)
-    if not np.any(found):
-        console.warn(f"{name}: no lung was found in the whole volume")
-        steps.append("no lung was found")
-    return Segmented(ct, labels, [*remarks, *steps, *(more if settings.sides else [])], measures)
+        written = write_dicom_seg(
+            source,
+            found.ct,
+            found.labels,
+            output / f"{name}.dcm",
+            sides=settings.sides,
+            series_uid=settings.series_uid,
+        )
+        return replace(found, written=written)
+    return found
 
 
 def _predict(
@@ -94,33 +182,42 @@ def _predict(
     """Return the lungs, a SimpleITK image of 0 and 1, and their probability where asked for."""
     lungs = np.zeros(hu.shape, dtype=np.uint8)
     certainty = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
-    size = (hu.shape[1], hu.shape[2])
-    tiled = config.infer.tiles and min(size) > max(predictor.data.image_size)
+    greys = (apply_window(one, predictor.data.window) for one in hu)
     with console.progress(len(hu), name, "slice") as bar:
-        for positions in batches(range(len(hu)), config.infer.batch_size):
-            if tiled:
-                found = [predictor.tiled(_grey(hu[k], predictor)) for k in positions]
-            else:
-                squares = [_square(hu[k], predictor) for k in positions]
-                found = [crop(one, size) for one in predictor.probabilities(squares)]
-            for k, probabilities in zip(positions, found, strict=True):
-                lungs[k] = labels_of(probabilities) > 0
-                if certainty is not None:
-                    certainty[k] = foreground_map(probabilities)
-            bar.advance(len(positions))
+        for k, probabilities in enumerate(predict_slices(predictor, greys, config.infer)):
+            lungs[k] = labels_of(probabilities) > 0
+            if certainty is not None:
+                certainty[k] = foreground_map(probabilities)
+            bar.advance()
     return sitk.GetImageFromArray(lungs), certainty
 
 
-def _grey(hu: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
-    grey = apply_window(hu, predictor.data.window)
+def predict_slices(
+    predictor: Predictor, greys: Iterable[NDArray[np.uint8]], settings: InferConfig
+) -> Iterator[NDArray[np.float32]]:
+    """Predict axial slices, each at its own size.
+
+    Args:
+        predictor: the network.
+        greys: slices `(H, W)` in the grey values of the network's window.
+        settings: slices predicted together, and whether large ones are predicted in tiles.
+
+    Yields:
+        Class probabilities `(H, W, C)` of each slice.
+    """
+    for batch in batches(greys, settings.batch_size):
+        size = (batch[0].shape[0], batch[0].shape[1])
+        if settings.tiles and min(size) > max(predictor.data.image_size):
+            yield from (predictor.tiled(_with_channels(grey, predictor)) for grey in batch)
+            continue
+        # Padded to squares, so that patients are not stretched.
+        squares = [resize_image(pad_to_square(grey), predictor.data.image_size) for grey in batch]
+        found = predictor.probabilities([_with_channels(square, predictor) for square in squares])
+        yield from (crop(probabilities, size) for probabilities in found)
+
+
+def _with_channels(grey: NDArray[np.uint8], predictor: Predictor) -> NDArray[np.uint8]:
     return np.repeat(grey[..., None], 3, axis=2) if predictor.data.channels == 3 else grey
-
-
-def _square(hu: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
-    """Window a slice, pad it to a square (patients are not stretched), resize it."""
-    data = predictor.data
-    resized = resize_image(pad_to_square(apply_window(hu, data.window)), data.image_size)
-    return np.repeat(resized[..., None], 3, axis=2) if data.channels == 3 else resized
 
 
 def _frame(

@@ -1,4 +1,20 @@
-"""The networks, by the name a config gives them. Built with `keras` alone."""
+"""The networks, by the name that a config gives them.
+
+Each module has a function `build(config, input_shape, num_classes)`, which uses `keras` alone:
+
+Args:
+    config: the parameters of the network, from `lungseg.config.networks`.
+    input_shape: `(H, W, channels)`. Sides that are not a multiple of `config.side_multiple` are
+        padded inside the network, and the result is cropped.
+    num_classes: number of classes, the background included.
+
+Returns:
+    An uncompiled `keras.Model` from grey values 0..255, float32 `(B, H, W, channels)`, to class
+    probabilities, float32 `(B, H, W, num_classes)`.
+
+Except for FlexUNet, which is rebuilt as published, each network scales the grey values to -1..1,
+normalises its features, and applies `dropout_rate` to the deepest ones.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +23,7 @@ from typing import Any
 
 from lungseg.config.schema import Config
 
-# Name in the config -> module with `build(config, input_shape, num_classes)`.
+# Name in the config -> module.
 NETWORKS = {
     name: f"lungseg.models.{name}"
     for name in (
@@ -23,12 +39,7 @@ NETWORKS = {
 
 
 def build_model(config: Config) -> Any:
-    """Build the network of a config.
-
-    Returns:
-        An uncompiled `keras.Model` from grey values 0..255, float32 `(B, H, W, channels)`, to class
-        probabilities, float32 `(B, H, W, num_classes)`.
-    """
+    """Build the network of a config, as described above."""
     module = import_module(NETWORKS[config.model.name])
     input_shape = (*config.data.image_size, config.data.channels)
     return module.build(config.model, input_shape, config.num_classes)

@@ -1,7 +1,7 @@
-"""Attention U-Net: gates on the skip connections let through what the level below asks for.
+"""Attention U-Net: on each skip connection, a gate weighs the pixels by the deeper features.
 
-Source: Oktay et al., 2018, https://arxiv.org/abs/1804.03999. With batch normalisation, and the
-gate's signal enlarged bilinearly.
+Source: Oktay et al., 2018, https://arxiv.org/abs/1804.03999. Different here: batch normalisation,
+and the deeper features are enlarged bilinearly.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
 def build(
     config: AttentionUNetConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build the network.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    """Build the network; see `lungseg.models`.
 
     Example:
         >>> small = AttentionUNetConfig(name="attention_unet", base_filters=4, num_layers=3)
@@ -34,7 +29,7 @@ def build(
         return convolve(x, filters, activation=config.activation)
 
     def gate(skip: keras.KerasTensor, signal: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-        """Weigh each pixel of `skip` by what `signal`, of the same size, makes of it."""
+        """Multiply each pixel of `skip` by a weight 0..1 computed from it and from `signal`."""
         both = layers.Add()([convolve(x, filters, 1, activation=None) for x in (skip, signal)])
         weight = layers.Conv2D(1, 1, activation="sigmoid")(layers.Activation("relu")(both))
         return layers.Multiply()([skip, weight])

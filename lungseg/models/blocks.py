@@ -1,4 +1,4 @@
-"""Parts the networks share: what goes in, a normalised convolution, what comes out."""
+"""Parts that the networks share: the input, a normalised convolution, the output."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ import math
 import keras
 from keras import layers
 
-# Keras' default of 0.99 needs more steps than a small data set gives.
+# Keras' default of 0.99 needs more steps than a training on a small data set has.
 BATCH_NORM_MOMENTUM = 0.9
 
-
+# Of group normalisation, at most; a common divisor with the number of filters.
 GROUPS = 4
 
 
 def grey_input(
     shape: tuple[int, int, int], multiple: int
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the input, grey values 0..255, and the same scaled to -1..1 and `pad`ded."""
+    """Return the input and its scaled, padded values.
+
+    Args:
+        shape: `(H, W, channels)`.
+        multiple: both sides are padded to a multiple of it.
+
+    Returns:
+        The input, grey values 0..255, and the same values padded by `pad` and scaled to -1..1.
+    """
     inputs = keras.Input(shape, name="image")
     return inputs, layers.Rescaling(1 / 127.5, offset=-1)(pad(inputs, multiple))
 
 
 def pad(x: keras.KerasTensor, multiple: int) -> keras.KerasTensor:
-    """Add black rows and columns, at the end, until both sides are multiples of `multiple`."""
+    """Add rows and columns of 0 at the end until both sides are multiples of `multiple`."""
     bottom, right = (-side % multiple for side in x.shape[1:3])
     return layers.ZeroPadding2D(((0, bottom), (0, right)))(x) if bottom or right else x
 
 
 def crop(x: keras.KerasTensor, inputs: keras.KerasTensor) -> keras.KerasTensor:
-    """Take away what `pad` has added to the inputs."""
+    """Remove the rows and columns that `pad` added to the inputs."""
     bottom, right = (x.shape[axis] - inputs.shape[axis] for axis in (1, 2))
     return layers.Cropping2D(((0, bottom), (0, right)))(x) if bottom or right else x
 
@@ -52,10 +60,18 @@ def convolve(
     activation: str | None = "relu",
     normalization: str = "batch",
 ) -> keras.KerasTensor:
-    """Convolution without bias, normalisation, and an activation unless it is None.
+    """Apply a convolution without bias, a normalisation and an activation.
 
-    `normalization` is `batch`, or `group` (Wu and He, 2018, https://arxiv.org/abs/1803.08494),
-    which needs no statistics of a batch and so computes in inference what it did in training.
+    Args:
+        x: `(B, H, W, C)`.
+        filters: number of filters.
+        kernel: side of the kernel.
+        stride: step between output pixels.
+        dilation: distance between the kernel's points.
+        activation: a name that Keras knows, or None for none.
+        normalization: `batch`, or `group`, which uses no statistics of the batch and so computes
+            the same in training and in inference. Source: Wu and He, 2018,
+            https://arxiv.org/abs/1803.08494.
     """
     x = layers.Conv2D(
         filters,
@@ -74,12 +90,19 @@ def convolve(
 
 
 def enlarge(x: keras.KerasTensor, factor: int) -> keras.KerasTensor:
-    """Enlarge bilinearly."""
+    """Enlarge bilinearly by a whole factor."""
     return layers.UpSampling2D(factor, interpolation="bilinear")(x) if factor > 1 else x
 
 
 def class_scores(
     x: keras.KerasTensor, num_classes: int, inputs: keras.KerasTensor, factor: int = 1
 ) -> keras.KerasTensor:
-    """Score the classes, enlarge the scores by `factor`, and turn them into probabilities."""
+    """Return class probabilities of the input's size.
+
+    Args:
+        x: features, `factor` times smaller than the padded input.
+        num_classes: number of classes.
+        inputs: the input from `grey_input`.
+        factor: the scores are enlarged by it before they become probabilities.
+    """
     return classify(enlarge(layers.Conv2D(num_classes, 1)(x), factor), inputs)

@@ -1,7 +1,7 @@
-"""DeepLabV3+: atrous convolutions at several rates over a sixteenth of the size, and one skip.
+"""DeepLabV3+: dilated convolutions at several rates on a sixteenth of the size, and one skip.
 
-Source: Chen et al., 2018, https://arxiv.org/abs/1802.02611. The encoder is a small residual network
-of separable convolutions in the manner of its Xception.
+Source: Chen et al., 2018, https://arxiv.org/abs/1802.02611. The encoder here is a small residual
+network of separable convolutions, similar to the Xception of the paper.
 """
 
 from __future__ import annotations
@@ -12,24 +12,18 @@ from keras import layers
 from lungseg.config.networks import DeepLabV3PlusConfig
 from lungseg.models.blocks import BATCH_NORM_MOMENTUM, class_scores, convolve, enlarge, grey_input
 
+# How many times smaller than the input the deepest features and those of the skip are.
 OUTPUT_STRIDE = 16
-
-
 SKIP_STRIDE = 4
 
-
+# Dilation rates of the paper.
 RATES = (6, 12, 18)
 
 
 def build(
     config: DeepLabV3PlusConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build the network.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    """Build the network; see `lungseg.models`.
 
     Example:
         >>> small = DeepLabV3PlusConfig(name="deeplabv3plus", base_filters=4)
@@ -62,7 +56,7 @@ def build(
 
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
     pooled = layers.Conv2D(8 * filters, 1, activation=config.activation)(pooled)
-    # The mean of the slice, spread over it again.
+    # The mean over the slice, repeated at each pixel.
     spread = layers.UpSampling2D(x.shape[1:3], interpolation="nearest")(pooled)
     context = [spread, convolve(x, 8 * filters, 1, activation=config.activation)]
     context += [separable(x, 8 * filters, dilation=rate) for rate in RATES]

@@ -1,4 +1,4 @@
-"""U-Net with an EfficientNetV2 encoder, its weights drawn at random: nothing is downloaded.
+"""U-Net with an EfficientNetV2 encoder. Its weights start at random; nothing is downloaded.
 
 Sources: Tan and Le, 2021, https://arxiv.org/abs/2104.00298 (encoder, from `keras.applications`);
 Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597 (decoder).
@@ -16,12 +16,7 @@ from lungseg.models.blocks import BATCH_NORM_MOMENTUM, class_scores, convolve, e
 def build(
     config: EfficientUNetConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build the network.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    """Build the network; see `lungseg.models`.
 
     Example:
         >>> small = EfficientUNetConfig(name="efficientunet", base_filters=4)
@@ -30,11 +25,11 @@ def build(
     """
     inputs, scaled = grey_input(input_shape, config.side_multiple)
     family = getattr(keras.applications, f"EfficientNetV2{config.variant}")
-    # Without its own scaling: a Normalization layer, which ONNX cannot take along.
+    # Leave out its own scaling, a Normalization layer that cannot be exported to ONNX.
     encoder = family(
         include_top=False, weights=None, input_tensor=scaled, include_preprocessing=False
     )
-    # The last map of each size, before the encoder halves it: a half, a quarter and so on.
+    # For each size, the last features before the encoder halves them: a half, a quarter and so on.
     maps = {}
     for layer in encoder.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -48,5 +43,5 @@ def build(
         x = layers.Concatenate()([enlarge(x, 2), skip])
         for _ in range(2):
             x = convolve(x, config.base_filters * 2**level, activation=config.activation)
-    # Class scores at half the size, enlarged: full-size maps cost most and gain little.
+    # Compute the scores at half the size, because full-size features cost most and gain little.
     return keras.Model(inputs, class_scores(x, num_classes, inputs, 2), name="efficientunet")

@@ -1,7 +1,7 @@
-"""FlexUNet, the network of the published system, layer by layer.
+"""FlexUNet, the network of the original system, rebuilt layer by layer.
 
 Source: TensorFlow-FlexUNet-Image-Segmentation-Lung-CT (antillia, 2025), after the U-Net of
-Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597. With the original's parameters it has
+Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597. With the original parameters it has
 124,996,866 weights.
 """
 
@@ -17,16 +17,11 @@ from lungseg.models import blocks
 def build(
     config: FlexUNetConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build FlexUNet.
+    """Build the network; see `lungseg.models`.
 
-    Level `i` (from 0) has `base_filters * 2**i` filters; its kernel is `2 * i` smaller than
-    `base_kernels`, but at least 3; its dilation `i` less than `dilation`, but at least 1; its
-    dropout `dropout_rate * i`. The decoder mirrors the encoder.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    Level `i`, from 0, has `base_filters * 2**i` filters. Its kernel is `2 * i` smaller than
+    `base_kernels`, but at least 3. Its dilation is `i` less than `dilation`, but at least 1. Its
+    dropout rate is `dropout_rate * i`. The decoder mirrors the encoder.
 
     Example:
         >>> small = FlexUNetConfig(name="flexunet", base_filters=4, num_layers=3)

@@ -1,4 +1,4 @@
-"""MultiResUNet: blocks of three chained convolutions see three scales; skips pass through a path.
+"""MultiResUNet: each block sees three scales, and each skip passes through convolutions.
 
 Source: Ibtehaz and Rahman, 2020, https://arxiv.org/abs/1902.04049.
 """
@@ -11,19 +11,14 @@ from keras import layers
 from lungseg.config.networks import MultiResUNetConfig
 from lungseg.models.blocks import BATCH_NORM_MOMENTUM, class_scores, convolve, grey_input
 
-# The paper's alpha: with it a block has about the weights of a U-Net's two convolutions.
+# The paper's alpha: it gives a block about as many weights as the two convolutions of a U-Net.
 WIDTH = 1.67
 
 
 def build(
     config: MultiResUNetConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build the network.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    """Build the network; see `lungseg.models`.
 
     Example:
         >>> small = MultiResUNetConfig(name="multiresunet", base_filters=4, num_layers=3)
@@ -37,7 +32,7 @@ def build(
 
     def block(x: keras.KerasTensor, level: int) -> keras.KerasTensor:
         width = WIDTH * config.base_filters * 2**level
-        # 3 x 3, 5 x 5 and 7 x 7 fields of view, from one chain of 3 x 3.
+        # A chain of three 3 x 3 convolutions has fields of view of 3 x 3, 5 x 5 and 7 x 7.
         parts, chained = [], x
         for share in (1 / 6, 1 / 3, 1 / 2):
             chained = convolve(chained, max(1, int(width * share)), activation=config.activation)
@@ -49,7 +44,7 @@ def build(
         return finish(layers.Add()([joined, shortcut]))
 
     def path(skip: keras.KerasTensor, level: int) -> keras.KerasTensor:
-        """Bring a skip nearer to the decoder by residual convolutions, more of them further up."""
+        """Apply residual convolutions to a skip; the higher the level, the more of them."""
         filters = config.base_filters * 2**level
         for _ in range(config.num_layers - 1 - level):
             straight = convolve(skip, filters, activation=config.activation)

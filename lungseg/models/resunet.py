@@ -1,9 +1,13 @@
 """A compact residual U-Net for CPUs.
 
-After the residual U-Net of Zhang et al., 2018, https://arxiv.org/abs/1711.10684, made light: a
-strided stem, so that the levels work on a quarter of the pixels a side; few filters, and few
-convolutions, where there are most pixels; skip connections added, not concatenated; a cap on the
-filters; the class scores enlarged bilinearly at the end.
+Source: the residual U-Net of Zhang et al., 2018, https://arxiv.org/abs/1711.10684. To be fast, this
+one differs:
+
+- The first convolution has a stride, so all levels work on a smaller map. The class scores are
+  enlarged bilinearly at the end.
+- The first level, which has the most pixels, has few filters and few convolutions.
+- Skip connections are added, not concatenated.
+- The number of filters is limited.
 """
 
 from __future__ import annotations
@@ -20,12 +24,7 @@ from lungseg.models import blocks
 def build(
     config: ResUNetConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build the network.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    """Build the network; see `lungseg.models`.
 
     Example:
         >>> build(ResUNetConfig(base_filters=4, num_layers=3), (32, 32, 1), 2).output_shape
@@ -50,8 +49,8 @@ def build(
     ]
     inputs, x = blocks.grey_input(input_shape, config.side_multiple)
     stride = config.stem_stride
-    # The first level has one convolution down and one up: it holds most of the pixels, and so most
-    # of the time; what it adds is where exactly the edges are.
+    # The first level has one convolution on the way down and one on the way up. It has most of the
+    # pixels and takes most of the time, but only adds the exact position of edges.
     x = convolve(x, widths[0], 2 * stride + 1, stride, activation=config.activation)
     skips = [x]
     for filters in widths[1:]:

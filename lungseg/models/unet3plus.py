@@ -1,7 +1,7 @@
-"""U-Net 3+: every decoder level sees every encoder level and all decoder levels below it.
+"""U-Net 3+: a decoder level sees the encoder at its size and larger, and all deeper levels.
 
-Source: Huang et al., 2020, https://arxiv.org/abs/2004.08790. Without its deep supervision and its
-classification of whole slices.
+Source: Huang et al., 2020, https://arxiv.org/abs/2004.08790. Left out here: deep supervision and
+the classification of whole slices.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
 def build(
     config: UNet3PlusConfig, input_shape: tuple[int, int, int], num_classes: int
 ) -> keras.Model:
-    """Build the network.
-
-    Args:
-        config: the network's parameters.
-        input_shape: `(H, W, channels)`.
-        num_classes: classes, background included.
+    """Build the network; see `lungseg.models`.
 
     Example:
         >>> small = UNet3PlusConfig(name="unet3plus", base_filters=4, num_layers=3)
@@ -30,7 +25,7 @@ def build(
     """
 
     def to_level(x: keras.KerasTensor, source: int, target: int) -> keras.KerasTensor:
-        """Bring a map of level `source` to the size of level `target`, with `base_filters`."""
+        """Resize features from level `source` to level `target`, with `base_filters` filters."""
         if source < target:
             x = layers.MaxPooling2D(2 ** (target - source))(x)
         else:

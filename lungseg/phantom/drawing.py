@@ -1,13 +1,13 @@
 """Synthetic chest CT in Hounsfield units, with lung masks, for tests and the demo.
 
-A patient is drawn from a seed: body, thoracic cavity, two lungs, heart, great vessels, spine, ribs,
-sternum, shoulder blades, trachea, lung vessels, liver and spleen under the diaphragm, a table,
-noise, and pathology. Any slice of a patient can be computed alone, from `z` 0 (apex) to 1 (base),
-so slices of a patient resemble each other as real ones do.
+A patient is drawn at random from a seed: body, thoracic cavity, two lungs, heart, great vessels,
+spine, ribs, sternum, shoulder blades, trachea, lung vessels, liver and spleen under the diaphragm,
+the scanner's table, noise, and pathology. Each slice can be computed by itself, from `z` 0 (apex)
+to 1 (base). Neighbouring slices resemble each other as real ones do.
 
-The mask holds both lungs with their vessels, nodules and consolidation; trachea, main bronchi,
-mediastinum and pleural effusion are outside. It is a drawing, good for testing programs: a score
-on phantoms says nothing about patients.
+The mask covers both lungs with their vessels, nodules and consolidation. Trachea, main bronchi,
+mediastinum and pleural effusion are outside. Phantoms are for testing programs. A score on phantoms
+says nothing about patients.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.phantom.patient import Patient, Vessel
+from lungseg.phantom.shapes import (
+    Grid,
+    Mask,
+    ellipse,
+    make_grid,
+    remove_specks,
+    smooth_step,
+    texture,
+    wobbly_outline,
+)
 
-Grid = NDArray[np.float32]
-
-
-Mask = NDArray[np.bool_]
-
-
+# Densities in HU.
 AIR, FAT, BLOOD, MUSCLE, LIVER, FLUID, MARROW, CORTEX = (
     -1000.0, -100.0, 45.0, 55.0, 60.0, 12.0, 180.0, 650.0,
 )  # fmt: skip
-
 
 FIELD_OF_VIEW_MM = 360.0
 
@@ -42,14 +46,14 @@ def make_slice(
     Args:
         patient: from `make_patient`.
         z: 0 at the lung apex, 1 at the base.
-        size: pixels a side; the field of view is `FIELD_OF_VIEW_MM`.
+        size: pixels per side. The field of view is `FIELD_OF_VIEW_MM`.
 
     Returns:
         HU, int16 `(size, size)`, and the lung mask, uint8 0/1 of the same shape. Rows run from
-        front to back, columns from the patient's right to the left, as radiologists look at CT.
+        front to back and columns from the patient's right to the left, as radiologists view CT.
     """
     rng = np.random.default_rng([patient.seed, round(z * 1e6), size])
-    image_x, image_y = _grid(size)
+    image_x, image_y = make_grid(size)
     cos, sin = np.cos(patient.tilt), np.sin(patient.tilt)
     x = cos * (image_x - patient.shift[0]) + sin * (image_y - patient.shift[1])
     y = -sin * (image_x - patient.shift[0]) + cos * (image_y - patient.shift[1])
@@ -62,7 +66,7 @@ def make_slice(
     lungs = cavity & ~centre & ~abdomen & ~airway
     effusion = lungs & _effusion(x, y, patient, z)
     lungs &= ~effusion
-    lungs = _tidy(lungs, size)
+    lungs = remove_specks(lungs, size)
 
     hu[cavity] = FAT + 60
     _paint_mediastinum(hu, x, y, patient, z, cavity)
@@ -78,37 +82,18 @@ def make_slice(
 def make_volume(
     patient: Patient, slices: int, size: int = 512
 ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.uint8]]]:
-    """Yield `slices` slices from apex to base, evenly spaced in z."""
+    """Yield slices from apex to base, evenly spaced in z.
+
+    Args:
+        patient: from `make_patient`.
+        slices: number of slices.
+        size: pixels per side.
+
+    Yields:
+        What `make_slice` returns.
+    """
     for index in range(slices):
         yield make_slice(patient, (index + 0.5) / slices, size)
-
-
-def _grid(size: int) -> tuple[Grid, Grid]:
-    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
-    return np.broadcast_to(axis[None], (size, size)), np.broadcast_to(axis[:, None], (size, size))
-
-
-def _smooth_step(value: float, low: float, high: float) -> float:
-    share = min(max((value - low) / (high - low), 0.0), 1.0)
-    return share * share * (3 - 2 * share)
-
-
-def _ellipse(x: Grid, y: Grid, cx: float, cy: float, rx: float, ry: float) -> Grid:
-    """Return 1 at the centre, 0 on the contour, negative outside."""
-    return np.asarray(1 - np.hypot((x - cx) / max(rx, 1e-4), (y - cy) / max(ry, 1e-4)))
-
-
-def _wobbly(x: Grid, y: Grid, rx: float, ry: float, patient: Patient, z: float, key: int) -> Grid:
-    """Like `_ellipse` about the origin, squarer, its contour bent by slow waves that drift in z."""
-    angle = np.arctan2(y / ry, x / rx)
-    bend = np.zeros_like(x)
-    for order in (2, 3, 4, 5):
-        strength = patient.wobble[(key * 5 + order) % 24]
-        phase = 3 * patient.wobble[(key * 7 + 2 * order) % 24]
-        bend = bend + 0.012 * strength * np.cos(order * angle + phase + 0.8 * z)
-    power = 2.4
-    radius = (np.abs(x / rx) ** power + np.abs(y / ry) ** power) ** (1 / power)
-    return np.asarray(1 + bend - radius)
 
 
 def _paint_table(hu: Grid, x: Grid, y: Grid, patient: Patient) -> None:
@@ -120,14 +105,14 @@ def _paint_table(hu: Grid, x: Grid, y: Grid, patient: Patient) -> None:
 
 def _paint_trunk(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
     """Paint skin, fat, muscle and the bones of the chest wall; return the thoracic cavity."""
-    shoulders = 1 + 0.10 * (1 - _smooth_step(z, 0.0, 0.3))
-    body = _wobbly(x, y, patient.width * shoulders, patient.depth, patient, z, 0)
+    shoulders = 1 + 0.10 * (1 - smooth_step(z, 0.0, 0.3))
+    body = wobbly_outline(x, y, patient.width * shoulders, patient.depth, patient, z, 0)
     hu[body > 0] = 30
     hu[body > 0.018] = FAT
     width = patient.width * shoulders - patient.fat - 0.02
-    muscle = _wobbly(x, y, width, patient.depth - patient.fat * 0.8 - 0.02, patient, z, 1)
+    muscle = wobbly_outline(x, y, width, patient.depth - patient.fat * 0.8 - 0.02, patient, z, 1)
     hu[(muscle > 0) & (body > 0.03)] = MUSCLE
-    # Fat between the muscles, in planes that bend and drift slowly with z.
+    # Fat between the muscles lies in planes that bend and drift slowly with z.
     bend = 0.05 * np.sin(5 * x + 3 * z + patient.wobble[3]) + 0.03 * np.sin(
         11 * y + patient.wobble[4]
     )
@@ -135,23 +120,23 @@ def _paint_trunk(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> Mask
     patches = np.sin(7 * np.arctan2(y, x) + 4 * z + patient.wobble[6]) > -0.2
     hu[(muscle > 0.02) & (muscle < 0.45) & planes & patches] = FAT + 15
 
-    grow = 0.50 + 0.50 * _smooth_step(z, -0.12, 0.42)
+    grow = 0.50 + 0.50 * smooth_step(z, -0.12, 0.42)
     rx, ry = (
         patient.cavity[0] * grow,
-        patient.cavity[1] * (0.62 + 0.38 * _smooth_step(z, -0.1, 0.4)),
+        patient.cavity[1] * (0.62 + 0.38 * smooth_step(z, -0.1, 0.4)),
     )
-    # The chest is an egg: narrower in front than behind.
+    # The chest is egg-shaped: narrower in front than behind.
     egg = np.asarray(x * (1 - 0.16 * np.clip(y / ry, -1.2, 1.2)), dtype=np.float32)
-    inner = _wobbly(egg, y, rx, ry, patient, z, 2)
-    wall = _wobbly(egg, y, rx + 0.055, ry + 0.05, patient, z, 2)
+    inner = wobbly_outline(egg, y, rx, ry, patient, z, 2)
+    wall = wobbly_outline(egg, y, rx + 0.055, ry + 0.05, patient, z, 2)
     hu[(wall > 0) & (body > 0.03)] = MUSCLE
     angle = np.arctan2(y / ry, x / rx)
-    # Ribs run obliquely, so a slice cuts each as a dash; their phase shifts from slice to slice.
+    # Ribs run obliquely, so a slice shows each as a dash. The dashes move from slice to slice.
     dashes = np.cos(11 * angle + np.sign(x) * (26 * z + patient.wobble[5]))
     ribs = (body > 0.03) & (wall > 0.018) & (inner < -0.018) & (dashes > 0.15) & (np.abs(x) > 0.1)
     hu[ribs] = CORTEX * 0.75
     hu[ribs & (wall > 0.035) & (inner < -0.034) & (dashes > 0.4)] = MARROW
-    sternum = _ellipse(x, y, 0, -ry - 0.035, 0.10, 0.026)
+    sternum = ellipse(x, y, 0, -ry - 0.035, 0.10, 0.026)
     if z > 0.12:
         hu[sternum > 0] = CORTEX * 0.55
         hu[sternum > 0.3] = MARROW * 0.8
@@ -174,10 +159,10 @@ def _paint_shoulder_blade(
 
 
 def _central_parts(patient: Patient, z: float) -> list[tuple[str, float, float, float, float]]:
-    """Name, centre and radii of the organs between the lungs at this height."""
+    """Return name, centre (x, y) and radii (x, y) of each organ between the lungs at this z."""
     hx, hy, hrx, hry = patient.heart
-    beat = _smooth_step(z, 0.34, 0.55)
-    upper = 1 - _smooth_step(z, 0.45, 0.62)
+    beat = smooth_step(z, 0.34, 0.55)
+    upper = 1 - smooth_step(z, 0.45, 0.62)
     parts = [
         ("column", 0.0, 0.14, 0.06 + 0.03 * upper, 0.25),
         ("junction", 0.01, -patient.cavity[1] * 0.95, 0.09, patient.cavity[1] * 0.45),
@@ -186,7 +171,7 @@ def _central_parts(patient: Patient, z: float) -> list[tuple[str, float, float, 
         ("esophagus", 0.03, 0.13, 0.028, 0.022),
     ]
     if upper > 0:
-        parts.append(("vessels", 0.0, -0.05, 0.10 + 0.07 * _smooth_step(z, 0.0, 0.25), 0.20))
+        parts.append(("vessels", 0.0, -0.05, 0.10 + 0.07 * smooth_step(z, 0.0, 0.25), 0.20))
         parts.append(("arch", 0.03, -0.08, 0.05, 0.06))
         parts.append(("cava", -0.09, -0.10, 0.035, 0.04))
     if beat > 0:
@@ -200,19 +185,19 @@ def _central_parts(patient: Patient, z: float) -> list[tuple[str, float, float, 
 
 
 def _mediastinum(x: Grid, y: Grid, patient: Patient, z: float) -> tuple[Mask, Mask]:
-    """Return all that lies between the lungs, and the air of trachea and main bronchi."""
+    """Return what lies between the lungs, and the air in trachea and main bronchi."""
     centre = np.zeros(x.shape, dtype=bool)
     ripple = 0.10 * np.cos(4 * np.arctan2(y, x) + patient.wobble[7] * 2 + 2 * z)
     for _, cx, cy, rx, ry in _central_parts(patient, z):
-        centre |= _ellipse(x, y, cx, cy, rx, ry) + ripple > 0
-    centre |= _ellipse(x, y, 0, patient.cavity[1] * 0.78, 0.15, 0.19) > 0
+        centre |= ellipse(x, y, cx, cy, rx, ry) + ripple > 0
+    centre |= ellipse(x, y, 0, patient.cavity[1] * 0.78, 0.15, 0.19) > 0
     airway = np.zeros(x.shape, dtype=bool)
     if z < 0.40:
-        airway |= _ellipse(x, y, -0.005, 0.03, 0.042, 0.046) > 0
+        airway |= ellipse(x, y, -0.005, 0.03, 0.042, 0.046) > 0
     elif z < 0.52:
         spread = 0.03 + 1.0 * (z - 0.40)
         for side in (-1, 1):
-            airway |= _ellipse(x, y, side * spread, 0.02, 0.034, 0.028) > 0
+            airway |= ellipse(x, y, side * spread, 0.02, 0.034, 0.028) > 0
     return centre, airway
 
 
@@ -228,22 +213,22 @@ def _paint_mediastinum(
         "esophagus": 35.0,
     }
     for name, cx, cy, rx, ry in _central_parts(patient, z):
-        shape = _ellipse(x, y, cx, cy, rx, ry) + 0.05 * np.cos(5 * np.arctan2(y - cy, x - cx) + cx)
+        shape = ellipse(x, y, cx, cy, rx, ry) + 0.05 * np.cos(5 * np.arctan2(y - cy, x - cx) + cx)
         hu[(shape > 0) & cavity] = values.get(name, blood)
         if name == "heart":
-            # Epicardial fat outside, muscle, then the chambers.
+            # From outside to inside: epicardial fat, muscle, chambers.
             hu[(shape > 0) & (shape < 0.06) & cavity] = FAT + 20
             hu[(shape > 0.06) & (shape < 0.2) & cavity] = MUSCLE + 0.3 * patient.contrast
 
 
 def _abdomen(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
-    """Return what has risen into the chest under the two domes of the diaphragm."""
+    """Return the part of the abdomen that lies under the two domes of the diaphragm."""
     below = np.zeros(x.shape, dtype=bool)
     for side, start in zip((-1, 1), patient.dome, strict=True):
         rise = (z - start) / (1.02 - start)
         if rise > 0:
             rx, ry = patient.cavity[0] * 0.56 * rise**0.5, patient.cavity[1] * 1.02 * rise**0.5
-            dome = _ellipse(x, y, side * patient.cavity[0] * 0.44, -0.06, rx, ry)
+            dome = ellipse(x, y, side * patient.cavity[0] * 0.44, -0.06, rx, ry)
             below |= dome + 0.03 * np.cos(3 * np.arctan2(y, x) + patient.wobble[9]) > 0
     if z > 0.86:
         below |= (np.abs(x) < 0.2) & (y < 0.1)
@@ -252,16 +237,16 @@ def _abdomen(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
 
 def _paint_stomach(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float, abdomen: Mask) -> None:
     if z > patient.dome[1] + 0.06:
-        hu[(_ellipse(x, y, 0.3, -0.12, 0.16, 0.13) > 0) & abdomen] = 20
-        hu[(_ellipse(x, y, 0.29, -0.17, 0.08, 0.05) > 0) & abdomen] = AIR + 60
-        hu[(_ellipse(x, y, 0.36, 0.2, 0.13, 0.1) > 0) & abdomen] = LIVER - 10
+        hu[(ellipse(x, y, 0.3, -0.12, 0.16, 0.13) > 0) & abdomen] = 20
+        hu[(ellipse(x, y, 0.29, -0.17, 0.08, 0.05) > 0) & abdomen] = AIR + 60
+        hu[(ellipse(x, y, 0.36, 0.2, 0.13, 0.1) > 0) & abdomen] = LIVER - 10
 
 
 def _effusion(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
-    """Return the fluid behind the lungs: it sinks to the back and thickens towards the base."""
+    """Return the fluid behind the lungs, which gathers at the back and towards the base."""
     fluid = np.zeros(x.shape, dtype=bool)
     for side, depth in zip((-1, 1), patient.effusion, strict=True):
-        height = depth * _smooth_step(z, 0.25, 0.9) * 1.6
+        height = depth * smooth_step(z, 0.25, 0.9) * 1.6
         if height > 0.01:
             level = patient.cavity[1] - height - 0.12 * (np.abs(x) - 0.35) ** 2
             fluid |= (side * x > 0) & (y > level)
@@ -271,13 +256,13 @@ def _effusion(x: Grid, y: Grid, patient: Patient, z: float) -> Mask:
 def _paint_spine(hu: Grid, x: Grid, y: Grid, patient: Patient, z: float) -> None:
     cy = patient.cavity[1] * 0.68
     disc = np.sin(30 * z + patient.wobble[11]) > 0.7
-    body = _ellipse(x, y, 0, cy, 0.112, 0.095)
+    body = ellipse(x, y, 0, cy, 0.112, 0.095)
     hu[body > 0] = 90 if disc else CORTEX * 0.6
     if not disc:
         hu[body > 0.16] = MARROW
-    arch = _ellipse(x, y, 0, cy + 0.135, 0.085, 0.065)
+    arch = ellipse(x, y, 0, cy + 0.135, 0.085, 0.065)
     hu[arch > 0] = CORTEX * 0.65
-    hu[_ellipse(x, y, 0, cy + 0.12, 0.052, 0.042) > 0] = 30
+    hu[ellipse(x, y, 0, cy + 0.12, 0.052, 0.042) > 0] = 30
     hu[(np.abs(x) < 0.018) & (y > cy + 0.19) & (y < cy + 0.27)] = CORTEX * 0.55
     wings = (np.abs(y - (cy + 0.13) + 0.25 * np.abs(x)) < 0.022) & (np.abs(x) > 0.08)
     hu[wings & (np.abs(x) < 0.19)] = CORTEX * 0.6
@@ -287,8 +272,8 @@ def _paint_lungs(
     hu: Grid, lungs: Mask, x: Grid, y: Grid, patient: Patient, z: float, rng: np.random.Generator
 ) -> None:
     size = hu.shape[0]
-    # Lung is denser at the back, where blood and weight gather, and mottled at a fine scale.
-    tissue = patient.parenchyma + 70 * (y + 0.1) + 22 * _texture(rng, size, 2.2)
+    # Lung is denser at the back, where gravity pulls the blood, and has a fine texture.
+    tissue = patient.parenchyma + 70 * (y + 0.1) + 22 * texture(rng, size, 2.2)
     inside = cv2.distanceTransform(lungs.astype(np.uint8), cv2.DIST_L2, 3) / size
     drawn = np.zeros(hu.shape, dtype=np.uint8)
     for vessel in patient.vessels:
@@ -308,7 +293,7 @@ def _paint_lungs(
                 tissue = np.where(reach < 1, 35.0, tissue)
             else:
                 share = np.clip((1.15 - reach) / 0.35, 0, 1)
-                mottle = 25 - 160 * np.clip(_texture(rng, size, 3.0), 0, None)
+                mottle = 25 - 160 * np.clip(texture(rng, size, 3.0), 0, None)
                 tissue = tissue * (1 - share) + mottle * share
     hu[lungs] = tissue[lungs]
 
@@ -327,25 +312,8 @@ def _draw_vessel(
     )
 
 
-def _tidy(lungs: Mask, size: int) -> Mask:
-    """Round the corners that meeting contours leave, and drop specks."""
-    side = max(3, round(size / 90) | 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    opened = cv2.morphologyEx(lungs.astype(np.uint8), cv2.MORPH_OPEN, kernel)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
-    keep = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.0006 * size * size]
-    return np.isin(parts, keep)
-
-
-def _texture(rng: np.random.Generator, size: int, grain: float) -> Grid:
-    """Smooth noise of unit variance; `grain` in pixels of a 512 slice."""
-    sigma = max(grain * size / 512, 0.3)
-    noise = cv2.GaussianBlur(rng.standard_normal((size, size), dtype=np.float32), (0, 0), sigma)
-    return np.asarray(noise / (noise.std() + 1e-6))
-
-
 def _scan(hu: Grid, patient: Patient, size: int, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Blur and add noise as a scanner and its kernel do."""
-    seen = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
-    seen = seen + patient.noise * _texture(rng, size, 0.8) + 9 * _texture(rng, size, 7.0)
-    return np.asarray(np.clip(np.rint(seen), -1024, 3071), dtype=np.int16)
+    """Add blur and noise like those of a scanner and its kernel."""
+    image = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
+    image = image + patient.noise * texture(rng, size, 0.8) + 9 * texture(rng, size, 7.0)
+    return np.asarray(np.clip(np.rint(image), -1024, 3071), dtype=np.int16)

@@ -1,4 +1,4 @@
-"""Pictures: outlines on slices, contact sheets, and the plots of a data set and a training."""
+"""Pictures of slices: outlined masks, contact sheets, animations."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ from lungseg.system.files import write_bytes
 Picture = NDArray[np.uint8]
 
 
+# RGB colours of the outlines, in pictures and in the report's key.
 TRUTH = (70, 200, 90)
-
-
 PREDICTION = (255, 80, 60)
-
-
-SHOWN_SIDE = 384  # pixels a side that a picture in a report should have
+# A small slice is enlarged to about this many pixels per side for a report.
+SHOWN_SIDE = 384
 
 
 def outline(
     image: Picture, labels: NDArray[np.uint8], colour: tuple[int, int, int] = PREDICTION
 ) -> Picture:
-    """Draw the contour of each class but the background on a slice; returns RGB `(H, W, 3)`."""
+    """Draw the contour of each class but the background on a slice.
+
+    Args:
+        image: slice `(H, W)` or `(H, W, 3)`.
+        labels: class indices `(H, W)`.
+        colour: RGB.
+
+    Returns:
+        RGB `(H, W, 3)`.
+    """
     picture = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
     width = max(1, round(min(image.shape[:2]) / 300))
     for label in np.unique(labels):
@@ -42,9 +49,17 @@ def outline(
 def two_outlines(
     image: Picture | None, truth: NDArray[np.integer[Any]], prediction: NDArray[np.integer[Any]]
 ) -> Picture:
-    """Draw truth (green) and prediction (red) on a slice, or on black without one; returns RGB.
+    """Outline truth (green) and prediction (red) on a slice, or on black without one.
 
-    A small slice is enlarged, so that the lines are thin beside what they outline.
+    A small slice is enlarged, so that the lines are thin compared with the lungs.
+
+    Args:
+        image: slice `(H, W)` or `(H, W, 3)`.
+        truth: class indices `(H, W)`.
+        prediction: class indices `(H, W)`.
+
+    Returns:
+        RGB.
     """
     ground = np.zeros(truth.shape, dtype=np.uint8) if image is None else image
     times = max(1, round(SHOWN_SIDE / max(truth.shape)))
@@ -60,7 +75,17 @@ def two_outlines(
 def contact_sheet(
     pictures: Sequence[Picture], captions: Sequence[str], columns: int = 3, side: int = 256
 ) -> Picture:
-    """Lay pictures out in rows with a caption above each; returns RGB."""
+    """Arrange pictures in rows, with a caption above each.
+
+    Args:
+        pictures: grey or RGB.
+        captions: one text per picture.
+        columns: pictures per row.
+        side: width and height in pixels that each picture is fitted into.
+
+    Returns:
+        RGB.
+    """
     band = 22
     cells = []
     for picture, caption in zip(pictures, captions, strict=True):
@@ -83,7 +108,14 @@ def contact_sheet(
 
 
 def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: float = 0.1) -> None:
-    """Write pictures as an animation, each shown for some time, the longer side `side` pixels."""
+    """Write pictures as a GIF animation.
+
+    Args:
+        path: the file to write.
+        frames: grey or RGB pictures.
+        side: the longer side in pixels that frames are shrunk to.
+        seconds: how long each frame is shown.
+    """
     from PIL import Image
 
     def small(frame: Picture) -> Any:
@@ -105,6 +137,9 @@ def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: f
 
 
 def _ascii(text: str) -> str:
-    """OpenCV draws ASCII alone; a long name keeps its end, which tells slices apart."""
+    """Return a caption that OpenCV can draw: ASCII, and the end of a name that is too long.
+
+    The end is what differs between the slices of one patient.
+    """
     plain = text.encode("ascii", "replace").decode()
     return plain if len(plain) <= 34 else "..." + plain[-31:]

@@ -14,8 +14,8 @@ from lungseg.system.files import write_bytes
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """Make a matplotlib figure and its axes, `(rows, columns)`."""
-    # The object interface needs no display and keeps no figure alive behind our back.
+    """Make a Matplotlib figure and its axes `(rows, columns)`; `size` is in inches."""
+    # The object interface needs no display, and no global list keeps the figure in memory.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,14 +38,14 @@ def plot_dataset_statistics(
     lung_fractions: Sequence[float],
     grey_histogram: NDArray[np.int64],
 ) -> None:
-    """Plot what a prepared data set holds.
+    """Plot the contents of a prepared data set.
 
     Args:
         path: the PNG to write.
-        counts: how many of what (slices, copies, left out, each finding).
-        sizes: source size (`512 x 512`) to number of slices.
+        counts: numbers by name: slices, copies, left out, each kind of finding.
+        sizes: number of slices for each source size, such as `512 x 512`.
         lung_fractions: lung area of each slice as a share of its pixels.
-        grey_histogram: pixels of each grey value, 256 bins.
+        grey_histogram: number of pixels for each of the 256 grey values.
     """
     figure, axes = new_figure(2, 2, (11, 7.5))
     for axis, values, title in (
@@ -74,7 +74,7 @@ def plot_dataset_statistics(
 
 
 def plot_history(path: Path, history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Plot quantities of a training over its epochs, as `history_figure` does, to a PNG."""
+    """Write the plot of `history_figure` as a PNG."""
     write_bytes(path, to_png(history_figure(history, names)))
 
 
@@ -83,13 +83,13 @@ def history_figure(
     names: Sequence[str],
     panel: tuple[float, float] = (5.5, 4.2),
 ) -> Any:
-    """Draw quantities of a training over its epochs, training dashed, validation solid.
+    """Draw the loss and metrics of a training over its epochs: training dashed, validation solid.
 
     Args:
-        history: one mapping an epoch, with `epoch` and values such as `loss` and `val_loss`;
-            numbers, or texts as a CSV has them.
-        names: the quantities without `val_`, one panel each.
-        panel: width and height of a panel, inches.
+        history: one mapping per epoch with `epoch` and values such as `loss` and `val_loss`, as
+            numbers or as texts from a CSV file.
+        names: names without `val_`, one panel for each.
+        panel: width and height of a panel in inches.
     """
     figure, axes = new_figure(1, len(names), (panel[0] * len(names), panel[1]))
     for axis, name in zip(axes[0], names, strict=True):

@@ -1,4 +1,4 @@
-"""`report.html`: one file that says what an evaluation found; it needs no network."""
+"""`report.html`: the results of an evaluation in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,32 @@ from typing import Any
 import numpy as np
 
 from lungseg.imaging.pixels import encode_png
-from lungseg.reporting.overlays import Picture
+from lungseg.reporting.overlays import PREDICTION, TRUTH, Picture
 from lungseg.reporting.plots import history_figure, new_figure, to_png
 
-Row = Mapping[str, Any]
+ACCENT = "#b5382f"
+METHOD_COLOURS = {"model": ACCENT, "grey_threshold": "#4878a8", "all_background": "#888888"}
 
 
-METHOD_COLOURS = {"model": "#b5382f", "grey_threshold": "#4878a8", "all_background": "#888888"}
+@dataclass(frozen=True)
+class PlottedScore:
+    """The scores of one case and method that the report plots.
+
+    Attributes:
+        method: `model`, or the name of a baseline.
+        dice: Dice of the first class.
+        hd95: its robust Hausdorff distance.
+        boundary_iou: its boundary IoU.
+        truth_pixels: its number of pixels in the truth.
+        entropy: relative entropy of the prediction; None if it is not known.
+    """
+
+    method: str
+    dice: float
+    hd95: float
+    boundary_iou: float
+    truth_pixels: int
+    entropy: float | None
 
 
 @dataclass(frozen=True)
@@ -25,10 +44,10 @@ class Example:
 
     Attributes:
         kind: `worst` or `median`.
-        case: its name.
-        dice: of the first class.
-        flag: of empty masks.
-        picture: RGB, truth and prediction outlined.
+        case: name of the case.
+        dice: Dice of the first class.
+        flag: which masks are empty, or an empty text.
+        picture: RGB, with truth and prediction outlined.
     """
 
     kind: str
@@ -40,7 +59,7 @@ class Example:
 
 def build_report(
     summary: Mapping[str, Any],
-    rows: Sequence[Row],
+    scores: Sequence[PlottedScore],
     examples: Sequence[Example],
     history: Sequence[Mapping[str, str]],
     config: str,
@@ -49,19 +68,19 @@ def build_report(
 
     Args:
         summary: the content of `evaluation.json`.
-        rows: a row a case, class and method.
+        scores: scores of each case and method.
         examples: cases to show.
-        history: rows of a run's `history.csv`, empty without a run.
-        config: the config's text.
+        history: rows of a run's `history.csv`; empty without a run.
+        config: text of the config.
 
     Returns:
-        HTML with all pictures inside.
+        HTML that contains all pictures.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("lungseg.reporting"),
-        autoescape=True,  # names of files and cases are not to be trusted
+        autoescape=True,  # names of files and cases may hold HTML
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -69,22 +88,29 @@ def build_report(
     environment.filters["number"] = _number
     environment.filters["interval"] = lambda ci: f"{ci[0]:.4f} to {ci[1]:.4f}" if ci else "–"
     first = summary["classes"][0]
+    overall = summary["overall"]
     figures = {
-        "distributions": _distributions(rows, first),
-        "area": _dice_against_area(rows, first),
+        "distributions": _distributions(scores, summary["distance_unit"]),
+        "area": _dice_against_area(scores, first),
         "training": _training(history) if len(history) > 0 else "",
         "calibration": _calibration(summary["calibration"]) if "calibration" in summary else "",
-        "entropy": _entropy(rows, first) if "uncertainty" in summary else "",
+        "entropy": _entropy(scores) if "uncertainty" in summary else "",
     }
     return environment.get_template("report.html.j2").render(
         summary=summary,
         first=first,
-        methods={"model": summary["overall"], **summary["baselines"]},
-        metrics=list(summary["overall"][first]),
+        methods={"model": overall, **summary["baselines"]},
+        metrics=list(overall[first]),
+        case_metrics=[name for name in overall if name not in summary["classes"]],
+        colours={"accent": ACCENT, "truth": _hex(TRUTH), "prediction": _hex(PREDICTION)},
         figures=figures,
         examples=[(e, _embed(encode_png(e.picture))) for e in examples],
         config=config,
     )
+
+
+def _hex(rgb: tuple[int, int, int]) -> str:
+    return "#" + bytes(rgb).hex()
 
 
 def _number(value: Any) -> str:
@@ -97,23 +123,18 @@ def _embed(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _values(rows: Sequence[Row], method: str, class_name: str, metric: str) -> list[float]:
-    return [r[metric] for r in rows if r["method"] == method and r["class"] == class_name]
-
-
-def _distributions(rows: Sequence[Row], class_name: str) -> str:
-    methods = [m for m in METHOD_COLOURS if any(row["method"] == m for row in rows)]
-    unit = rows[0]["distance_unit"]
+def _distributions(scores: Sequence[PlottedScore], unit: str) -> str:
+    methods = [m for m in METHOD_COLOURS if any(each.method == m for each in scores)]
     figure, axes = new_figure(1, 3, (10.5, 3.6))
     rng = np.random.default_rng(0)
     for axis, metric, label in zip(
         axes[0], ("dice", "hd95", "boundary_iou"), ("Dice", f"HD95, {unit}", "boundary IoU"),
         strict=True,
     ):  # fmt: skip
-        # A mask of background alone has one value everywhere: 0, or the diagonal.
+        # An empty mask scores 0 in every case, or the image diagonal, so it is not plotted.
         shown = [m for m in methods if m != "all_background"] or methods
         for position, method in enumerate(shown):
-            values = np.array(_values(rows, method, class_name, metric))
+            values = np.array([getattr(each, metric) for each in scores if each.method == method])
             colour = METHOD_COLOURS[method]
             if len(values) > 2 and np.ptp(values) > 0:
                 body = axis.violinplot(values, [position], widths=0.8, showextrema=False)
@@ -131,14 +152,14 @@ def _distributions(rows: Sequence[Row], class_name: str) -> str:
     return _embed(to_png(figure, 130))
 
 
-def _dice_against_area(rows: Sequence[Row], class_name: str) -> str:
+def _dice_against_area(scores: Sequence[PlottedScore], class_name: str) -> str:
     figure, axes = new_figure(1, 1, (6.4, 3.8))
     axis = axes[0, 0]
     for method in ("grey_threshold", "model"):
-        own = [r for r in rows if r["method"] == method and r["class"] == class_name]
-        if own:
+        plotted = [each for each in scores if each.method == method]
+        if plotted:
             axis.scatter(
-                [r["truth_pixels"] for r in own], [r["dice"] for r in own], s=16,
+                [each.truth_pixels for each in plotted], [each.dice for each in plotted], s=16,
                 color=METHOD_COLOURS[method], alpha=0.65, linewidths=0,
                 label=method.replace("_", " "),
             )  # fmt: skip
@@ -161,7 +182,7 @@ def _calibration(calibration: Mapping[str, Any]) -> str:
     bins = calibration["bins"]
     left.plot([0, 1], [0, 1], color="#999", lw=1, label="perfect")
     left.plot(
-        [b["probability"] for b in bins], [b["foreground"] for b in bins], "o-", color="#b5382f",
+        [b["probability"] for b in bins], [b["foreground"] for b in bins], "o-", color=ACCENT,
         label="model",
     )  # fmt: skip
     left.set_xlabel("predicted probability of foreground")
@@ -169,7 +190,7 @@ def _calibration(calibration: Mapping[str, Any]) -> str:
     left.set_title(f"Reliability (ECE {calibration['ece']:.4f})")
     left.legend()
     curve = calibration["dice_by_threshold"]
-    right.plot([c["threshold"] for c in curve], [c["dice"] for c in curve], "o-", color="#b5382f")
+    right.plot([c["threshold"] for c in curve], [c["dice"] for c in curve], "o-", color=ACCENT)
     right.axvline(0.5, color="#999", lw=1)
     right.set_xlabel("threshold on the probability")
     right.set_ylabel("Dice, mean")
@@ -179,13 +200,14 @@ def _calibration(calibration: Mapping[str, Any]) -> str:
     return _embed(to_png(figure, 130))
 
 
-def _entropy(rows: Sequence[Row], class_name: str) -> str:
-    own = [r for r in rows if r["method"] == "model" and r["class"] == class_name]
+def _entropy(scores: Sequence[PlottedScore]) -> str:
+    plotted = [each for each in scores if each.entropy is not None]
+    entropy = [each.entropy for each in plotted]
+    error = [1 - each.dice for each in plotted]
     figure, axes = new_figure(1, 1, (6.4, 3.6))
     axis = axes[0, 0]
-    entropy, error = [r["entropy"] for r in own], [1 - r["dice"] for r in own]
-    axis.scatter(entropy, error, s=16, color="#b5382f", alpha=0.65, linewidths=0)
-    axis.set_xlabel("unsure pixels for each foreground pixel")
+    axis.scatter(entropy, error, s=16, color=ACCENT, alpha=0.65, linewidths=0)
+    axis.set_xlabel("uncertain pixels per foreground pixel")
     axis.set_ylabel("1 - Dice")
     axis.grid(alpha=0.3)
     return _embed(to_png(figure, 130))

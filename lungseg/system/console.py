@@ -1,24 +1,28 @@
-"""Everything a person sees: notes, warnings, tables, progress.
+"""Messages, tables and progress.
 
-Messages go to standard error, so that standard output holds results alone. No other module
-prints. Rich is imported on first use, which keeps the program quick to start.
+Messages go to the logger `lungseg`: `note` has the level INFO, `detail` DEBUG, `warn` WARNING and
+`error` ERROR. A Python program sees them if it configures logging, and nothing otherwise. The
+command line calls `show`, which prints them to standard error, so that standard output holds
+results alone. Tables and progress bars are drawn only while `show` is in force. Rich is imported
+when something is printed, which keeps the program quick to start.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-import json
-import os
-import sys
-import time
 
 T = TypeVar("T")
 
@@ -26,55 +30,120 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LOG_LINES = 20.0
 
 
-@dataclass
-class Verbosity:
-    """How much is said; set once by the command line."""
-
-    quiet: bool = False
-    verbose: bool = False
-
-
-verbosity = Verbosity()
-
-
-@lru_cache(maxsize=1)
-def _stderr() -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        # Cut off at the 80 columns assumed for a file or a pipe, a table says nothing.
-        console = Console(stderr=True, highlight=False, width=140)
-    return console
+logger = logging.getLogger("lungseg")
+# Without a handler Python itself would print the warnings of a library.
+logger.addHandler(logging.NullHandler())
 
 
 def note(message: str) -> None:
-    """Say what is being done; silent with `-q`."""
-    if not verbosity.quiet:
-        _stderr().print(message, markup=False, soft_wrap=True)
+    """Log what is being done; the command line prints it unless `-q` is given."""
+    logger.info(message, stacklevel=2)
 
 
 def detail(message: str) -> None:
-    """Say what only `-v` asks for."""
-    if verbosity.verbose:
-        _stderr().print(message, style="dim", markup=False, soft_wrap=True)
+    """Log a detail; the command line prints it if `-v` is given."""
+    logger.debug(message, stacklevel=2)
 
 
 def warn(message: str) -> None:
-    """Say what a person should look at; never silenced."""
-    _stderr().print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+    """Log what a person should look at; the command line always prints it."""
+    logger.warning(message, stacklevel=2)
 
 
 def error(message: str) -> None:
-    """Say why the program stops."""
-    _stderr().print(f"error: {message}", style="bold red", markup=False, soft_wrap=True)
+    """Log why the program stops; the command line always prints it."""
+    logger.error(message, stacklevel=2)
+
+
+class TerminalHandler(logging.Handler):
+    """Prints the messages of the logger `lungseg` to standard error, in colour on a terminal.
+
+    Attributes:
+        quiet: leave out notes, tables and progress.
+        verbose: print details as well.
+    """
+
+    LOOKS: tuple[tuple[int, str, str], ...] = (
+        (logging.ERROR, "error: ", "bold red"),
+        (logging.WARNING, "warning: ", "yellow"),
+        (logging.INFO, "", ""),
+        (logging.DEBUG, "", "dim"),
+    )
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        """Take what `-q` and `-v` ask for."""
+        super().__init__()
+        self.quiet, self.verbose = quiet, verbose
+
+    @cached_property
+    def console(self) -> Console:
+        """The console on standard error."""
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            # Cut off at the 80 columns assumed for a file or a pipe, a table says nothing.
+            console = Console(stderr=True, highlight=False, width=140)
+        return console
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is wanted."""
+        if record.levelno >= logging.WARNING:
+            return True
+        return self.verbose if record.levelno < logging.INFO else not self.quiet
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        prefix, style = next(look[1:] for look in self.LOOKS if record.levelno >= look[0])
+        self.console.print(
+            prefix + record.getMessage(), style=style or None, markup=False, soft_wrap=True
+        )
+
+
+@contextmanager
+def show(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
+    """Print messages, tables and progress while the block runs, as the command line does."""
+    level, propagates = logger.level, logger.propagate
+    handler = _install(quiet, verbose)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
+
+
+def show_always() -> None:
+    """Print messages from now on: for a process that only works for others, as Dask's workers."""
+    with _installing:
+        if not any(isinstance(handler, TerminalHandler) for handler in logger.handlers):
+            _install(quiet=False, verbose=False)
+
+
+_installing = Lock()
+
+
+def _install(quiet: bool, verbose: bool) -> TerminalHandler:
+    handler = TerminalHandler(quiet, verbose)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    # A library that configures the root logger must not print everything a second time.
+    logger.propagate = False
+    return handler
+
+
+def _shown() -> TerminalHandler | None:
+    """Return the handler of `show`; None if nothing is to be drawn."""
+    found = (h for h in logger.handlers if isinstance(h, TerminalHandler) and not h.quiet)
+    return next(found, None)
 
 
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], footer: str = ""
 ) -> None:
-    """Print a table; silent with `-q`. The first column is text, the others are numbers."""
-    if verbosity.quiet:
+    """Print a table, unless `-q` is given. The first column is text, the others are numbers."""
+    handler = _shown()
+    if handler is None:
         return
     from rich.table import Table
 
@@ -83,7 +152,7 @@ def table(
         view.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         view.add_row(*[str(cell) for cell in row])
-    _stderr().print(view, markup=False)
+    handler.console.print(view, markup=False)
 
 
 def emit_json(document: object) -> None:
@@ -137,8 +206,12 @@ class Bar:
 
 @contextmanager
 def progress(total: int, label: str, unit: str = "img") -> Iterator[Bar]:
-    """Show a progress bar on a terminal, a line now and then elsewhere, nothing with `-q`."""
-    if verbosity.quiet or not _stderr().is_terminal:
+    """Count pieces of work, drawn as a bar by the command line on a terminal.
+
+    Without a terminal, and in a Python program, a line is logged now and then instead.
+    """
+    handler = _shown()
+    if handler is None or not handler.console.is_terminal:
         yield Bar(total, label, unit, None)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -152,5 +225,5 @@ def progress(total: int, label: str, unit: str = "img") -> Iterator[Bar]:
         TimeLeft(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[extra]}", style="dim"),
     ]
-    with Progress(*columns, console=_stderr(), transient=False) as view:
+    with Progress(*columns, console=handler.console, transient=False) as view:
         yield Bar(total, label, unit, view)

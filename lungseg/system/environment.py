@@ -1,4 +1,4 @@
-"""The machine: cores, threads, hardware, and the versions of packages."""
+"""The machine: cores, threads, hardware, and versions of packages."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from lungseg import __version__
+from lungseg.errors import UsageError
 
+# The packages whose versions a run records.
 PACKAGES = (
     "tensorflow",
     "keras",
@@ -31,20 +35,20 @@ def describe_hardware() -> dict[str, Any]:
 
 
 def describe_software() -> dict[str, str]:
-    """Return the versions of this program, Python and the packages that matter."""
+    """Return the versions of lungseg, Python and `PACKAGES`."""
     return {"lungseg": __version__, "python": platform.python_version(), **_versions()}
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         for name in (package, f"{package}-cpu"):
             try:
-                found[package] = version(name)
+                versions[package] = version(name)
                 break
-            except ImportError:  # PackageNotFoundError: the other build is installed
+            except ImportError:  # PackageNotFoundError: not installed, or the other build is
                 continue
-    return found
+    return versions
 
 
 def _processor() -> str:
@@ -57,30 +61,51 @@ def _processor() -> str:
     return platform.processor()
 
 
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import a package that only an extra of this program installs.
+
+    Args:
+        module: name of the package.
+        extra: the extra that brings it.
+        purpose: what needs it, as the error begins: an option, a key of the config, or a file.
+
+    Raises:
+        UsageError: if it is not installed; the message gives the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UsageError(f'{purpose} needs {module}: pip install "lungseg[{extra}]".') from None
+
+
 def this_command() -> list[str]:
-    """Return the command line as it was given."""
+    """Return the command line that the user typed."""
     return ["lungseg", *sys.argv[1:]]
 
 
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int = 0
 ) -> Iterator[Result]:
-    """Apply `function` to each item in threads and yield the results in the items' order.
+    """Apply `function` to each item in threads and yield the results in the order of the items.
 
-    Decoding, resizing and ONNX Runtime release Python's lock, so threads use every core without
-    the forks whose deaths hide their cause. At most four items a thread are in flight, so memory
-    does not grow with the number of items. The first error is raised; what has not begun is not.
+    Decoding, resizing and ONNX Runtime release Python's lock, so threads can use every core. Forked
+    processes could too, but hide why one of them died. At most four items per thread are in
+    progress, so memory does not grow with the number of items. If an item fails, its error is
+    raised and items that have not begun are left out.
+
+    Args:
+        function: called with one item; must be safe to call from several threads.
+        items: read as they are needed.
+        threads: number of threads. 0 means every core.
     """
     threads = threads or cores()
     waiting: deque[Future[Result]] = deque()
@@ -97,7 +122,7 @@ def ordered_map(
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield lists of `size` items, the last one perhaps shorter."""
+    """Yield lists of `size` items. The last list may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all, and small helpers for CSV and JSON."""
+"""Files and folders: output that appears whole or not at all, checks of inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
 
-# File names may hold any bytes; Python carries those that are no UTF-8 as surrogates.
+# File names may hold any bytes; Python represents those that are no UTF-8 as surrogates.
 UNDECODED = "surrogateescape"
 
 
@@ -23,41 +23,48 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
-def existing_folder(path: Path | None, what: str, option: str) -> Path:
-    """Return `path`; raise `UsageError` naming the `option` where it is no folder."""
-    if path is None:
-        raise UsageError(f"No folder of {what} was given: use {option}, or set it in the config.")
+def existing_folder(path: str | Path, what: str, source: str = "") -> Path:
+    """Return `path` as a `Path`; raise `UsageError` if it is no folder.
+
+    Args:
+        path: the folder.
+        what: what it holds, for the error.
+        source: the option or config key that it comes from, for the error.
+    """
+    path = Path(path)
+    given = f" ({source})" if source else ""
     if not path.exists():
-        raise UsageError(f"{path}: there is no such folder of {what} ({option}).")
+        raise UsageError(f"{path}: there is no such folder of {what}{given}.")
     if not path.is_dir():
-        raise UsageError(f"{path}: expected a folder of {what} ({option}), found a file.")
+        raise UsageError(f"{path}: expected a folder of {what}{given}, found a file.")
     return path
 
 
 def require_regular(path: Path) -> int:
-    """Return a file's size in bytes; raise `DataError` for a pipe, a device or what is not there.
+    """Return a file's size in bytes.
 
-    Reading those may never end.
+    Raises:
+        DataError: if there is no such file, or it is a pipe or a device: reading may never end.
     """
     try:
         status = path.stat()
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}.") from None
+        raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path}: expected a file, found a folder, a pipe or a device.")
+        raise DataError(path, "expected a file, found a folder, a pipe or a device.")
     return status.st_size
 
 
 def partial_path(path: Path) -> Path:
     """Return where to write a file before it is renamed to `path`: hidden, with the same suffix."""
     name = path.name
-    if len(os.fsencode(name)) > 240:  # with what is added it would be no possible name
+    if len(os.fsencode(name)) > 240:  # with the prefix it would be too long for a file name
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + name[-8:]
     return path.with_name(f".partial.{name}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside `path`, then rename it: a reader sees the old or the new, whole."""
+    """Write a file beside `path`, then rename it, so that no reader sees half of it."""
     partial = partial_path(path)
     try:
         with partial.open("wb") as stream:
@@ -67,7 +74,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.replace(path)
     except OSError as problem:
         partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {problem.strerror or problem}.") from None
+        raise DataError(path, f"cannot be written: {problem.strerror or problem}.") from None
 
 
 def write_text(path: Path, content: str) -> None:
@@ -81,17 +88,18 @@ def staged_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder beside `output` that takes its place when the block ends well.
 
-    An interrupted block leaves `output` as it was; what was staged is removed at once, or, after
+    An interrupted block leaves `output` as it was. The staged folder is removed at once, or, after
     a kill, by the next run.
 
     Args:
         output: the folder to make.
         overwrite: replace an `output` that holds something.
-        inputs: folders that are read meanwhile and so must not be replaced.
+        inputs: folders that are read in the block, so they must not be replaced.
 
     Raises:
-        UsageError: where `output` holds something and `overwrite` is not set, is a file, or
-            holds one of the `inputs`.
+        UsageError: if `output` is a file, holds something while `overwrite` is not set, or holds
+            one of the `inputs`.
+        DataError: if the folder cannot be made.
     """
     for given in inputs:
         if given is None or not given.exists():
@@ -109,7 +117,7 @@ def staged_folder(
         shutil.rmtree(old, ignore_errors=True)
         staged.mkdir(parents=True)
     except OSError as problem:
-        raise DataError(f"{output}: cannot be made: {problem.strerror or problem}.") from None
+        raise DataError(output, f"cannot be made: {problem.strerror or problem}.") from None
     try:
         yield staged
         _take_place(staged, output)
@@ -119,7 +127,13 @@ def staged_folder(
 
 
 def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
-    """Raise `UsageError` where `output` is a file or a folder that holds something."""
+    """Raise `UsageError` if `output` is a file, or a folder that holds something.
+
+    Args:
+        output: the folder to write to.
+        overwrite: whether the folder may hold something.
+        also: what the message offers besides `--overwrite`.
+    """
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: expected a folder to write to, found a file.")
     if not overwrite and output.is_dir() and any(output.iterdir()):

@@ -11,11 +11,14 @@ from lungseg.errors import UsageError
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold a folder, which need not exist yet; the lock lies beside it, and dies with its process.
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process.
+
+    The lock file lies beside the folder, so the folder need not exist, and is released when the
+    process ends. Windows has no such lock; there, nothing is locked.
 
     Raises:
-        UsageError: where another process holds it, with that process's number.
+        UsageError: if another process holds it; the message gives that process's number.
     """
     try:
         import fcntl

@@ -1,1 +1,1 @@
-"""Training a network, and exporting it."""
+"""Train a network and export it. Only it and `lungseg.models` import TensorFlow."""

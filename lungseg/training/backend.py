@@ -1,4 +1,4 @@
-"""TensorFlow set up for this machine."""
+"""Import TensorFlow and set it up for this machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Execution:
     """One way to run TensorFlow.
 
     Attributes:
-        threads: on the CPU, of one operation, and operations side by side.
-        onednn: use oneDNN's kernels, on the CPU.
+        threads: CPU threads of one operation, and the number of operations that run in parallel.
+        onednn: use the CPU kernels of oneDNN.
         jit_compile: compile the training step with XLA.
-        mixed_precision: compute in float16, keep weights, losses and metrics in float32; GPU only.
-        seconds_per_slice: of training, where measured.
+        mixed_precision: compute in float16 and keep weights, losses and metrics in float32. For
+            GPUs only.
+        seconds_per_slice: measured training time per slice, None if it was not measured.
     """
 
     threads: int
@@ -34,20 +35,21 @@ class Execution:
     seconds_per_slice: float | None = None
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Return a short description for messages."""
         switches = [
             ("oneDNN", self.onednn),
             ("XLA", self.jit_compile),
             ("mixed precision", self.mixed_precision),
         ]
-        words = [f"{self.threads} threads", *(f"{n} {'on' if v else 'off'}" for n, v in switches)]
+        words = [f"{self.threads} threads"]
+        words += [f"{name} {'on' if is_on else 'off'}" for name, is_on in switches]
         if self.seconds_per_slice is not None:
-            words.append(f"{self.seconds_per_slice:.3g} s a slice")
+            words.append(f"{self.seconds_per_slice:.3g} s per slice")
         return ", ".join(words)
 
 
 def configured(config: Config) -> Execution:
-    """Return what the config asks for."""
+    """Return the execution that the config asks for. Threads 0 means every core."""
     settings = config.train
     return Execution(
         settings.threads or cores(),
@@ -58,10 +60,19 @@ def configured(config: Config) -> Execution:
 
 
 def start_tensorflow(execution: Execution) -> Any:
-    """Import TensorFlow, quietly, set up to run in one way.
+    """Import TensorFlow without its log messages and set it up.
+
+    oneDNN can only be switched before TensorFlow is imported, and the number of threads only
+    before its first operation. Later calls change the precision alone.
+
+    Args:
+        execution: the settings to apply.
+
+    Returns:
+        The module `tensorflow`.
 
     Raises:
-        UsageError: where it is not installed.
+        UsageError: TensorFlow is not installed.
     """
     running = "tensorflow" in sys.modules
     if not running:
@@ -70,21 +81,24 @@ def start_tensorflow(execution: Execution) -> Any:
     import keras
 
     try:
-        # Both: else two operations, of one thread each, run side by side.
+        # Limit both. If only one is set to 1, two operations may still run in parallel.
         tensorflow.config.threading.set_intra_op_parallelism_threads(execution.threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(execution.threads)
     except RuntimeError:
-        console.detail("TensorFlow is running already; its threads stay as they are")
+        console.detail("TensorFlow has already started, so its number of threads stays as it is")
     policy = "mixed_float16" if execution.mixed_precision else "float32"
     keras.mixed_precision.set_global_policy(policy)
     return tensorflow
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow, quietly, as it is set up by the environment.
+    """Import TensorFlow without its log messages and leave its settings as they are.
+
+    Returns:
+        The module `tensorflow`.
 
     Raises:
-        UsageError: where it is not installed.
+        UsageError: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console.note("loading TensorFlow ...")
@@ -101,9 +115,9 @@ def import_tensorflow() -> Any:
 
 @contextlib.contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Drop what C++ code writes to file descriptor 2.
+    """Discard what C++ code writes to file descriptor 2.
 
-    TensorFlow logs notes on oneDNN there as it is imported, whatever its log level is set to.
+    At import, TensorFlow writes notes about oneDNN there, whatever its log level is.
     """
     saved = os.dup(2)
     try:

@@ -1,4 +1,4 @@
-"""A training that ends in time: epochs and their length planned from the measured speed."""
+"""Fit a training into `train.time_budget`: plan its epochs from the measured speed."""
 
 from __future__ import annotations
 
@@ -6,82 +6,97 @@ import math
 import time
 from dataclasses import dataclass
 
+from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 
-# Epochs shorter than this many batches would spend their time on validation and checkpoints.
-FEWEST_BATCHES = 8
+# In shorter epochs, validation and checkpoints would take most of the time.
+MIN_BATCHES = 8
 
+# Per epoch, to write the checkpoint, pictures and tables.
+EPOCH_OVERHEAD_S = 1.0
 
-# An epoch's checkpoint, pictures and tables, in seconds; loading and exporting the best model.
-EPOCH_OVERHEAD_S, EXPORT_S = 1.0, 20.0
+# At the end, to load and export the best model.
+EXPORT_S = 20.0
 
-
-# Machines slow down: plan with a little less than there is.
+# Plan with slightly less time than there is, because machines slow down.
 SHARE_PLANNED = 0.93
 
-
-# A slice is predicted in about a third of the time of its training step.
+# To predict a slice takes about a third of the time of a training step.
 VALIDATION_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Epochs and slices an epoch that fit a time, and the speed this follows from."""
+    """How long to train.
+
+    Attributes:
+        epochs: number of epochs.
+        samples_per_epoch: slices per epoch.
+        seconds_per_slice: the measured training time that the plan is based on.
+    """
 
     epochs: int
     samples_per_epoch: int
     seconds_per_slice: float
 
     def __str__(self) -> str:
-        """Say what was planned."""
+        """Return a short description for messages."""
         return (
             f"{self.epochs} epochs of {self.samples_per_epoch} slices, "
-            f"at {self.seconds_per_slice:.3g} s a slice"
+            f"at {self.seconds_per_slice:.3g} s per slice"
         )
 
     def apply(self, config: Config) -> Config:
-        """Return the config with this plan's epochs."""
-        update = {"epochs": self.epochs, "samples_per_epoch": self.samples_per_epoch}
-        return config.model_copy(update={"train": config.train.model_copy(update=update)})
+        """Return a copy of the config with the epochs and slices per epoch of this plan."""
+        return with_overrides(
+            config,
+            {"train.epochs": self.epochs, "train.samples_per_epoch": self.samples_per_epoch},
+        )
 
 
 def plan(config: Config, seconds: float, seconds_per_slice: float, validation_slices: int) -> Plan:
-    """Fit a training into `seconds` that are left.
+    """Plan a training that ends in time.
 
-    `train.epochs` is kept as long as an epoch has some batches, and its length follows; a very
-    short time takes fewer epochs.
+    The plan keeps `train.epochs` and chooses the length of an epoch. If an epoch would have fewer
+    than `MIN_BATCHES` batches, it has fewer epochs instead.
+
+    Args:
+        config: the whole config.
+        seconds: time left, in seconds.
+        seconds_per_slice: measured training time per slice.
+        validation_slices: number of slices that each epoch ends with.
 
     Raises:
-        UsageError: where not even one short epoch fits.
+        UsageError: the time is too short for one epoch of `MIN_BATCHES` batches.
     """
     batch = config.train.batch_size
     usable = SHARE_PLANNED * seconds - EXPORT_S
-    aside = EPOCH_OVERHEAD_S + validation_slices * seconds_per_slice * VALIDATION_SHARE
-    shortest = FEWEST_BATCHES * batch * seconds_per_slice + aside
+    overhead = EPOCH_OVERHEAD_S + validation_slices * seconds_per_slice * VALIDATION_SHARE
+    shortest = MIN_BATCHES * batch * seconds_per_slice + overhead
     epochs = min(config.train.epochs, math.floor(usable / shortest))
     if epochs < 1:
         raise UsageError(
             f"train.time_budget leaves {max(0.0, seconds):.0f} s after loading, but one short "
-            f"epoch takes {shortest + EXPORT_S:.0f} s here ({seconds_per_slice:.2g} s a slice)."
+            f"epoch takes {shortest + EXPORT_S:.0f} s here ({seconds_per_slice:.2g} s per slice)."
         )
-    samples = (usable / epochs - aside) / seconds_per_slice
+    samples = (usable / epochs - overhead) / seconds_per_slice
     return Plan(epochs, max(batch, int(samples / batch) * batch), seconds_per_slice)
 
 
 class Deadline:
-    """Whether another epoch like the last one still fits."""
+    """The end of the time budget, and whether another epoch still fits before it."""
 
     def __init__(self, end: float) -> None:
-        """Take the end, on the clock of `time.monotonic`."""
+        """Set the end, in seconds of the clock `time.monotonic`."""
         self.end = end
         self._began = time.monotonic()
 
     def begin_epoch(self) -> None:
-        """Note when an epoch begins."""
+        """Remember when this epoch began."""
         self._began = time.monotonic()
 
     def allows_another(self) -> bool:
-        """Ask at the end of an epoch."""
+        """Return whether another epoch as long as this one, and the export, end in time."""
         now = time.monotonic()
         return now + (now - self._began) + EXPORT_S <= self.end

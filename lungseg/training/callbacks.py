@@ -1,7 +1,6 @@
-"""What happens after each batch and epoch: progress, best model, state for a resume, plots.
+"""Keras callbacks that watch a training: NaN, time budget, progress bar, pictures per epoch.
 
-Keras' own reducer and early stopping are used; `Recorder` saves and restores their inner state,
-which `keras.callbacks.BackupAndRestore` leaves out.
+`lungseg.training.recorder` has the callback that saves the results.
 """
 
 from __future__ import annotations
@@ -25,13 +24,17 @@ from lungseg.training.pipeline import Pipeline
 
 
 def direction(name: str) -> str:
-    """`min` for a loss, `max` for a score."""
+    """Return `min` if a lower value of `name` is better, as for a loss, otherwise `max`."""
     return "min" if name.removeprefix("val_") == "loss" else "max"
 
 
 @contextlib.contextmanager
 def averaged(average: ValidatedWeights) -> Iterator[None]:
-    """Put the weights that validation uses into the model, and the raw ones back afterwards."""
+    """Use the weights that validation uses inside the `with` block.
+
+    Args:
+        average: the callback that puts them in and the raw weights back.
+    """
     average.on_test_begin()
     try:
         yield
@@ -40,66 +43,74 @@ def averaged(average: ValidatedWeights) -> Iterator[None]:
 
 
 class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
-    """Stop at a loss that is no number, and name the batch's cases; the best model stays."""
+    """Stop if the loss is NaN or infinite, and name the cases of that batch.
+
+    The best model so far stays in the run folder.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        """Take the pipeline, which knows the cases of a batch."""
+        """Set the pipeline, which knows the cases of each batch."""
         super().__init__()
         self.pipeline = pipeline
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Remember the epoch."""
+        """Remember the epoch, which counts from 0."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Look at the running loss."""
+        """Check the mean loss of the epoch so far.
+
+        Raises:
+            DataError: it is NaN or infinite.
+        """
         if logs and not math.isfinite(logs["loss"]):
             cases = ", ".join(self.pipeline.cases_of(self.epoch, batch))
             raise DataError(
+                None,
                 f"The loss became {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}, "
                 f"with the cases {cases}. The best model so far is kept. Look at these cases, "
-                "or lower train.learning_rate."
+                "or lower train.learning_rate.",
             )
 
 
 class StopAtDeadline(keras.callbacks.Callback):  # type: ignore[misc]
-    """Stop where another epoch would not fit the time budget: the machine slowed down."""
+    """Stop early if the machine became slower and another epoch would exceed the time budget."""
 
     def __init__(self, deadline: Deadline) -> None:
-        """Take the deadline."""
+        """Set the deadline."""
         super().__init__()
         self.deadline = deadline
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Note the time."""
+        """Start the clock of this epoch."""
         self.deadline.begin_epoch()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Stop if the next epoch would end too late."""
+        """Stop the training if the next epoch would end too late."""
         if not self.deadline.allows_another() and epoch + 1 < self.params["epochs"]:
             console.warn(
                 f"the time budget ends after epoch {epoch + 1}, before the planned "
-                f"{self.params['epochs']}: this machine has become slower than it was measured"
+                f"{self.params['epochs']}: this machine is now slower than the measurement"
             )
             self.model.stop_training = True
 
 
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Advance a bar after each batch."""
+    """Advance the progress bar after each batch."""
 
     def __init__(self, bar: console.Bar, pipeline: Pipeline, epochs: int) -> None:
-        """Take the bar to advance."""
+        """Set the bar, the pipeline and the number of epochs."""
         super().__init__()
         self.bar, self.pipeline, self.epochs = bar, pipeline, epochs
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Remember the epoch."""
+        """Remember the epoch, which counts from 0."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Count a batch of slices."""
+        """Count the slices of the batch and show the loss."""
         loss = (logs or {}).get("loss", math.nan)
         self.bar.advance(
             self.pipeline.batch_size, f"epoch {self.epoch + 1}/{self.epochs} loss {loss:.4f}"
@@ -107,7 +118,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
-    """Predict the same few images after every epoch, as one contact sheet an epoch."""
+    """Predict the same few slices after each epoch and draw them as one contact sheet."""
 
     def __init__(
         self,
@@ -116,21 +127,28 @@ class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
         slices: list[NDArray[np.uint8]],
         average: ValidatedWeights,
     ) -> None:
-        """Take the folder to write, the slices with their names, and `average`."""
+        """Set what to predict.
+
+        Args:
+            folder: where the contact sheets are written.
+            names: one caption per slice.
+            slices: uint8 `(H, W)` or `(H, W, channels)`, of the network's size.
+            average: the callback that holds the averaged weights, None if the config has none.
+        """
         super().__init__()
         self.folder, self.names, self.slices, self.average = folder, names, slices, average
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Write `epoch_0001.png` and so on."""
+        """Write `epoch_0001.png` after the first epoch, and so on."""
         batch = np.stack(self.slices).astype(np.float32)
         batch = batch[..., None] if batch.ndim == 3 else batch
-        # One call a slice: memory as in training, whatever the number of images.
+        # One slice per call, so that the memory needed does not grow with their number.
         with averaged(self.average):
             labels = [
-                np.asarray(self.model(one[None], training=False))[0].argmax(-1).astype(np.uint8)
-                for one in batch
+                np.asarray(self.model(image[None], training=False))[0].argmax(-1).astype(np.uint8)
+                for image in batch
             ]
         self.folder.mkdir(parents=True, exist_ok=True)
-        pictures = [outline(s, mask) for s, mask in zip(self.slices, labels, strict=True)]
+        pictures = [outline(image, mask) for image, mask in zip(self.slices, labels, strict=True)]
         captions = [f"{name}  epoch {epoch + 1}" for name in self.names]
         write_png(self.folder / f"epoch_{epoch + 1:04d}.png", contact_sheet(pictures, captions))

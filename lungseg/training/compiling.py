@@ -1,4 +1,4 @@
-"""A network is built and compiled."""
+"""Build the network of a config and compile it with its loss, metrics and optimizer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,21 @@ from lungseg.training.backend import Execution, configured
 
 
 def compile_model(config: Config, steps: int, execution: Execution | None = None) -> keras.Model:
-    """Build and compile the network of a config, its schedule laid over epochs of `steps`."""
+    """Build and compile the network of a config.
+
+    Args:
+        config: the whole config.
+        steps: batches per epoch, which the learning rate schedule depends on.
+        execution: how to run TensorFlow. None means as the config says.
+
+    Returns:
+        A compiled `keras.Model`.
+    """
     settings = config.train
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine":
-        # Else a training of one epoch, as a first try is, would end before its rate has risen.
+        # Limit the warm-up to half of the training, so that a one-epoch test run still reaches the
+        # full rate.
         warmup = int(min(settings.warmup_epochs, settings.epochs / 2) * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else settings.learning_rate,
@@ -47,7 +57,15 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
 
 
 def build_in_float32(config: Config, weights: Sequence[NDArray[np.float32]]) -> keras.Model:
-    """Build the network of a config to compute in float32, whatever it was trained in."""
+    """Build the network of a config so that it computes in float32.
+
+    Args:
+        config: the whole config.
+        weights: the trained weights, as `keras.Model.get_weights` returns them.
+
+    Returns:
+        A `keras.Model` that is not compiled.
+    """
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:

@@ -1,6 +1,6 @@
-"""`lungseg export`: a trained network as a file for inference, checked against Keras.
+"""Export a trained network to a file for inference and compare the file with Keras.
 
-The ONNX file and `model.json` beside it are all that `evaluate` and `infer` need.
+`evaluate` and `infer` need the ONNX file and the `model.json` beside it, nothing else.
 """
 
 from __future__ import annotations
@@ -24,11 +24,50 @@ from lungseg.system import console
 from lungseg.system.tables import write_json
 from lungseg.training.backend import import_tensorflow
 
-# Probabilities of Keras and of the exported file may differ by this much at the most.
+# The largest difference allowed between a probability of Keras and of the exported file.
 TOLERANCE = 1e-4
 
-
+# Name of the file, or of the folder, in each format.
 FILES = {"onnx": "model.onnx", "savedmodel": "saved_model", "litert": "model.tflite"}
+
+
+def export_run(run: Path, format: str = "onnx") -> float:
+    """Write the best model of a run as ONNX (with `model.json`), SavedModel or LiteRT.
+
+    Args:
+        run: a run folder with `model.keras` and `config.yaml`.
+        format: a key of `FILES`.
+
+    Returns:
+        The largest difference of a probability between Keras and the runtime of the format.
+
+    Raises:
+        UsageError: the run or its model is missing.
+        DataError: the model is damaged, or the exported file differs from Keras.
+    """
+    path = run / "model.keras"
+    for needed in (path, run / "config.yaml"):
+        if not needed.is_file():
+            raise UsageError(f"{needed}: there is no such file; {run} is not a finished run.")
+    import_tensorflow()
+    import keras
+
+    console.note(f"writing {FILES[format]} ...")
+    try:
+        # Safe mode refuses a model file with code inside instead of running the code.
+        best = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as problem:
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise DataError(path, f"this is not a usable Keras model: {reason}") from None
+    config = load_config(run / "config.yaml")
+    if config.train.mixed_precision:
+        # Float16 convolutions are for GPUs, but exported files also run on CPUs.
+        from lungseg.training.compiling import build_in_float32
+
+        best = build_in_float32(config, best.get_weights())
+    if format == "onnx":
+        return export_onnx(best, config, run)
+    return export(best, config, run, format)
 
 
 def export_onnx(model: Any, config: Config, folder: Path) -> float:
@@ -36,14 +75,14 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
 
     Args:
         model: a built `keras.Model`.
-        config: says what the model was trained on.
+        config: the config the model was trained with.
         folder: the run folder.
 
     Returns:
         The largest difference of a probability between Keras and ONNX Runtime on one batch.
 
     Raises:
-        DataError: where they differ by more than `TOLERANCE`; nothing is written then.
+        DataError: they differ by more than `TOLERANCE`. Nothing is written then.
     """
     difference = export(model, config, folder, "onnx")
     write_json(folder / "model.json", describe(model, config, difference))
@@ -51,38 +90,39 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
 
 
 def export(model: Any, config: Config, folder: Path, format: str) -> float:
-    """Write a model in one of the formats of `FILES`, and compare it with Keras.
+    """Write a model in one of the formats of `FILES` and compare it with Keras.
 
     Args:
         model: a built `keras.Model`.
-        config: says what the model was trained on.
+        config: the config the model was trained with.
         folder: the run folder.
         format: `onnx`, `savedmodel` or `litert`.
 
     Returns:
-        The largest difference of a probability between Keras and the file's own runtime.
+        The largest difference of a probability between Keras and the runtime of the format.
 
     Raises:
-        DataError: where they differ by more than `TOLERANCE`; nothing is written then.
+        DataError: they differ by more than `TOLERANCE`. Nothing is written then.
     """
     shape = (2, *config.data.image_size, config.data.channels)
     rng = np.random.default_rng(config.seed)
     batch = rng.uniform(0, 255, shape).astype(np.float32)
     expected = np.asarray(model.predict(batch, batch_size=1, verbose=0))
     final = folder / FILES[format]
-    # One name, so that what a kill left here is found and removed.
+    # Always the same name, so that the next export removes what a killed one left here.
     staged = folder / ".partial.export"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     try:
         partial = staged / final.name
         _export_quietly(model, partial, format)
-        found = np.concatenate([_predict(partial, format, one[None]) for one in batch])
-        difference = float(np.abs(found - expected).max())
+        predicted = np.concatenate([_predict(partial, format, image[None]) for image in batch])
+        difference = float(np.abs(predicted - expected).max())
         if not difference <= TOLERANCE:
             raise DataError(
-                f"{final}: its runtime and Keras differ by {difference:.2e} on one batch, more "
-                f"than {TOLERANCE:.0e}; it was not kept. model.keras is whole."
+                final,
+                f"its runtime and Keras differ by {difference:.2e} on one batch, more than "
+                f"{TOLERANCE:.0e}; it was not kept. model.keras is complete.",
             )
         if final.is_dir():
             shutil.rmtree(final)
@@ -93,7 +133,16 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
 
 
 def _predict(path: Path, format: str, slices: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Predict as a user of the exported file would."""
+    """Predict with the runtime of the format.
+
+    Args:
+        path: the exported file.
+        format: a key of `FILES`.
+        slices: grey values 0..255, float32 `(B, H, W, channels)`.
+
+    Returns:
+        Class probabilities, float32 `(B, H, W, num_classes)`.
+    """
     if format == "onnx":
         import onnxruntime
 
@@ -105,16 +154,17 @@ def _predict(path: Path, format: str, slices: NDArray[np.float32]) -> NDArray[np
         loaded = tf.saved_model.load(str(path))
         return np.asarray(loaded.serve(slices))
     interpreter = _litert_interpreter(path)
-    given, found = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    interpreter.resize_tensor_input(given["index"], slices.shape)
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(input_index, slices.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], slices)
+    interpreter.set_tensor(input_index, slices)
     interpreter.invoke()
-    return np.asarray(interpreter.get_tensor(found["index"]))
+    return np.asarray(interpreter.get_tensor(output_index))
 
 
 def _litert_interpreter(path: Path) -> Any:
-    """Open a LiteRT file with LiteRT's own package where it is, else with TensorFlow's copy."""
+    """Open a LiteRT file with the package `ai_edge_litert` if it is installed, or TensorFlow."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -123,7 +173,7 @@ def _litert_interpreter(path: Path) -> Any:
 
 
 def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
-    """Return what inference must know of a model: the content of `model.json`."""
+    """Return the content of `model.json`: what inference needs to know about the model."""
     return {
         "format": 1,
         "network": config.model.name,
@@ -143,32 +193,33 @@ def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
 
 
 def _export_quietly(model: Any, path: Path, format: str) -> None:
-    """Export without the converters' chatter: progress, deprecations, notes on stdout."""
+    """Export without the messages of the converters: progress, warnings, notes on stdout."""
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    # Else tf2onnx copies the whole graph, weights included, before each of its optimisations: for
-    # the original's 500 MB that took more than 24 GB.
+    # By default, tf2onnx copies the whole graph with its weights before each of its optimisations.
+    # For the 500 MB of the original network this took more than 24 GB.
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
-    named = {"onnx": "onnx", "savedmodel": "tf_saved_model", "litert": "litert"}[format]
+    keras_format = {"onnx": "onnx", "savedmodel": "tf_saved_model", "litert": "litert"}[format]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        model.export(path, format=named, verbose=False)
+        model.export(path, format=keras_format, verbose=False)
     if format == "onnx":
         _name_by_order(path)
 
 
 def _name_by_order(path: Path) -> None:
-    """Name nodes, weights and values by the order of their use: one network, one file.
+    """Rename nodes, weights and values in the order of their use.
 
-    tf2onnx makes names up from a counter, names a constant after any one of the layers that share
-    it, and writes the constants in any order.
+    With that, the same network always gives the same file. tf2onnx takes names from a counter,
+    names a constant after any one of the layers that share it, and writes the constants in
+    arbitrary order.
     """
     import onnx
 
     network = onnx.load(path)
     graph = network.graph
     graph.ClearField("doc_string")
-    graph.ClearField("value_info")  # shapes of values within, which ONNX Runtime works out itself
-    # "" stands for an optional input that is not given.
+    graph.ClearField("value_info")  # shapes of inner values, which ONNX Runtime infers itself
+    # "" means that an optional input is absent.
     names = {"": ""} | {value.name: value.name for value in (*graph.input, *graph.output)}
     for count, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{count}"
@@ -181,40 +232,3 @@ def _name_by_order(path: Path) -> None:
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "slices"
     onnx.save(network, path)
-
-
-def export_run(run: Path, format: str = "onnx") -> float:
-    """Write a run's best model as ONNX (with `model.json`), SavedModel or LiteRT.
-
-    Returns:
-        The largest difference of a probability between Keras and the file's own runtime.
-
-    Raises:
-        UsageError: where the run or its model is missing.
-        DataError: for a damaged model.
-    """
-    path = run / "model.keras"
-    for needed in (path, run / "config.yaml"):
-        if not needed.is_file():
-            raise UsageError(f"{needed}: there is no such file; {run} is no finished run.")
-    import_tensorflow()
-    import keras
-
-    pass
-
-    console.note(f"writing {FILES[format]} ...")
-    try:
-        # Safe mode: a model file with code inside is refused, not run.
-        best = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError, TypeError) as problem:
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise DataError(f"{path}: this is not a usable Keras model: {reason}") from None
-    config = load_config(run / "config.yaml")
-    if config.train.mixed_precision:
-        # What is deployed computes in float32: float16 convolutions are for GPUs.
-        from lungseg.training.compiling import build_in_float32
-
-        best = build_in_float32(config, best.get_weights())
-    if format == "onnx":
-        return export_onnx(best, config, run)
-    return export(best, config, run, format)

@@ -1,4 +1,4 @@
-"""A network is built, compiled and fitted to the slices of a pipeline. Imports TensorFlow."""
+"""Fit a network to the slices of a pipeline, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lungseg.training.callbacks import (
     direction,
 )
 from lungseg.training.compiling import compile_model
-from lungseg.training.distribution import adapt, is_chief
+from lungseg.training.distribution import is_chief, patch_for_workers
 from lungseg.training.pipeline import Pipeline
 from lungseg.training.recorder import Recorder, last_checkpoint
 
@@ -43,55 +43,89 @@ def fit(
 ) -> Recorder:
     """Train from the newest checkpoint of `run`, or from the start, to the last epoch.
 
+    Args:
+        config: the whole config.
+        run: the run folder.
+        pipeline: the training and validation streams.
+        parts: the slices of `train` and `valid`, of which some are predicted after each epoch.
+        execution: how to run TensorFlow.
+        strategy: from `lungseg.training.distribution.make_strategy`.
+        deadline: the end of the time budget, None if there is none.
+
     Returns:
-        What was recorded: the history, and the best epoch.
+        The recorder, which holds the history and the best epoch.
 
     Raises:
-        DataError: for unusable data, a loss that is no number, or a monitored value that never was.
+        DataError: the data are unusable, the loss became NaN or infinite, or the monitored value
+            was never finite.
     """
     settings = config.train
-    checkpoint = last_checkpoint(run)
-    state: dict[str, Any] = {}
-    with strategy.scope():
-        if checkpoint is None:
-            model = compile_model(config, pipeline.steps, execution)
-        else:
-            path, state = checkpoint
-            model = keras.saving.load_model(path, safe_mode=True)
-            console.note(f"going on after epoch {state['epochs_done']}")
-    model = adapt(model, strategy, config)
-    done = int(state.get("epochs_done", 0))
+    model, state = _load_or_compile(config, run, pipeline.steps, execution, strategy)
+    model = patch_for_workers(model, strategy, config)
     console.note(
         f"{config.model.name}: {model.count_params():,} parameters; {len(pipeline.train)} slices "
         f"to train on, {len(pipeline.valid)} to validate; {pipeline.steps} batches of "
-        f"{pipeline.batch_size} an epoch"
+        f"{pipeline.batch_size} per epoch"
     )
     callbacks, recorder = _callbacks(config, run, pipeline, parts, state, deadline)
-    stopped_early = (state.get("callbacks", {}).get("EarlyStopping") or {}).get("stopped_epoch", 0)
-    if done < settings.epochs and not stopped_early:
-        left = (settings.epochs - done) * pipeline.samples_per_epoch
-        with console.progress(left, "train") as bar:
-            try:
-                model.fit(
-                    pipeline.training(done, settings.epochs),
-                    validation_data=pipeline.validation(),
-                    initial_epoch=done,
-                    epochs=settings.epochs,
-                    steps_per_epoch=pipeline.steps,
-                    callbacks=[*callbacks, Progress(bar, pipeline, settings.epochs), recorder],
-                    shuffle=False,
-                    verbose=0,
-                )
-            except Exception:
-                if pipeline.problem is not None:
-                    raise pipeline.problem from None
-                raise
+    epochs_done = int(state.get("epochs_done", 0))
+    if epochs_done < settings.epochs and not _stopped_early(state):
+        _fit_epochs(model, pipeline, epochs_done, settings.epochs, callbacks, recorder)
     if recorder.best is None:
         raise DataError(
-            f"{run}: {settings.monitor} was never a number, so there is no best model. "
-            "Lower train.learning_rate, or look at history.csv."
+            run,
+            f"{settings.monitor} was never a number, so there is no best model. "
+            "Lower train.learning_rate, or look at history.csv.",
         )
     return recorder
+
+
+def _load_or_compile(
+    config: Config, run: Path, steps: int, execution: Execution, strategy: Any
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Return the compiled model of the newest checkpoint and its state, or a new one and {}."""
+    checkpoint = last_checkpoint(run)
+    with strategy.scope():
+        if checkpoint is None:
+            return compile_model(config, steps, execution), {}
+        path, state = checkpoint
+        model = keras.saving.load_model(path, safe_mode=True)
+    console.note(f"going on after epoch {state['epochs_done']}")
+    return model, state
+
+
+def _stopped_early(state: dict[str, Any]) -> bool:
+    """Return whether `train.patience` ended the training before this checkpoint."""
+    early_stopping = state.get("callbacks", {}).get("EarlyStopping") or {}
+    return bool(early_stopping.get("stopped_epoch", 0))
+
+
+def _fit_epochs(
+    model: keras.Model,
+    pipeline: Pipeline,
+    epochs_done: int,
+    epochs: int,
+    callbacks: list[Any],
+    recorder: Recorder,
+) -> None:
+    """Fit with a progress bar. An error while reading is raised as it was, not as TensorFlow's."""
+    samples = (epochs - epochs_done) * pipeline.samples_per_epoch
+    with console.progress(samples, "train") as bar:
+        try:
+            model.fit(
+                pipeline.training(epochs_done, epochs),
+                validation_data=pipeline.validation(),
+                initial_epoch=epochs_done,
+                epochs=epochs,
+                steps_per_epoch=pipeline.steps,
+                callbacks=[*callbacks, Progress(bar, pipeline, epochs), recorder],
+                shuffle=False,
+                verbose=0,
+            )
+        except Exception:
+            if pipeline.problem is not None:
+                raise pipeline.problem from None
+            raise
 
 
 def _callbacks(
@@ -102,7 +136,7 @@ def _callbacks(
     state: dict[str, Any],
     deadline: Deadline | None,
 ) -> tuple[list[Any], Recorder]:
-    """Return what happens beside the training, and what records it, which must come last."""
+    """Return the callbacks of the config, and the recorder, which must come after them."""
     settings = config.train
     mode = direction(settings.monitor)
     stateful: list[Any] = []
@@ -144,7 +178,10 @@ def _callbacks(
 def _mini_test(
     config: Config, parts: dict[str, list[Slice]]
 ) -> tuple[list[str], list[NDArray[np.uint8]]]:
-    """Choose the images predicted after each epoch: mini test, else valid, else train."""
+    """Return the names and slices that are predicted after each epoch.
+
+    They come from `train.mini_test`; without it from the part valid, or train if that is empty.
+    """
     if config.train.mini_test is not None:
         folder = existing_folder(config.train.mini_test, "images", "train.mini_test")
         paths, _ = list_images(folder)

@@ -1,8 +1,9 @@
-"""Losses and the metrics watched in training, in `keras.ops` alone.
+"""Losses, and the metrics shown during training, written with `keras.ops` alone.
 
-Each takes `y_true`, class indices `(B, H, W)`, and `y_pred`, probabilities `(B, H, W, C)`, and
-returns one float32 value a slice, `(B,)`; Keras averages them. "Foreground" is every class but 0;
-for lung against background, the lung. The scores of `lungseg evaluate` are in `metrics.py`.
+Each function takes `y_true`, class indices `(B, H, W)`, and `y_pred`, probabilities
+`(B, H, W, C)`, and returns one float32 value per slice, `(B,)`, which Keras averages. The
+foreground is every class except 0. With the two classes background and lung, it is the lung. The
+scores of `lungseg evaluate` are in `lungseg.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -14,19 +15,14 @@ import keras
 from keras import ops
 
 Tensor = Any
-
-
 Function = Callable[[Tensor, Tensor], Tensor]
-
 
 _serializable: Callable[[Function], Function] = keras.saving.register_keras_serializable("lungseg")
 
 
+# Axes of `(B, H, W, C)`: the pixels of a slice, and its pixels and classes.
 PIXELS = (1, 2)
-
-
 ALL = (1, 2, 3)
-
 
 EPSILON = 1e-7
 SMALLEST = 1.1754944e-38  # the smallest normal float32
@@ -68,9 +64,10 @@ def categorical_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """1 - soft Dice, averaged over the foreground classes (Milletari et al., 2016).
+    """1 - soft Dice, averaged over the foreground classes.
 
-    Soft Dice is `(2 * sum(t p) + 1) / (sum(t) + sum(p) + 1)`; the 1 makes two empty masks equal.
+    Soft Dice is `(2 * sum(t p) + 1) / (sum(t) + sum(p) + 1)`. Because of the 1, two empty masks
+    score 1. Source: Milletari et al., 2016, https://arxiv.org/abs/1606.04797.
     """
     truth, guess = _foreground(y_true, y_pred)
     overlap = ops.sum(truth * guess, axis=PIXELS)
@@ -102,9 +99,10 @@ def _binary_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """1 - structural similarity of truth and foreground probability (Wang et al., 2004).
+    """1 - structural similarity of the truth and the foreground probability.
 
-    Gaussian window of 11 pixels, sigma 1.5; K1 0.01, K2 0.03, dynamic range 1.
+    Gaussian window of 11 pixels, sigma 1.5; K1 0.01, K2 0.03, dynamic range 1. Source: Wang et al.,
+    2004, https://doi.org/10.1109/TIP.2003.819861.
     """
     truth, guess = _foreground(y_true, y_pred)
     channels = truth.shape[-1]
@@ -128,13 +126,13 @@ def ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def ce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice loss: smooth gradients, and the overlap that counts."""
+    """Cross-entropy, which has smooth gradients, plus the soft Dice loss, which is the overlap."""
     return categorical_crossentropy(y_true, y_pred) + dice(y_true, y_pred)
 
 
 @_serializable
 def ce_dice_edge(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """`ce_dice` with five times the cross-entropy within 3 pixels of a boundary of the truth."""
+    """`ce_dice`, with cross-entropy weighted five times within 3 pixels of the true boundary."""
     truth = _one_hot(y_true, y_pred)
     widest = ops.max_pool(truth, 7, 1, "same")
     narrowest = -ops.max_pool(-truth, 7, 1, "same")
@@ -169,7 +167,7 @@ def _hard_foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
 
 @_serializable
 def lung_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Hard Dice of the foreground, `2 TP / (2 TP + FP + FN)`; 1 where both are empty."""
+    """Hard Dice of the foreground, `2 TP / (2 TP + FP + FN)`; 1 if both masks are empty."""
     truth, guess = _hard_foreground(y_true, y_pred)
     total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
     overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
@@ -178,7 +176,7 @@ def lung_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def lung_iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Hard IoU of the foreground, `TP / (TP + FP + FN)`; 1 where both are empty."""
+    """Hard IoU of the foreground, `TP / (TP + FP + FN)`; 1 if both masks are empty."""
     truth, guess = _hard_foreground(y_true, y_pred)
     union = ops.sum(ops.maximum(truth, guess), axis=PIXELS)
     overlap = ops.sum(truth * guess, axis=PIXELS)
@@ -187,17 +185,18 @@ def lung_iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def pixel_accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Share of pixels whose most probable class is the true one."""
+    """Fraction of pixels whose most probable class is the true one."""
     same = ops.cast(y_true, "int32") == ops.cast(ops.argmax(y_pred, axis=-1), "int32")
     return ops.mean(ops.cast(same, "float32"), axis=PIXELS)
 
 
 @_serializable
 def dice_coef_multiclass(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The original's metric: soft Dice over all classes at once, background included, smooth 1.
+    """Soft Dice over all classes together, with the background; a metric of the original system.
 
-    On one-hot masks both sums are the number of pixels, so it is the mean probability of the true
-    class: close to pixel accuracy, and little moved by a lung that is missed.
+    The smoothing term is 1. For one-hot masks each of the two sums in the denominator is the number
+    of pixels, so the result is the mean probability of the true class. It is close to pixel
+    accuracy and changes little if a lung is missed.
     """
     y_pred = ops.cast(y_pred, "float32")
     truth = _one_hot(y_true, y_pred)
@@ -207,7 +206,7 @@ def dice_coef_multiclass(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def sensitivity(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The original's: rounded true positives over positives, all classes together."""
+    """Rounded true positives over positives of all classes, as in the original system."""
     y_pred = ops.cast(y_pred, "float32")
     truth = _one_hot(y_true, y_pred)
     return ops.sum(ops.round(truth * y_pred), axis=ALL) / (ops.sum(truth, axis=ALL) + EPSILON)
@@ -215,7 +214,7 @@ def sensitivity(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 @_serializable
 def specificity(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The original's: rounded true negatives over negatives, all classes together."""
+    """Rounded true negatives over negatives of all classes, as in the original system."""
     y_pred = ops.cast(y_pred, "float32")
     absent = 1 - _one_hot(y_true, y_pred)
     return ops.sum(ops.round(absent * (1 - y_pred)), axis=ALL) / (

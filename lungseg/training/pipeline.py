@@ -1,8 +1,9 @@
-"""tf.data input pipelines: decode, augment, batch, prefetch; nothing is held in memory.
+"""The tf.data input pipelines: decode, augment, batch, prefetch. Nothing is kept in memory.
 
-Training reads one endless stream of samples, the slices in a new order each time round. Which slice
-sample `k` is, and how it is augmented, follows from the seed and `k` alone, so a resumed training
-goes on exactly where it stopped, and a batch's cases can be named afterwards.
+Training reads one endless stream of samples. It goes through the slices again and again, each round
+in a new order. The seed and the number `k` alone decide which slice is sample `k` and how it is
+augmented. A resumed training therefore goes on exactly where it stopped, and the cases of any batch
+can be listed afterwards.
 """
 
 from __future__ import annotations
@@ -34,19 +35,27 @@ class Pipeline:
     """The training and validation streams of one data set.
 
     Attributes:
-        steps: batches an epoch.
-        samples_per_epoch: slices an epoch, a multiple of the batch size.
-        problem: the first error of a read, which TensorFlow would wrap beyond recognition.
+        steps: batches per epoch.
+        samples_per_epoch: slices per epoch, a multiple of the batch size.
+        problem: the first error while reading, None if there was none. It is kept here because
+            TensorFlow replaces it by an error of its own.
     """
 
     def __init__(self, config: Config, train: Sequence[Slice], valid: Sequence[Slice]) -> None:
-        """Plan the epochs; nothing is read yet."""
+        """Plan the epochs. Nothing is read yet.
+
+        Args:
+            config: the whole config.
+            train: the slices to train on, repeated where the data set mixes sources.
+            valid: the slices to validate on; may be empty.
+        """
         self.config = config
         self.train = list(train)
         self.valid = list(valid)
         wanted = config.train.slices_an_epoch(len(self.train))
         self.batch_size = min(config.train.batch_size, wanted)
-        # The last batch is filled up from the next round: all have one shape, no slice is lost.
+        # Slices of the next round fill up the last batch, so all batches have the same shape and
+        # no slice is left out.
         self.steps = -(-wanted // self.batch_size)
         self.samples_per_epoch = self.steps * self.batch_size
         self.problem: DataError | None = None
@@ -58,16 +67,25 @@ class Pipeline:
         return rng.permutation(len(self.train))
 
     def slice_of(self, sample: int) -> Slice:
-        """Return the slice that is sample `sample` of the training stream."""
+        """Return the slice of one sample of the training stream, counted from 0."""
         return self.train[int(self._order(sample // len(self.train))[sample % len(self.train)])]
 
     def cases_of(self, epoch: int, step: int) -> list[str]:
-        """Name the cases of one batch; `epoch` and `step` count from 0."""
+        """Return the cases of one batch. `epoch` and `step` count from 0."""
         first = epoch * self.samples_per_epoch + step * self.batch_size
         return [self.slice_of(first + i).case for i in range(self.batch_size)]
 
     def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
-        """Return batches of (float32 `(B, H, W, channels)`, uint8 `(B, H, W)`) up to `epochs`."""
+        """Return the training stream.
+
+        Args:
+            first_epoch: number of epochs already done.
+            epochs: number of epochs at the end of the stream.
+
+        Returns:
+            Batches of images, float32 `(B, H, W, channels)` with grey values 0..255, and labels,
+            uint8 `(B, H, W)`.
+        """
 
         def load(sample: int) -> Loaded:
             chosen = self.slice_of(sample)
@@ -78,7 +96,7 @@ class Pipeline:
         return self._stream(samples, load, self.batch_size)
 
     def validation(self) -> tf.data.Dataset | None:
-        """Return the validation slices in order, unaugmented; None without any."""
+        """Return the validation slices in order and unchanged, or None if there are none."""
         if not self.valid:
             return None
         return self._stream(
@@ -129,12 +147,12 @@ class Pipeline:
         def to_float(image: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return tf.cast(image, tf.float32), labels
 
-        # Where several workers train, each takes its share of every batch.
+        # If several workers train, each takes its share of every batch.
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
-        # Decoding and augmenting release Python's lock: threads, no forked workers.
+        # Decoding and augmenting release Python's lock, so threads are enough.
         threads = self.config.train.threads or cores()
         return (
             tf.data.Dataset.range(*samples)

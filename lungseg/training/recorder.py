@@ -1,4 +1,8 @@
-"""History, plots, the best model and a checkpoint after every epoch."""
+"""Write the history, plots, the best model and a checkpoint after every epoch.
+
+The checkpoint includes the inner state of Keras' own reducer and early stopping, which
+`keras.callbacks.BackupAndRestore` leaves out.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,10 @@ from lungseg.system.tables import read_json, write_csv, write_json
 from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import averaged, direction
 
-# Drawing takes a third of a second, which short epochs should not pay each time.
+# Drawing takes a third of a second, too much for every short epoch.
 SECONDS_BETWEEN_PLOTS = 10.0
 
-
-# Attributes that hold what these callbacks have learnt so far.
+# The attributes in which these callbacks keep their state.
 STATE_OF = {
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
@@ -32,7 +35,13 @@ STATE_OF = {
 
 
 def is_better(name: str, value: float, best: float | None) -> bool:
-    """Whether a monitored value beats the best; a loss should fall, a score rise."""
+    """Return whether a monitored value is better than the best so far.
+
+    Args:
+        name: what is monitored. A lower loss is better, a higher score is better.
+        value: the new value. NaN and infinity are never better.
+        best: the best value so far, None if there is none.
+    """
     if not math.isfinite(value):
         return False
     if best is None:
@@ -41,22 +50,27 @@ def is_better(name: str, value: float, best: float | None) -> bool:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a Keras file.
+    """Write a model to a Keras file.
 
     Raises:
-        DataError: where it cannot be written; HDF5 says so in ways of its own.
+        DataError: the file cannot be written. HDF5 reports that by several kinds of error.
     """
     try:
         model.save(path)
     except (OSError, RuntimeError) as problem:
-        raise DataError(f"{path}: cannot be written: {problem}.") from None
+        raise DataError(path, f"cannot be written: {problem}.") from None
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Write history, plots, the best model and a checkpoint after every epoch.
+    """Write the history, plots, the best model and a checkpoint after every epoch.
 
-    Must come last among the callbacks: it saves what the others have come to, and puts it back
-    after their `on_train_begin` has reset them.
+    It must be the last callback, because it saves the state of the others, and restores it after
+    their `on_train_begin` has reset them.
+
+    Attributes:
+        history: one row per epoch: its number from 1, the losses and metrics, the learning rate.
+        best: the best monitored value, None before the first epoch.
+        best_epoch: the epoch of that value, from 1.
     """
 
     def __init__(
@@ -68,9 +82,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         average: ValidatedWeights,
         writes: bool = True,
     ) -> None:
-        """Take the run folder, the `state` of a checkpoint, empty for a new run, and `average`.
+        """Set what to record.
 
-        `writes` is false for a worker that is not the chief: it keeps the history alone.
+        Args:
+            run: the run folder.
+            config: the whole config.
+            others: the callbacks whose state belongs to a checkpoint; see `STATE_OF`.
+            state: the state of the checkpoint to go on from, empty for a new run.
+            average: the callback that holds the averaged weights, None if the config has none.
+            writes: whether to write files. Workers other than the chief keep the history alone.
         """
         super().__init__()
         self.writes = writes
@@ -85,22 +105,21 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._random_states: list[list[int]] = state.get("random_states", [])
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Give the other callbacks, and the dropout layers, back what they knew."""
+        """Restore the state of the other callbacks and of the dropout layers."""
         if self._random_states:
-            for variable, value in zip(
-                _random_state_variables(self.model), self._random_states, strict=True
-            ):
+            variables = _random_state_variables(self.model)
+            for variable, value in zip(variables, self._random_states, strict=True):
                 variable.assign(value)
         for callback in self.others:
             for key, value in self._restore.get(type(callback).__name__, {}).items():
                 setattr(callback, key, value)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Note the rate the epoch starts with; the reducer changes it at the end."""
+        """Remember the learning rate at the start; the reducer changes it at the end."""
         self.learning_rate = float(self.model.optimizer.learning_rate)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Record the epoch; `epoch` counts from 0."""
+        """Record the epoch, which counts from 0 here and from 1 in the files."""
         row = {"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}}
         row["learning_rate"] = self.learning_rate
         self.history.append(row)
@@ -110,15 +129,17 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self.best, self.best_epoch = value, epoch + 1
         if self.writes:
             self._write(epoch, better)
-        shown = ", ".join(
-            f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "learning_rate")
+        values = ", ".join(
+            f"{key} {value:.4f}"
+            for key, value in row.items()
+            if key not in ("epoch", "learning_rate")
         )
         mark = "  best" if better and self.monitor != "last" else ""
-        console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {shown}{mark}")
+        console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {values}{mark}")
 
     def _write(self, epoch: int, better: bool) -> None:
-        # The best model first: swapping weights in and out rounds them, and a resumed run has to go
-        # on from the very same ones.
+        # Save the best model before the checkpoint: swapping in the averaged weights rounds them,
+        # and a resumed run must start from the rounded ones.
         if better:
             final = self.run / "model.keras"
             with averaged(self.average):
@@ -130,7 +151,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._plot()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Draw the plots a last time."""
+        """Draw the final plots."""
         if self.writes:
             self._plot()
 
@@ -150,11 +171,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 for variable in _random_state_variables(self.model)
             ],
             "callbacks": {
-                type(c).__name__: {
-                    key: _plain(getattr(c, key)) for key in STATE_OF[type(c).__name__]
+                type(callback).__name__: {
+                    key: _to_json(getattr(callback, key))
+                    for key in STATE_OF[type(callback).__name__]
                 }
-                for c in self.others
-                if type(c).__name__ in STATE_OF
+                for callback in self.others
+                if type(callback).__name__ in STATE_OF
             },
         }
         write_json(partial / "state.json", state)
@@ -184,7 +206,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def last_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return the newest whole checkpoint of a run, its model file and its state."""
+    """Return the model file and the state of a run's newest complete checkpoint, or None."""
     folders = sorted((run / "checkpoints").glob("epoch_*"))
     if not folders:
         return None
@@ -192,11 +214,11 @@ def last_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _random_state_variables(model: keras.Model) -> list[Any]:
-    """Return the state of each random generator (dropout), which Keras' model file leaves out."""
+    """Return the state of each random generator (dropout); Keras' model file lacks it."""
     return [variable for variable in model.variables if "seed_generator" in variable.path]
 
 
-def _plain(value: Any) -> float | int:
-    """Turn a NumPy scalar, as Keras' callbacks hold them, into what JSON holds."""
-    plain: float | int = value.item() if hasattr(value, "item") else value
-    return plain
+def _to_json(value: Any) -> float | int:
+    """Convert a NumPy scalar, as in Keras' callbacks, to a Python number."""
+    number: float | int = value.item() if hasattr(value, "item") else value
+    return number

@@ -1,33 +1,52 @@
-"""What a run folder says of its run, and whether a config may go on with it."""
+"""Describe a run in its folder, and check that a config may resume it."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lungseg import __version__
-from lungseg.config.loading import load_config
+from lungseg.config.loading import (
+    dump_config,
+    load_config,
+    with_absolute_paths,
+    with_overrides,
+)
 from lungseg.config.schema import Config
-from lungseg.dataset.slices import PARTS, SPLIT_COLUMNS, Slice
+from lungseg.dataset.slices import PARTS, SeenRow, Slice
 from lungseg.errors import UsageError
 from lungseg.system.environment import describe_hardware, describe_software
-from lungseg.system.tables import write_csv
+from lungseg.system.files import write_text
+from lungseg.system.tables import write_json, write_rows
+from lungseg.training.distribution import is_chief
 
 
 def write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
-    """List what was trained on, so that `evaluate` can tell a slice it has seen."""
-    columns = [c for c in SPLIT_COLUMNS if c not in ("image", "mask")]
-    rows = [{"part": part, **vars(s)} for part in PARTS for s in parts.get(part, ())]
-    write_csv(path, columns, [{key: row[key] for key in columns} for row in rows])
+    """Write the slices of each part, so that `evaluate` can detect a slice of the training."""
+    rows = [
+        SeenRow(part, s.case, s.source, s.group, s.lung_fraction, s.sha256, s.phash)
+        for part in PARTS
+        for s in parts.get(part, ())
+    ]
+    write_rows(path, SeenRow, rows)
 
 
 def describe_run(
     config: Config, parts: dict[str, list[Slice]], command: Sequence[str]
 ) -> dict[str, Any]:
-    """Return how a run began, for `run.json`: versions, seed, hashes of the data, machine."""
+    """Return the circumstances of a run, for `run.json`.
+
+    Args:
+        config: the whole config.
+        parts: the slices of each part.
+        command: the command line.
+
+    Returns:
+        Versions, seed, number of slices, hashes of the data, machine, start and command line.
+    """
     digests = {
         part: hashlib.sha256("".join(sorted(s.sha256 for s in slices)).encode()).hexdigest()
         for part, slices in parts.items()
@@ -44,46 +63,78 @@ def describe_run(
     }
 
 
+class RunRecord:
+    """The file `run.json` of a run: how it began, its status and its result."""
+
+    def __init__(self, run: Path, start: Mapping[str, Any]) -> None:
+        """Set the run folder and what the record begins with."""
+        self.path = run / "run.json"
+        self.start = dict(start)
+
+    def write(self, status: Literal["running", "interrupted", "finished"], **result: Any) -> None:
+        """Write the record. Workers other than the chief write nothing."""
+        if is_chief():
+            write_json(self.path, {**self.start, "status": status, **result})
+
+
 def _devices() -> list[str]:
     import tensorflow as tf
 
     return [device.name for device in tf.config.list_physical_devices()]
 
 
-# A resumed run may go on longer; anything else would make it another run.
-MAY_CHANGE_ON_RESUME = {"train.epochs", "train.patience", "train.run", "data.dataset"}
+def write_config(config: Config, dataset: Path, run: Path) -> None:
+    """Write the config of a run, with absolute paths: a resume works from any folder."""
+    used = with_overrides(config, {"data.dataset": dataset, "train.run": run})
+    write_text(run / "config.yaml", dump_config(with_absolute_paths(used)))
+
+
+# A resumed run may train for longer, and its folders may have moved. Any other change would make it
+# another run.
+MAY_CHANGE_ON_RESUME = {
+    "train.epochs",
+    "train.patience",
+    "train.run",
+    "data.dataset",
+    "data.images",
+    "data.masks",
+    "data.prepared",
+}
 
 
 def check_same_config(config: Config, run: Path) -> None:
-    """Check that a config may go on with the run in a folder.
+    """Check that a config may resume the run in a folder.
 
     Raises:
-        UsageError: listing the keys that differ.
+        UsageError: it may not; the message lists the keys that differ.
     """
     path = run / "config.yaml"
     if not path.exists():
         return
     old, new = (
-        _flat(load_config(path).model_dump(mode="json")),
-        _flat(config.model_dump(mode="json")),
+        _flatten(with_absolute_paths(each).model_dump(mode="json"))
+        for each in (load_config(path), config)
     )
     allowed = set(MAY_CHANGE_ON_RESUME)
     if config.train.schedule != "constant":
-        allowed.discard("train.epochs")  # the schedule is laid over the epochs
-    changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
-    changed = [k for k in changed if k not in allowed and not k.startswith(("evaluate.", "infer."))]
+        allowed.discard("train.epochs")  # the learning rate depends on the number of epochs
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    changed = [
+        key for key in changed if key not in allowed and not key.startswith(("evaluate.", "infer."))
+    ]
     if changed:
-        lines = "\n".join(f"  {k}: was {old.get(k)!r}, now {new.get(k)!r}" for k in changed)
+        lines = "\n".join(f"  {key}: was {old.get(key)!r}, now {new.get(key)!r}" for key in changed)
         raise UsageError(
-            f"{run}: --resume goes on with the same config, but these differ:\n{lines}\n"
+            f"{run}: --resume needs the config of the run, but these keys differ:\n{lines}\n"
             f"Resume with -c {path}, or start another run."
         )
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict) and tree:
-        pairs = [
-            _flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in tree.items()
-        ]
-        return {key: value for pair in pairs for key, value in pair.items()}
-    return {prefix: tree}
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Turn nested dicts into one with dotted keys, such as `train.epochs`."""
+    if not (isinstance(tree, dict) and tree):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

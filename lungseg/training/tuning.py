@@ -1,4 +1,4 @@
-"""The fastest way to run TensorFlow here, measured and remembered."""
+"""Measure the fastest way to run TensorFlow on this machine, and remember it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +21,53 @@ from lungseg.system.environment import describe_hardware, describe_software
 from lungseg.system.tables import write_json
 from lungseg.training.backend import Execution, configured, start_tensorflow
 
-# Trainings of fewer slices than this are over before a calibration pays.
-LONG_RUN_SLICES = 2000
+# A calibration takes longer than it saves if the training takes fewer slices than this.
+MIN_SLICES_TO_CALIBRATE = 2000
 
-
-CALIBRATION_LIMIT_S = 180.0
+# For each candidate, in seconds.
+MAX_CALIBRATION_S = 180.0
 
 
 def choose(config: Config, slices_to_see: int) -> Execution:
-    """Return how to run a training: as configured, or the fastest way with `train.tune: auto`.
+    """Return how to run a training: as configured or, with `train.tune: auto`, the fastest way.
 
     Args:
         config: the whole config.
-        slices_to_see: slices the training will take in all; a short one is not calibrated.
+        slices_to_see: the number of slices of all epochs. A short training is not calibrated.
     """
-    chosen = configured(config)
+    as_configured = configured(config)
     if config.train.tune == "none":
-        return chosen
+        return as_configured
     key = _key(config)
-    known = _read_cache().get(key)
-    if known is not None:
-        console.note(f"tuned before on this machine: {Execution(**known)}")
-        return Execution(**known)
-    if slices_to_see < LONG_RUN_SLICES:
-        console.note(f"train.tune: {slices_to_see} slices are too few to calibrate for; as set")
-        return chosen
-    tried = calibrate(config)
-    if not tried:
+    remembered = _read_cache().get(key)
+    if remembered is not None:
+        console.note(f"tuned before on this machine: {Execution(**remembered)}")
+        return Execution(**remembered)
+    if slices_to_see < MIN_SLICES_TO_CALIBRATE:
+        console.note(
+            f"train.tune: a training of {slices_to_see} slices is too short to calibrate; "
+            "it runs as configured"
+        )
+        return as_configured
+    measured = calibrate(config)
+    if not measured:
         console.warn("no setting could be measured; training goes on as configured")
-        return chosen
-    best = min(tried, key=lambda execution: execution.seconds_per_slice or np.inf)
-    for execution in tried:
+        return as_configured
+    best = min(measured, key=lambda execution: execution.seconds_per_slice or np.inf)
+    for execution in measured:
         console.note(f"tune: {execution}{'  chosen' if execution is best else ''}")
     _write_cache(key, best)
     return best
 
 
 def calibrate(config: Config) -> list[Execution]:
-    """Measure a few training steps in each way that makes sense here, each in its own process."""
+    """Measure a few training steps with each sensible setting, each in a process of its own.
+
+    With a GPU the settings differ in XLA and mixed precision, without one in oneDNN and XLA.
+
+    Returns:
+        The settings that could be measured, with their seconds per slice.
+    """
     base = configured(config)
     candidates = [
         Execution(base.threads, onednn, xla, base.mixed_precision)
@@ -71,16 +80,20 @@ def calibrate(config: Config) -> list[Execution]:
             for xla in (False, True)
             for mixed in (False, True)
         ]
-    found = []
+    measured = []
     for candidate in console.track(candidates, len(candidates), "calibrate"):
-        seconds = _measure_apart(config, candidate)
+        seconds = _measure_in_process(config, candidate)
         if seconds is not None:
-            found.append(Execution(**{**asdict(candidate), "seconds_per_slice": seconds}))
-    return found
+            measured.append(replace(candidate, seconds_per_slice=seconds))
+    return measured
 
 
-def _measure_apart(config: Config, execution: Execution) -> float | None:
-    """Measure in a process of its own, as oneDNN and XLA cannot be changed in a running one."""
+def _measure_in_process(config: Config, execution: Execution) -> float | None:
+    """Measure in a new process, because oneDNN and XLA cannot be changed in a running one.
+
+    Returns:
+        Seconds per slice, or None if the process failed or took too long.
+    """
     job = {"config": config.model_dump(mode="json"), "execution": asdict(execution)}
     try:
         done = subprocess.run(
@@ -88,11 +101,11 @@ def _measure_apart(config: Config, execution: Execution) -> float | None:
             input=json.dumps(job),
             capture_output=True,
             text=True,
-            timeout=CALIBRATION_LIMIT_S,
+            timeout=MAX_CALIBRATION_S,
             check=True,
         )
     except subprocess.TimeoutExpired:
-        console.note(f"tune: {execution}: not done in {CALIBRATION_LIMIT_S:.0f} s, left out")
+        console.note(f"tune: {execution}: took more than {MAX_CALIBRATION_S:.0f} s, left out")
         return None
     except subprocess.CalledProcessError as problem:
         reason = (problem.stderr or "").strip().splitlines()[-1:] or ["no reason given"]
@@ -102,7 +115,16 @@ def _measure_apart(config: Config, execution: Execution) -> float | None:
 
 
 def seconds_per_slice(model: Any, config: Config, steps: int = 3) -> float:
-    """Train a compiled model on noise for some steps and return the time of the fastest."""
+    """Train a compiled model on noise and return the time of the fastest step.
+
+    Args:
+        model: a compiled `keras.Model`. Its weights change.
+        config: the whole config.
+        steps: number of measured steps, after one that is not measured.
+
+    Returns:
+        Seconds per slice.
+    """
     rng = np.random.default_rng(0)
     size = (config.train.batch_size, *config.data.image_size)
     images = rng.uniform(0, 255, (*size, config.data.channels)).astype(np.float32)
@@ -117,12 +139,12 @@ def seconds_per_slice(model: Any, config: Config, steps: int = 3) -> float:
 
 
 def _has_gpu() -> bool:
-    # A look at the driver: asking TensorFlow would import it before oneDNN is chosen.
+    # Look for the driver. To ask TensorFlow would import it before oneDNN is switched.
     return any(Path("/proc/driver/nvidia/gpus").glob("*"))
 
 
 def _key(config: Config) -> str:
-    """Name what the speed depends on: machine, versions, network, slice, batch, loss."""
+    """Return a hash of what the speed depends on: machine, versions, network, slice, batch."""
     settings = config.train
     facts = {
         "hardware": describe_hardware(),
@@ -151,11 +173,11 @@ def _write_cache(key: str, execution: Execution) -> None:
         _cache().parent.mkdir(parents=True, exist_ok=True)
         write_json(_cache(), {**_read_cache(), key: asdict(execution)})
     except OSError as problem:
-        console.detail(f"{_cache()}: the calibration could not be kept: {problem}")
+        console.detail(f"{_cache()}: the calibration could not be saved: {problem}")
 
 
-def _measure_here() -> None:
-    """Read a job from standard input and print the seconds a slice takes."""
+def _measure_job() -> None:
+    """Read a job from standard input and print its seconds per slice."""
     job = json.load(sys.stdin)
     execution = Execution(**job["execution"])
     config = check_config(job["config"], "calibration")
@@ -167,4 +189,4 @@ def _measure_here() -> None:
 
 
 if __name__ == "__main__":
-    _measure_here()
+    _measure_job()

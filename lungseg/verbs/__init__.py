@@ -1,1 +1,1 @@
-"""What the program does: prepare, split, train, evaluate, infer, inspect, export."""
+"""What the program does, a module for each command."""

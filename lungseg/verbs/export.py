@@ -1,4 +1,4 @@
-"""`lungseg export`: a run's best model in another format, checked against Keras."""
+"""`lungseg export`: write the best model of a run in another format and compare with Keras."""
 
 from lungseg.training.exporting import FILES, export_run
 

@@ -1,4 +1,4 @@
-"""`lungseg inspect`: the network of a config, layer by layer."""
+"""`lungseg inspect`: show the network of a config layer by layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from lungseg.config.schema import Config
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer: name, type, output shape, parameters, and GFLOP for one slice."""
+    """One layer.
+
+    Attributes:
+        name: its name in the network.
+        kind: its Keras class.
+        shape: output shape without the batch, such as `(H, W, channels)`.
+        parameters: number of parameters.
+        gflop: 10^9 floating-point operations per slice.
+    """
 
     name: str
     kind: str
@@ -22,7 +30,14 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Network:
-    """A network's layers and sums."""
+    """A network and the sums over its layers.
+
+    Attributes:
+        name: `model.name` of the config.
+        layers: its layers in order.
+        parameters: number of parameters.
+        gflop: 10^9 floating-point operations per slice.
+    """
 
     name: str
     layers: list[LayerRow]
@@ -50,15 +65,15 @@ def inspect(config: Config) -> Network:
 
 
 def _flop(layer: Any) -> float:
-    """Floating-point operations of a convolution for one slice, a multiply-add counted as two.
+    """Return the floating-point operations of a convolution per slice.
 
-    Other layers take a small share and are counted as none.
+    A multiplication and an addition count as two. Other layers need few and count as 0.
     """
     kind = type(layer).__name__
     if kind not in ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose"):
         return 0.0
     kernel = math.prod(int(side) for side in layer.kernel.shape)
-    # A transposed convolution applies its kernel at each input pixel, the others at each output's.
+    # A transposed convolution applies its kernel at each input pixel, others at each output pixel.
     tensor = layer.input if kind == "Conv2DTranspose" else layer.output
     _, height, width, _ = tensor.shape
     return 2.0 * kernel * int(height) * int(width)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, leakage, report_leaks
-from lungseg.dataset.patients import grouped, share_out
+from lungseg.dataset.leakage import Likeness, most_alike_pairs, report_leaks
+from lungseg.dataset.patients import assign_patients, share_out
 from lungseg.dataset.reading import is_layout, read_layout, read_manifest
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
@@ -21,13 +21,13 @@ from lungseg.system.files import existing_folder, staged_folder
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What `split` made.
+    """What `split` wrote.
 
     Attributes:
         folder: the data set.
         parts: part name to its slices.
-        audit: the most similar pair across each two parts.
-        merged: groups that were put together because slices in them look alike.
+        audit: for each two parts, the most similar pair of slices across them.
+        merged: cases that were put into one group because they look alike.
     """
 
     folder: Path
@@ -37,9 +37,9 @@ class SplitResult:
 
 
 def split(
-    config: Config, source: Path | None, output: Path, overwrite: bool = False
+    config: Config, source: str | Path, output: str | Path, *, overwrite: bool = False
 ) -> list[SplitResult]:
-    """Share the slices out among train, valid and test, no group on two sides.
+    """Distribute the slices to train, valid and test; a group stays in one part.
 
     Args:
         config: section `split` and the seed are used.
@@ -49,24 +49,30 @@ def split(
         overwrite: replace an `output` that is not empty.
 
     Returns:
-        One result, or one a fold.
+        One result, or one per fold.
 
     Raises:
-        UsageError: for a missing folder, an `output` that holds something, or grouping that does
-            not fit the names.
-        DataError: for an unusable manifest, too few groups, or a leak.
+        UsageError: if a folder is missing, `output` holds something, or the grouping does not fit
+            the names.
+        DataError: if the manifest is unusable, there are too few groups, or there is a leak.
+
+    Examples:
+        >>> config = lungseg.load_config("lung.yaml")
+        >>> [result] = lungseg.split(config, "data/prepared", "work/dataset")
+        >>> {part: len(slices) for part, slices in result.parts.items()}
+        {'train': 12, 'valid': 4, 'test': 4}
     """
-    source = existing_folder(source, "prepared slices", "--input")
+    source, output = existing_folder(source, "prepared slices"), Path(output)
     plans: dict[str, tuple[dict[str, list[Slice]], list[list[str]]]]
     if is_layout(source):
         plans = {"": (read_layout(source, config), [])}
     else:
-        slices, merged = grouped(read_manifest(source), config.split)
+        slices, merged = assign_patients(read_manifest(source), config.split)
         plans = {name: (parts, merged) for name, parts in share_out(slices, config).items()}
     results = []
     with staged_folder(output, overwrite, (source,)) as staged:
         for name, (parts, merged) in plans.items():
-            audit = leakage(parts)
+            audit = most_alike_pairs(parts)
             report_leaks(audit, config.split)
             write_dataset(staged / name, parts)
             results.append(SplitResult(output / name, parts, audit, merged))

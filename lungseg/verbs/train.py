@@ -1,4 +1,4 @@
-"""`lungseg train`: a data set -> a run folder with the best model and all to repeat it."""
+"""`lungseg train`: train on a data set and write a run folder with the best model."""
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import leakage
-from lungseg.dataset.patients import grouped
+from lungseg.dataset.leakage import most_alike_pairs
+from lungseg.dataset.patients import assign_patients
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout, read_manifest
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
-from lungseg.system.files import existing_folder, refuse_nonempty, write_text
-from lungseg.system.locks import only_one
-from lungseg.system.tables import read_json, write_json
-from lungseg.training import budget
-from lungseg.training.backend import Execution, start_tensorflow
+from lungseg.system.files import existing_folder, refuse_nonempty
+from lungseg.system.locks import hold_folder
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_run
-from lungseg.training.run_folder import check_same_config, describe_run, write_data_list
-from lungseg.training.tuning import LONG_RUN_SLICES, choose, seconds_per_slice
+from lungseg.training.run_folder import (
+    RunRecord,
+    check_same_config,
+    describe_run,
+    write_config,
+    write_data_list,
+)
+from lungseg.training.setup import set_up
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         run: the run folder.
-        epochs: epochs done, over all resumes.
-        best_epoch: the epoch of the kept model, from 1.
-        monitor: name of the value that picked it.
+        epochs: number of finished epochs, those before a resume included.
+        best_epoch: the epoch of the model that is kept, from 1.
+        monitor: name of the value by which this epoch was chosen, or `last`.
         best: that value.
-        learning_rate: of the last epoch.
-        seconds: of this call.
-        onnx_difference: largest difference of ONNX Runtime to Keras.
+        learning_rate: learning rate of the last epoch.
+        seconds: duration of this call.
+        onnx_difference: largest difference of a probability between ONNX Runtime and Keras.
     """
 
     run: Path
@@ -55,18 +56,32 @@ class TrainResult:
     onnx_difference: float
 
 
-def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
-    """Return the data set and run folder of each training a command asks for.
+def stored_config(run: Path | None) -> Path | None:
+    """Return the config in a run folder, which a resumed training uses, or None."""
+    path = None if run is None else run / "config.yaml"
+    return path if path is not None and path.exists() else None
+
+
+def count_slices(config: Config, dataset: str | Path) -> dict[str, int]:
+    """Return the number of slices in each part of a data set."""
+    parts = read_layout(existing_folder(dataset, "slices"), config)
+    return {part: len(slices) for part, slices in parts.items()}
+
+
+def training_jobs(
+    dataset: str | Path, run: str | Path, fold: str | None = None
+) -> list[tuple[Path, Path]]:
+    """Return the data set and the run folder of each training that a command asks for.
 
     Args:
-        dataset: data set, or a folder of folds.
-        run: run folder; a fold's run is `fold_k` in it.
-        fold: None, a fold's number, or `all`.
+        dataset: a data set, or a folder of folds.
+        run: the run folder. The run of a fold is the folder `fold_k` in it.
+        fold: None, the number of a fold, or `all`.
 
     Raises:
-        UsageError: for a fold that is not there, or folds without `fold`.
+        UsageError: the fold does not exist, or `dataset` holds folds and `fold` is None.
     """
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset, run = existing_folder(dataset, "slices"), Path(run)
     folds = fold_folders(dataset)
     if fold is None:
         if folds and not is_layout(dataset):
@@ -74,7 +89,7 @@ def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
                 f"{dataset}: holds {len(folds)} folds; train one with --fold 1, or --fold all."
             )
         return [(dataset, run)]
-    chosen = [f for f in folds if fold in ("all", f.name.removeprefix("fold_"))]
+    chosen = [path for path in folds if fold in ("all", path.name.removeprefix("fold_"))]
     if not chosen:
         raise UsageError(
             f"--fold {fold}: {dataset} holds {len(folds)} folds. lungseg split -s split.folds=5 "
@@ -85,90 +100,69 @@ def jobs(dataset: Path, run: Path, fold: str | None) -> list[tuple[Path, Path]]:
 
 def train(
     config: Config,
-    dataset: Path | None,
-    run: Path,
+    dataset: str | Path,
+    run: str | Path,
+    *,
     resume: bool = False,
     overwrite: bool = False,
     command: Sequence[str] = (),
 ) -> TrainResult:
-    """Train a network, or go on with a training that was stopped.
+    """Train a network, or resume a training that was stopped.
 
     Args:
         config: the whole config.
         dataset: folder in the `train|valid|test/{images,masks}` layout.
         run: the run folder.
-        resume: go on from the newest checkpoint in `run`; start where there is none.
+        resume: continue from the newest checkpoint in `run`, or start if there is none.
         overwrite: replace a run folder that is not empty.
         command: the command line, for `run.json`.
 
     Raises:
-        UsageError: for a missing folder, a run folder that exists or is in use, or a resume with
-            another config.
-        DataError: for unusable data, or a loss that is no number.
+        UsageError: a folder is missing, the run folder exists or is in use, the config of a
+            resumed run has changed, or `resume` and `overwrite` are both true.
+        DataError: the data are unusable, or the loss became NaN or infinite.
+
+    Examples:
+        >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
+        >>> result = lungseg.train(config, "data/dataset", "runs/lung")
+        >>> result.epochs, (result.run / "model.onnx").is_file()
+        (1, True)
     """
-    # The other workers write nothing.
-    with only_one(run) if is_chief() else contextlib.nullcontext():
+    if resume and overwrite:
+        raise UsageError("resume and overwrite exclude each other.")
+    dataset, run = Path(dataset), Path(run)
+    # Only the chief writes, so only the chief locks the folder.
+    with hold_folder(run) if is_chief() else contextlib.nullcontext():
         return _train(config, dataset, run, resume, overwrite, command)
 
 
 def _train(
     config: Config,
-    dataset: Path | None,
+    dataset: Path,
     run: Path,
     resume: bool,
     overwrite: bool,
     command: Sequence[str],
 ) -> TrainResult:
-    dataset = existing_folder(dataset, "slices", "--data")
-    if not is_layout(dataset):
-        raise DataError(f"{dataset}: expected train/images and train/masks; run lungseg split.")
-    chief = is_chief()
-    if chief and not resume:
-        refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
-    elif chief and run.exists():
-        check_same_config(config, run)
-    parts = read_layout(dataset, config)
-    own = list(parts["train"])
-    for folder in config.data.train_only:
-        added = read_manifest(existing_folder(folder, "prepared slices", "data.train_only"))
-        parts["train"] += grouped(added, config.split)[0]
-    _check_parts(parts, config, dataset)
-    if chief:
-        if overwrite and not resume and run.exists():
-            shutil.rmtree(run)
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(run / "config.yaml", dump_config(config))
-        write_data_list(run / "data.csv", parts)
-
+    dataset = _check_folders(config, dataset, run, resume, overwrite)
+    parts, epoch_slices = _read_parts(config, dataset)
+    if is_chief():
+        _begin_run_folder(config, dataset, run, parts, replace=overwrite and not resume)
     started = time.monotonic()
-    shown = mix_sources(own, parts["train"][len(own) :], config.data.train_only_share)
-    slices_to_see = config.train.epochs * config.train.slices_an_epoch(len(shown))
-    if config.train.time_budget:
-        slices_to_see = LONG_RUN_SLICES
-    execution = choose(config, slices_to_see)
-    strategy = _set_up_tensorflow(config, execution)
+    setup = set_up(config, run, started, len(epoch_slices), len(parts["valid"]))
     from lungseg.training.fitting import fit
     from lungseg.training.pipeline import Pipeline
 
-    deadline = None
-    record: dict[str, Any] = {"execution": asdict(execution)}
-    if config.train.time_budget:
-        end = started + config.train.budget_seconds
-        planned = _plan(config, run, end, execution, strategy, len(parts["valid"]))
-        record["plan"] = asdict(planned)
-        config, deadline = planned.apply(config), budget.Deadline(end)
-    pipeline = Pipeline(config, shown, parts["valid"])
-    record |= describe_run(config, parts, command)
-
-    def write_record(status: str, **outcome: Any) -> None:
-        if chief:
-            write_json(run / "run.json", {**record, "status": status, **outcome})
-
-    write_record("running")
+    config = setup.config
+    pipeline = Pipeline(config, epoch_slices, parts["valid"])
+    record = RunRecord(run, {**setup.describe(), **describe_run(config, parts, command)})
+    record.write("running")
     try:
-        recorder = fit(config, run, pipeline, parts, execution, strategy, deadline)
+        recorder = fit(
+            config, run, pipeline, parts, setup.execution, setup.strategy, setup.deadline
+        )
     except KeyboardInterrupt:
-        write_record("interrupted")
+        record.write("interrupted")
         raise
     assert recorder.best is not None
     result = TrainResult(
@@ -178,70 +172,71 @@ def _train(
         monitor=config.train.monitor,
         best=recorder.best,
         learning_rate=recorder.history[-1]["learning_rate"],
-        onnx_difference=export_run(run) if chief else math.nan,
+        onnx_difference=export_run(run) if is_chief() else math.nan,
         seconds=time.monotonic() - started,
     )
     outcome = asdict(result)
     del outcome["run"], outcome["learning_rate"]
-    write_record("finished", **{**outcome, "seconds": round(result.seconds, 1)})
+    record.write("finished", **{**outcome, "seconds": round(result.seconds, 1)})
     return result
 
 
-def _plan(
-    config: Config,
-    run: Path,
-    end: float,
-    execution: Execution,
-    strategy: Any,
-    validation_slices: int,
-) -> budget.Plan:
-    """Return the plan of a run with a time budget: the one it began with, or a new one."""
-    from lungseg.training.compiling import compile_model
-
-    path = run / "plan.json"
-    if path.exists():
-        return budget.Plan(**read_json(path))
-    console.note("measuring the speed of training ...")
-    with strategy.scope():
-        speed = seconds_per_slice(compile_model(config, 1, execution), config)
-    planned = budget.plan(config, end - time.monotonic(), speed, validation_slices)
-    console.note(f"planned for {config.train.time_budget}: {planned}")
+def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overwrite: bool) -> Path:
+    """Return the data set, after a check that it exists and that the run folder may be written."""
+    dataset = existing_folder(dataset, "slices")
+    if not is_layout(dataset):
+        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     if is_chief():
-        write_json(path, asdict(planned))
-    return planned
+        if not resume:
+            refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
+        elif run.exists():
+            check_same_config(config, run)
+    return dataset
 
 
-def _set_up_tensorflow(config: Config, execution: Execution) -> Any:
-    """Import TensorFlow with its settings and seed; return the strategy to train with."""
-    tf = start_tensorflow(execution)
-    import keras
+def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], list[Slice]]:
+    """Read the lists of slices.
 
-    from lungseg.training.distribution import make_strategy
+    Returns:
+        The slices of each part, those of `data.train_only` in `train`, and the slices of an epoch,
+        in which the slices of the data set are repeated.
+    """
+    parts = read_layout(dataset, config)
+    own = list(parts["train"])
+    for folder in config.data.train_only:
+        prepared = read_manifest(existing_folder(folder, "prepared slices", "data.train_only"))
+        parts["train"] += assign_patients(prepared, config.split)[0]
+    _check_parts(parts, config, dataset)
+    added = parts["train"][len(own) :]
+    return parts, mix_sources(own, added, config.data.train_only_share)
 
-    strategy = make_strategy(config)
-    keras.utils.set_random_seed(config.seed)
-    if config.train.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
-    replicas = strategy.num_replicas_in_sync
-    shared = f", {replicas} replicas ({config.train.strategy})" if replicas > 1 else ""
-    console.note(f"device: {', '.join(gpus) if gpus else 'CPU'}; {execution}{shared}")
-    return strategy
+
+def _begin_run_folder(
+    config: Config, dataset: Path, run: Path, parts: dict[str, list[Slice]], replace: bool
+) -> None:
+    """Write the config and the list of slices, in an empty folder if `replace` is true."""
+    if replace and run.exists():
+        shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+    write_config(config, dataset, run)
+    write_data_list(run / "data.csv", parts)
 
 
 def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -> None:
+    """Check that there are slices to train on, and to validate on if needed; warn of leaks."""
     if not parts["train"]:
-        raise DataError(f"{dataset / 'train'}: holds no usable pair of image and mask.")
+        raise DataError(dataset / "train", "holds no usable pair of image and mask.")
     if not parts["valid"] and config.train.monitor.startswith("val_"):
         raise DataError(
-            f"{dataset / 'valid'}: holds no usable pair, but train.monitor is "
+            dataset / "valid",
+            "holds no usable pair, but train.monitor is "
             f"{config.train.monitor}. Give valid a share (split.fractions), or keep the last "
-            "epoch's weights: train.monitor=last."
+            "epoch's weights: train.monitor=last.",
         )
-    for likeness in leakage(parts):
+    for likeness in most_alike_pairs(parts):
         if likeness.similarity >= config.split.leak_similarity:
             console.warn(
                 f"{' and '.join(likeness.parts)} hold slices that look like one patient's "
                 f"({likeness.cases[0]}, {likeness.cases[1]}, similarity "
-                f"{likeness.similarity:.3f}): scores will be too good."
+                f"{likeness.similarity:.3f}), so scores will be too high."
             )

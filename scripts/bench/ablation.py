@@ -23,16 +23,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 
-from lungseg.config.loading import load_config
+from lungseg.config.loading import load_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout
 from lungseg.dataset.slices import Slice
 from lungseg.evaluation import metrics
 from lungseg.imaging.masks import read_labels
-from lungseg.imaging.pixels import apply_window, read_slice, write_png
-from lungseg.phantom.drawing import make_slice
-from lungseg.phantom.patient import make_patient
-from lungseg.system.environment import ordered_map
+from lungseg.imaging.pixels import read_slice
+from lungseg.phantom.dataset import write_phantoms
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
 
@@ -139,40 +137,23 @@ def table(results: Path) -> str:
 
 def _volumes(config: Config, folder: Path, window: Sequence[float], work: Path) -> list[Slice]:
     """Cut the volumes into slices in one window; every sixth slice is enough to score on."""
-    changed = config.model_copy(update={"data": config.data.model_copy(update={"window": window})})
+    changed = with_overrides(config, {"data.window": window})
     prepare(changed, folder / "images", folder / "masks", work / "prepared")
-    plain = changed.model_copy(
-        update={"split": config.split.model_copy(update={"folds": 0, "neighbour_gap": 0})}
-    )
+    plain = with_overrides(changed, {"split.folds": 0, "split.neighbour_gap": 0})
     split(plain, work / "prepared", work / "dataset")
     return read_layout(work / "dataset", changed)["train"][::6]
 
 
 def _phantoms(folder: Path, size: int, patients: int = 12) -> list[Slice]:
     """Draw synthetic slices, each patient in a window of its own."""
-    (folder / "images").mkdir(parents=True)
-    (folder / "masks").mkdir()
     windows = list(WINDOWS.values())
-
-    def draw(job: tuple[int, int]) -> Slice:
-        number, index = job
-        hu, mask = make_slice(make_patient(number), (index + 0.5) / 8, size)
-        name = f"phantom{number:02d}_{index}.png"
-        image, label = folder / "images" / name, folder / "masks" / name
-        write_png(image, apply_window(hu, windows[number % len(windows)]))
-        write_png(label, (mask * 255).astype(np.uint8))
-        return Slice(
-            case=name,
-            source=name,
-            group=name,
-            image=image,
-            mask=label,
-            lung_fraction=float(mask.mean()),
-            sha256="",
-            phash="",
-        )
-
-    return list(ordered_map(draw, [(n, i) for n in range(patients) for i in range(8)]))
+    slices = []
+    for number in range(patients):
+        window = windows[number % len(windows)]
+        for f in write_phantoms(folder / str(number), 1, 8, size, seed=number, window=window):
+            name = f"phantom{number:02d}_{f.image.stem}"
+            slices.append(Slice(name, name, name, f.image, f.mask, f.lung_fraction, "", ""))
+    return slices
 
 
 def _run(config: Config, train: Sequence[Slice], tests: dict[str, list[Slice]]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 Each is measured in a process of its own, one after the other: speed of training and inference at
 512 x 512, peak memory, and the lung Dice of one short training on phantoms, the same for all.
-Writes docs/networks.json and from it docs/networks.md, the table in README.md, and
-lungseg/models/measured.json, which `lungseg train --help` shows. What docs/networks.json holds
-already is not measured again.
+Writes results/networks.json and from it docs/networks.md, the table in README.md, and
+lungseg/models/measured.json, which `lungseg train --help` shows. Networks that are in
+results/networks.json already are not measured again.
 
 Example:
-    python -m scripts.bench.networks --anew
+    python -m scripts.bench.networks --anew     measure everything again
+    python -m scripts.bench.networks --write    only write the pages from results/networks.json
 """
 
 import datetime
@@ -17,6 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -39,7 +41,7 @@ from scripts.bench.speed import best_of
 from tests.support.watch import watch
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "docs" / "networks.json"
+RESULTS = Path(__file__).parent / "results" / "networks.json"
 # As the original runs on this TensorFlow: it asks for neither oneDNN nor XLA; one thread.
 AS_SHIPPED = Execution(1, False, False, False)
 OURS = Execution(cores(), True, False, False)
@@ -116,7 +118,7 @@ def onnx_speed(folder: Path, tries: int = 3) -> dict[str, float]:
 
 def ask(
     config: Config, execution: Execution, *what: str, tries: int = 3, folder: str = ""
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Run `child` in a process of its own."""
     job = {
         "config": config.model_dump(mode="json"),
@@ -154,22 +156,17 @@ def _short_run(config: Config) -> float:
     import keras
 
     from lungseg.dataset.slices import Slice
-    from lungseg.imaging.pixels import apply_window, write_png
-    from lungseg.phantom.drawing import make_slice
-    from lungseg.phantom.patient import make_patient
+    from lungseg.phantom.dataset import write_phantoms
     from lungseg.training.compiling import compile_model
     from lungseg.training.pipeline import Pipeline
 
     keras.utils.set_random_seed(config.seed)
     with tempfile.TemporaryDirectory() as name:
-        slices = []
-        for number in range(12):
-            for index in range(6):
-                hu, mask = make_slice(make_patient(number), (index + 0.5) / 6, SHORT_RUN_SIDE)
-                paths = [Path(name) / f"{number}_{index}{kind}.png" for kind in ("", "_mask")]
-                write_png(paths[0], apply_window(hu, config.data.window))
-                write_png(paths[1], mask * np.uint8(255))
-                slices.append(Slice(paths[0].stem, paths[0].stem, str(number), *paths, 0.2, "", ""))
+        files = write_phantoms(Path(name), 12, 6, SHORT_RUN_SIDE, window=config.data.window)
+        slices = [
+            Slice(f.image.stem, f.image.stem, str(f.patient), f.image, f.mask, 0.2, "", "")
+            for f in files
+        ]
         pipeline = Pipeline(config, slices[:48], slices[48:])
         model = compile_model(config, pipeline.steps)
         epochs = config.train.epochs
@@ -242,9 +239,9 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
     rows = {name: first[name] for name in ("original, as shipped", "original, ours")}
     rows = {**rows, "default (resunet)": {**second["resunet"], "settings": "oneDNN"}}
     lines = [
-        "## The original as shipped, and ours, at 512 x 512",
+        "## The original system and this one, at 512 x 512",
         "",
-        "| | training, s a slice | times faster | inference, s a slice | times faster "
+        "| | training, s per slice | times faster | inference, s per slice | times faster "
         "| peak memory in training, MiB | settings | on |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -259,17 +256,25 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
     rates = [3 * ours["gflop"] / row["train_s"] for row in (ours, shipped)]
     lines += [
         "",
-        "Training takes three times the operations of a forward pass: by our settings "
-        f"{rates[0]:.0f} GFLOP/s, as shipped {rates[1]:.0f}, {rates[0] / rates[1]:.1f} times as "
-        "many. Two cores of an AMD EPYC allow some 12 times, by their arithmetic.",
+        paragraph(
+            "'As shipped' is the original's own network and settings; 'ours' is the same network "
+            "with the fastest settings measured here. A training step needs three times the "
+            "operations of a forward pass. So the original as shipped runs at "
+            f"{rates[1]:.0f} GFLOP/s, and with our settings at {rates[0]:.0f} GFLOP/s, which is "
+            f"{rates[0] / rates[1]:.1f} times as fast. The peak of two cores of an AMD EPYC would "
+            "allow about 12 times."
+        ),
         "",
         "## Networks",
         "",
-        "Speed at 512 x 512, training with batches of "
-        f"{check_config({}, 'bench').train.batch_size}, inference by ONNX Runtime. Dice after one "
-        f"short training, the same for all: {SHORT_RUN_SLICES} phantom slices of "
-        f"{SHORT_RUN_SIDE} x {SHORT_RUN_SIDE}, then 24 of other phantoms (resunet, made for 512 "
-        "pixels, with `stem_stride: 1`).",
+        paragraph(
+            "Speed is in seconds per slice of 512 x 512. Training uses batches of "
+            f"{check_config({}, 'bench').train.batch_size}; inference uses ONNX Runtime. Dice is "
+            "the lung Dice after one short training, with the same settings for every network: "
+            f"{SHORT_RUN_SLICES} phantom slices of {SHORT_RUN_SIDE} x {SHORT_RUN_SIDE} to train "
+            "on, then 24 slices of other phantoms to test on. `resunet` is made for 512 pixels, "
+            "so it ran with `stem_stride: 1` here."
+        ),
         "",
         "| network | parameters | GFLOP | training, s | inference, s | training, MiB | Dice | on |",
         "|---|---|---|---|---|---|---|---|",
@@ -284,14 +289,19 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
 
 
 PURPOSE = {
-    "resunet": "the default: compact residual U-Net, grey slices, a quarter of the pixels a side",
-    "flexunet": "the published system's, on RGB slices (`configs/original.yaml`)",
-    "attention_unet": "U-Net with gated skips, [Oktay et al., 2018](https://arxiv.org/abs/1804.03999)",
-    "unet3plus": "full-scale skips, [Huang et al., 2020](https://arxiv.org/abs/2004.08790)",
-    "multiresunet": "[Ibtehaz and Rahman, 2020](https://arxiv.org/abs/1902.04049)",
-    "deeplabv3plus": "atrous pyramid, [Chen et al., 2018](https://arxiv.org/abs/1802.02611)",
-    "efficientunet": "on EfficientNetV2-B0, [Tan and Le, 2021](https://arxiv.org/abs/2104.00298)",
+    "resunet": "the default: compact residual U-Net, works at a quarter of the resolution",
+    "flexunet": "the network of the published system, for RGB slices (`configs/original.yaml`)",
+    "attention_unet": "attention gates, [Oktay et al., 2018](https://arxiv.org/abs/1804.03999)",
+    "unet3plus": "full-scale skip connections, [Huang et al., 2020](https://arxiv.org/abs/2004.08790)",
+    "multiresunet": "multi-resolution blocks, [Ibtehaz and Rahman, 2020](https://arxiv.org/abs/1902.04049)",
+    "deeplabv3plus": "atrous spatial pyramid, [Chen et al., 2018](https://arxiv.org/abs/1802.02611)",
+    "efficientunet": "EfficientNetV2-B0 encoder, [Tan and Le, 2021](https://arxiv.org/abs/2104.00298)",
 }
+
+
+def paragraph(text: str) -> str:
+    """Return a text in lines of at most 100 characters."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def update_readme(networks: dict[str, dict[str, Any]], said: str) -> None:
@@ -314,7 +324,7 @@ def update_readme(networks: dict[str, dict[str, Any]], said: str) -> None:
 
 
 def main() -> None:
-    """Measure what docs/networks.json lacks (all of it, with `--anew`), and write it up."""
+    """Measure what results/networks.json lacks (everything with `--anew`); write the pages."""
     known: dict[str, Any] = {}
     if RESULTS.exists() and "--anew" not in sys.argv:
         known = read_json(RESULTS)
@@ -336,21 +346,26 @@ def write_up(known: dict[str, Any]) -> None:
     lines = [
         "# Networks",
         "",
-        f"`python -m scripts.bench.networks` on {dates}: {hardware['processor']}, "
-        f"{hardware['cores']} cores; "
-        + ", ".join(f"{name} {number}" for name, number in known["software"].items())
-        + ". Seconds drift from machine to machine and from day to day; ratios hold within a day.",
+        paragraph(
+            f"Measured by `python -m scripts.bench.networks` on {dates} with {hardware['cores']} "
+            f"cores of {hardware['processor']}. Seconds differ from machine to machine and from "
+            "day to day; ratios stay much the same within a day."
+        ),
+        "",
+        paragraph("Software: " + ", ".join(f"{k} {v}" for k, v in known["software"].items()) + "."),
         "",
         *tables(known["original"], known["networks"]),
     ]
     write_text(ROOT / "docs" / "networks.md", "\n".join(lines) + "\n")
     update_readme(
         known["networks"],
-        "Seconds are for one slice of 512 x 512, inference by ONNX Runtime; Dice is that of one "
-        "short training on phantoms, the same for all, which at its learning rate FlexUNet without "
-        "normalisation does not survive (`python -m scripts.bench.networks`, "
-        f"{dates}, {hardware['cores']} cores of {hardware['processor']}). "
-        "More: [networks](docs/networks.md).",
+        paragraph(
+            "Seconds are per slice of 512 x 512; inference is by ONNX Runtime. Dice is the lung "
+            "Dice after one short training on phantoms. All networks use the same settings. "
+            "FlexUNet has no normalisation and diverges at that learning rate. Measured by "
+            f"`python -m scripts.bench.networks` on {dates} with {hardware['cores']} cores of "
+            f"{hardware['processor']}. [Networks](docs/networks.md) has more."
+        ),
     )
 
 

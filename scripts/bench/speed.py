@@ -26,7 +26,8 @@ from lungseg.system.files import write_text
 from lungseg.system.tables import write_json
 from tests.support.watch import watch
 
-DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = Path(__file__).parent / "results" / "benchmarks.json"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def best_of(tries: int, work: Callable[[], object]) -> float:
@@ -67,20 +68,14 @@ prepare(Config(), folder / "images", folder / "masks", folder / "out")
 
 def prepare_memory() -> dict[str, float]:
     """Peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
-    from lungseg.imaging.pixels import apply_window, write_png
-    from lungseg.phantom.drawing import make_slice
-    from lungseg.phantom.patient import make_patient
+    from lungseg.phantom.dataset import write_phantoms
 
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        hu, mask = make_slice(make_patient(0), 0.4)
-        image = apply_window(hu, (-1000, 400))
         for count in (200, 2000):
-            for kind, pixels in (("images", image), ("masks", mask * np.uint8(255))):
-                (base / str(count) / kind).mkdir(parents=True)
-                first = base / str(count) / kind / "s0.png"
-                write_png(first, pixels)
+            (drawn,) = write_phantoms(base / str(count), patients=1, slices=1)
+            for first in (drawn.image, drawn.mask):
                 for number in range(1, count):
                     os.link(first, first.with_name(f"s{number}.png"))
             start = time.perf_counter()
@@ -94,7 +89,7 @@ def prepare_memory() -> dict[str, float]:
 
 def scoring() -> dict[str, float]:
     """All surface scores of 300 pairs of 512 x 512 masks, against full images through SciPy."""
-    from lungseg.evaluation.cases import Scale, class_metrics, score_classes
+    from lungseg.evaluation.cases import PixelSize, score_classes
     from lungseg.phantom.drawing import make_slice
     from lungseg.phantom.patient import make_patient
     from lungseg.system.environment import ordered_map
@@ -109,24 +104,24 @@ def scoring() -> dict[str, float]:
     tolerances = [1.0, 2.0]
 
     def ours(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-        return score_classes(*pair, ["background", "lung"], Scale(), tolerances)[0]
+        return score_classes(*pair, ["background", "lung"], PixelSize(), tolerances)["lung"].metrics
 
     def all_ours() -> list[dict[str, float]]:
         return list(ordered_map(ours, pairs))
 
-    names = [name for name in class_metrics(tolerances) if name != "volume_difference"]
     plain: list[dict[str, float]] = []
     slow = best_of(1, lambda: plain.extend(plain_scores(*pair, tolerances) for pair in pairs))
     fast = best_of(3, all_ours)
     largest = max(
         abs(one[name] - other[name])
         for one, other in zip(all_ours(), plain, strict=True)
-        for name in names
+        for name in one
+        if name != "volume_difference"
     )
     return {
         "plain SciPy on full images, s": slow,
         "lungseg, s": fast,
-        "plain / lungseg": slow / fast,
+        "plain SciPy / lungseg": slow / fast,
         "largest difference of a score": largest,
     }
 
@@ -167,9 +162,7 @@ def training_and_inference() -> dict[str, float]:
     import onnxruntime
 
     from lungseg.dataset.slices import Slice
-    from lungseg.imaging.pixels import apply_window, write_png
-    from lungseg.phantom.drawing import make_slice
-    from lungseg.phantom.patient import make_patient
+    from lungseg.phantom.dataset import write_phantoms
     from lungseg.training.compiling import compile_model
     from lungseg.training.exporting import export_onnx
     from lungseg.training.pipeline import Pipeline
@@ -177,13 +170,10 @@ def training_and_inference() -> dict[str, float]:
     config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        slices = []
-        for number in range(8):
-            hu, mask = make_slice(make_patient(number), 0.4)
-            write_png(folder / f"{number}.png", apply_window(hu, (-1000, 400)))
-            write_png(folder / f"{number}_mask.png", mask * np.uint8(255))
-            paths = (folder / f"{number}.png", folder / f"{number}_mask.png")
-            slices.append(Slice(str(number), str(number), "", *paths, 0.2, "", ""))
+        slices = [
+            Slice(f.image.stem, f.image.stem, "", f.image, f.mask, f.lung_fraction, "", "")
+            for f in write_phantoms(folder, patients=8, slices=1)
+        ]
         pipeline = Pipeline(config, slices, slices)
         batch = next(iter(pipeline.training(0, 1)))
         read = best_of(2, lambda: [None for _ in pipeline.training(0, 1)]) / 48
@@ -203,8 +193,8 @@ def training_and_inference() -> dict[str, float]:
         "input pipeline with all augmentation, slices/s": 1 / read,
         "training, slices/s": 1 / step,
         "pipeline / training": step / read,
-        "Keras inference, s a slice": keras_time,
-        "ONNX Runtime inference, s a slice": onnx_time,
+        "Keras inference, s per slice": keras_time,
+        "ONNX Runtime inference, s per slice": onnx_time,
         "Keras / ONNX Runtime": keras_time / onnx_time,
     }
 
@@ -277,9 +267,9 @@ def inference() -> dict[str, float]:
         "lungseg infer, one 512 x 512 PNG, s": one,
         "import tensorflow and one prediction of the original network, s": original,
         "the second / the first": original / one,
-        "volume of 300 slices, s a slice": seconds / 300,
+        "volume of 300 slices, s per slice": seconds / 300,
         "volume of 300 slices, peak memory, MiB": max(memory),
-        "share of the volume found to be lung": lung,
+        "share of the volume labelled as lung": lung,
     }
 
 
@@ -300,16 +290,18 @@ def main() -> None:
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench` on {date}: {hardware['processor']}, {cores()} cores, Python "
-        f"{platform.python_version()}. Seconds drift from machine to machine; ratios hold.",
+        f"Measured by `make bench` on {date} with {cores()} cores of {hardware['processor']} and "
+        f"Python {platform.python_version()}.",
+        "Seconds differ from machine to machine; ratios stay much the same.",
         "",
-        "The original as shipped against ours, and every network: [networks](networks.md).",
+        "[Networks](networks.md) compares the original system with this one, and the networks with",
+        "each other.",
     ]
     for title, values in results.items():
         lines += ["", f"## {title}", "", "| measured | value |", "|---|---|"]
         lines += [f"| {key} | {value:.3g} |" for key, value in values.items()]
-    write_text(DOCS / "benchmarks.md", "\n".join(lines) + "\n")
-    write_json(DOCS / "benchmarks.json", {"date": date, "hardware": hardware, "results": results})
+    write_text(PAGE, "\n".join(lines) + "\n")
+    write_json(RESULTS, {"date": date, "hardware": hardware, "results": results})
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
 
 

@@ -2,7 +2,7 @@
 
 Whatever the bytes, a reader returns something or raises LungsegError. Anything else, a crash of a
 library in C++, an input that takes 20 s, or 2 GB of memory, ends the target and leaves the input in
-`fuzz/`; put it into tests/test_fuzzed.py, and mend it.
+`fuzz/`; put it into tests/robustness/test_fuzzed.py, and fix the reader.
 
 Example:
     python -m scripts.maintain.fuzz --seconds 60 config nifti
@@ -40,8 +40,8 @@ def readers() -> dict[str, tuple[str, Reader]]:
         "config": (".yaml", load_config),
         "image": (".png", lambda path: to_slice(read_pixels(path), data)),
         "mask": (".tif", lambda path: read_labels(path, data)),
-        "dicom": (".dcm", lambda path: read_ct(path, "case").canonical()),
-        "nifti": (".nii", lambda path: read_ct(path, "case").canonical()),
+        "dicom": (".dcm", lambda path: read_ct(path, name="case").canonical),
+        "nifti": (".nii", lambda path: read_ct(path, name="case").canonical),
     }
 
 
@@ -51,7 +51,7 @@ def seeds(folder: Path) -> None:
     import SimpleITK as sitk  # noqa: N813
     from PIL import Image
 
-    from tests.bad_inputs.make_bad_inputs import grey, hu
+    from tests.bad_inputs.samples import grey, hu
     from tests.support.dicom_files import write_series
 
     for name in readers():
@@ -102,7 +102,7 @@ def main(
     from lungseg.system.tables import read_json, write_json
 
     FOLDER.mkdir(exist_ok=True)
-    record = Path(__file__).parents[2] / "docs" / "robustness.json"
+    record = Path(__file__).with_name("robustness.json")
     figures = read_json(record) if record.exists() else {}
     failed = []
     with tempfile.TemporaryDirectory() as name:

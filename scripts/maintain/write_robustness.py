@@ -1,4 +1,4 @@
-"""Write docs/robustness.md from docs/robustness.json, which `make soak` fills.
+"""Write docs/robustness.md from robustness.json beside this script, which `make soak` fills.
 
 Example:
     python -m scripts.maintain.write_robustness
@@ -15,30 +15,32 @@ from jinja2 import Environment, StrictUndefined
 from lungseg.system.environment import describe_hardware
 from lungseg.system.files import write_text
 from lungseg.system.tables import read_json
-from tests.bad_inputs.make_bad_inputs import KINDS
+from tests.bad_inputs.corpus import KINDS
 
-DOCS = Path(__file__).parents[2] / "docs"
+FIGURES = Path(__file__).with_name("robustness.json")
+PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
 TEMPLATE = """\
 # Robustness
 
-What was done to `lungseg` to break it. `make soak` does all of it and writes this page;
-`make test-all` does the same with fewer kills and slices.
-{{ date }}, {{ hardware.cores }} cores of {{ hardware.processor }}.
+This page lists what was tried to break `lungseg`, and what happened. `make soak` runs all of it
+and writes this page. `make test-all` runs the same with fewer kills and fewer slices.
+Last run: {{ date }}, {{ hardware.cores }} cores of {{ hardware.processor }}.
 
 ## Faults
 
-Killed (`kill -9`) at {{ kills.values() | map(attribute="tried") | sum }} random moments
-and run again, every command left the output of an undisturbed run, byte for byte but for what holds
-times and dates:
+The commands were killed (`kill -9`) at {{ kills.values() | map(attribute="tried") | sum }} random
+moments and run again. Each time the output equalled that of an undisturbed run, byte for byte,
+apart from times and dates.
 
-| command | kills | of them while it was writing |
+| command | kills | kills while it was writing |
 |---|---|---|
 {% for verb, row in kills.items() -%}
 | {{ verb }} | {{ row.tried }} | {{ row.landed }} |
 {% endfor %}
-The same holds after a full disk (files limited to 100 bytes), in folders that may not be written,
-and after SIGTERM in the middle of a checkpoint. Inputs that vanish on the way are listed, and the
-others done. A second process on one run folder is refused and told the first one's number.
+The same holds after a full disk (files limited to 100 bytes), in folders without write permission,
+and after SIGTERM in the middle of a checkpoint. Inputs that disappear during a run are listed, and
+the others are processed. If a run folder is in use, a second process is refused; its message gives
+the number of the first process.
 
 ## Load
 
@@ -49,12 +51,13 @@ others done. A second process on one run folder is refused and told the first on
 | {{ verb }} | {{ "{:,}".format(count) }} | {{ row.mib[loop.index0] }} |
 {% endfor -%}
 {% endfor %}
-Recording an epoch takes {{ epochs.first_ms }} ms of processor time at first and
-{{ epochs.last_ms }} ms after a thousand.
+Recording an epoch takes {{ epochs.first_ms }} ms of processor time at the start of a training and
+{{ epochs.last_ms }} ms after a thousand epochs.
 
 ## Fuzzing
 
-`make fuzz`: atheris (libFuzzer). Each execution ended in a result or in one of our errors.
+`make fuzz` uses atheris (libFuzzer). Each execution ended in a result or in an error of the kind
+that `lungseg` reports.
 
 | reader | executions | seconds |
 |---|---|---|
@@ -63,16 +66,16 @@ Recording an epoch takes {{ epochs.first_ms }} ms of processor time at first and
 {% endfor %}
 ## Known limits
 
-- Lengths within the sequences of a DICOM file are not checked before GDCM reads it: a file made
-  to do harm can still ask for up to 4 GB there.
-- MetaImage and NRRD readers are ITK's own and are not fuzzed.
+- Lengths inside the sequences of a DICOM file are not checked before GDCM reads it. A hostile file
+  can make GDCM request up to 4 GB of memory there.
+- MetaImage and NRRD files are read by ITK's own readers, which are not fuzzed.
 
 ## Bad inputs
 
-{{ kinds | length }} kinds, made by `tests/bad_inputs/make_bad_inputs.py`, each met by a command
-in a process of its own: never a traceback, a hang, a half-written file, or more than
-{{ bad.values() | map(attribute="mib") | max }} MiB of memory. Exit codes: 0 done, 2 wrong command
-or config, 3 unusable data, 4 some cases failed; the message names the file.
+`tests/bad_inputs/` makes {{ kinds | length }} kinds of bad input. Each is given to a command in a
+process of its own. None led to a traceback, a hang or a half-written file. The most memory that any
+of them needed is {{ bad.values() | map(attribute="mib") | max }} MiB. If the exit code is not 0,
+the message names the file. [Reference](reference.md#exit-codes) lists the exit codes.
 
 | input | exit code | memory, MiB |
 |---|---|---|
@@ -90,5 +93,4 @@ def page(figures: dict[str, Any], date: str) -> str:
 
 
 if __name__ == "__main__":
-    known = read_json(DOCS / "robustness.json")
-    write_text(DOCS / "robustness.md", page(known, datetime.date.today().isoformat()))
+    write_text(PAGE, page(read_json(FIGURES), datetime.date.today().isoformat()))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lungseg.system.environment import ordered_map
-from tests.bad_inputs.make_bad_inputs import KINDS, make_all
+from tests.bad_inputs.corpus import KINDS, make_all
 from tests.support.places import REPOSITORY, Figures
 from tests.support.watch import Watched, watch
 
@@ -37,7 +37,7 @@ def corpus(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def endings(corpus: Path, request: pytest.FixtureRequest) -> dict[str, Ending]:
     """Return how each kind that was asked for ended; two run at a time."""
     names = [
-        item.callspec.params["name"]
+        str(item.callspec.params["name"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_a_bad_input_ends_as_it_should
     ]
@@ -86,12 +86,15 @@ def test_the_page_lists_every_kind() -> None:
 
 
 def test_what_watches_sees_memory_time_and_full_disks(tmp_path: Path) -> None:
-    def python(code: str, **more: float) -> Watched:
-        return watch([sys.executable, "-c", code], cwd=tmp_path, **more)  # type: ignore[arg-type]
+    def python(code: str, timeout: float = 600, file_bytes: int = 0) -> Watched:
+        command = [sys.executable, "-c", code]
+        return watch(command, cwd=tmp_path, timeout=timeout, file_bytes=file_bytes)
 
     small, large = python("pass"), python("a = bytearray(200 << 20)")
     assert small.peak_mib < 100 < 200 < large.peak_mib
-    assert python("print('x'); raise SystemExit(7)") == Watched(7, "x\n", pytest.approx(10, abs=50))
+    seen = python("print('x'); raise SystemExit(7)")
+    assert (seen.code, seen.said) == (7, "x\n")
+    assert seen.peak_mib == pytest.approx(10, abs=50)
     full = python("open('f', 'wb').write(bytes(9000))", file_bytes=4096)
     assert full.code == 1
     assert "File too large" in full.said

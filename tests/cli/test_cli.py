@@ -12,7 +12,10 @@ from lungseg import __version__
 from lungseg.cli.app import app
 
 Cli = Callable[..., Result]
-VERBS = ["prepare", "split", "train", "evaluate", "infer", "inspect", "export"]
+VERBS = [
+    "prepare", "split", "train", "evaluate", "infer", "inspect", "export",
+    "config", "phantom", "label", "convert",
+]  # fmt: skip
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ def test_every_key_has_a_comment(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_the_head_says_what_is_needed_and_how_to_run_it(path: Path) -> None:
     head = path.read_text().split("\n\n")[0]
-    assert all(word in head for word in ("Needs first:", "Run:", "Override:"))
+    assert all(word in head for word in ("Needs first:", "Run:", "Override:", "Paths:"))
 
 
 def test_lung_yaml_spells_out_the_defaults() -> None:

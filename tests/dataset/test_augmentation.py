@@ -152,11 +152,14 @@ def test_windows_clip_and_lift() -> None:
 
 def test_a_new_thread_does_not_build_the_pipeline_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     # TensorFlow calls from threads that are new to Python each time.
-    built = []
-    real = augment_module.build
-    monkeypatch.setattr(
-        augment_module, "build", lambda transforms: built.append(1) or real(transforms)
-    )
+    built: list[TransformsConfig] = []
+    real = augment_module.build_pipeline
+
+    def counted(transforms: TransformsConfig) -> object:
+        built.append(transforms)
+        return real(transforms)
+
+    monkeypatch.setattr(augment_module, "build_pipeline", counted)
     augment = Augmenter(TransformsConfig.model_validate({"hflip": 0.5}))
     for seed in range(5):
         thread = threading.Thread(target=augment, args=(LABELS, LABELS, seed))

@@ -19,7 +19,7 @@ MASKS = arrays(np.bool_, (6, 7))
 def test_scores_equal_their_definition_on_sets_of_pixels(
     truth: np.ndarray, guess: np.ndarray
 ) -> None:
-    t, g = set(np.flatnonzero(truth)), set(np.flatnonzero(guess))
+    t, g = set(np.flatnonzero(truth).tolist()), set(np.flatnonzero(guess).tolist())
     everything = set(range(truth.size))
     counts = metrics.count(truth, guess)
 

@@ -41,7 +41,10 @@ PAIRS = {
     "volumes": (blob(7, SPACE), blob(8, SPACE)),
     "a voxel and a volume": (single(SPACE, 13, 0, 23), blob(9, SPACE)),
 }
-SPACINGS = {2: [(1.0, 1.0), (0.7, 0.7), (2.5, 0.6)], 3: [(1.0, 1.0, 1.0), (5.0, 0.7, 0.9)]}
+SPACINGS: dict[int, list[tuple[float, ...]]] = {
+    2: [(1.0, 1.0), (0.7, 0.7), (2.5, 0.6)],
+    3: [(1.0, 1.0, 1.0), (5.0, 0.7, 0.9)],
+}
 CASES = [
     pytest.param(*pair, spacing, id=f"{name}, {spacing}")
     for name, pair in PAIRS.items()
@@ -61,7 +64,8 @@ def by_simpleitk(
         return made
 
     def contour(mask: np.ndarray) -> np.ndarray:
-        return sitk.GetArrayFromImage(sitk.LabelContour(image(mask), fullyConnected=False)) > 0
+        edge = sitk.LabelContour(image(mask), fullyConnected=False)
+        return np.asarray(sitk.GetArrayFromImage(edge) > 0)
 
     def distance(mask: np.ndarray) -> np.ndarray:
         edge = sitk.LabelContour(image(mask), fullyConnected=False)
@@ -69,7 +73,7 @@ def by_simpleitk(
             edge, insideIsPositive=False, squaredDistance=True, useImageSpacing=True
         )
         # Inside the one-pixel contour the signed map is at or below zero: distance nought.
-        return np.sqrt(np.maximum(sitk.GetArrayFromImage(found), 0))
+        return np.asarray(np.sqrt(np.maximum(sitk.GetArrayFromImage(found), 0)))
 
     return distance(guess)[contour(truth)], distance(truth)[contour(guess)]
 

@@ -13,11 +13,10 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_
 from lungseg.errors import DataError
 from lungseg.imaging.dicom.series import read_dicom, series_in
 from lungseg.imaging.volume_files import read_ct
-from lungseg.phantom.drawing import make_volume
-from lungseg.phantom.patient import make_patient
-from tests.support.dicom_files import write_series
+from tests.support.dicom_files import Change, write_series
+from tests.support.volumes import phantom_arrays
 
-HU = np.stack([hu for hu, _ in make_volume(make_patient(0), 6, 64)])
+HU, _ = phantom_arrays(6)
 
 
 def test_a_series_comes_back_in_hu_in_order_with_its_geometry(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_of_several_series_the_largest_ct_is_taken_and_said(tmp_path: Path) -> N
         read_dicom(tmp_path / "ct", "1.2.3")
 
 
-def defect(name: str) -> tuple[object, str]:
+def defect(name: str) -> tuple[Change, str]:
     def missing_slice(ct: FileDataset, index: int) -> None:
         if index >= 3:
             ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * (index + 1)]
@@ -98,7 +97,7 @@ def defect(name: str) -> tuple[object, str]:
 )  # fmt: skip
 def test_what_makes_a_volume_wrong_is_an_error(tmp_path: Path, name: str) -> None:
     change, said = defect(name)
-    write_series(tmp_path / "ct", HU, change)  # type: ignore[arg-type]
+    write_series(tmp_path / "ct", HU, change)
     with pytest.raises(DataError, match=said) as caught:
         read_dicom(tmp_path / "ct")
     assert str(tmp_path / "ct") in str(caught.value)
@@ -140,23 +139,23 @@ def test_compressed_series_are_read(tmp_path: Path, syntax: str) -> None:
 
 def test_single_files_and_zips_are_volumes(tmp_path: Path) -> None:
     paths = write_series(tmp_path / "ct", HU)
-    one = read_ct(paths[0], "one")
+    one = read_ct(paths[0], name="one")
     assert one.image.GetSize() == (64, 64, 1)
     with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
         for path in paths:
             archive.write(path, f"deep/../../{path.name}")
-    zipped = read_ct(tmp_path / "ct.zip", "zipped")
+    zipped = read_ct(tmp_path / "ct.zip", name="zipped")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(zipped.image), HU)
     (tmp_path / "bad.zip").write_bytes(b"PK broken")
     with pytest.raises(DataError, match=r"bad\.zip: the zip file cannot be read"):
-        read_ct(tmp_path / "bad.zip", "bad")
+        read_ct(tmp_path / "bad.zip", name="bad")
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = write_series(tmp_path / "ct", HU[:1])[0]
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=path.name):
-        read_ct(path, "cut")
+        read_ct(path, name="cut")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no DICOM"):
         read_dicom(tmp_path / "empty")

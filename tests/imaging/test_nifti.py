@@ -48,7 +48,7 @@ def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad: float, kind: type) -> None:
-    values = FLOATS.astype(kind)
+    values: np.ndarray = FLOATS.astype(kind)
     values[5, 6, 7] = bad
     with pytest.raises(DataError, match="NaN or infinite"):
         check_nifti(write(tmp_path / "a.nii.gz", values), MOST)
@@ -66,7 +66,9 @@ def test_the_other_byte_order_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
     path.write_bytes(bytes(header) + FLOATS.astype(">f4").tobytes())
     assert check_nifti(path, MOST) == []
-    np.testing.assert_allclose(sitk.GetArrayFromImage(read_ct(path, "a").image), FLOATS, atol=1e-3)
+    np.testing.assert_allclose(
+        sitk.GetArrayFromImage(read_ct(path, name="a").image), FLOATS, atol=1e-3
+    )
     path.write_bytes(bytes(header) + np.full(FLOATS.shape, np.nan, ">f4").tobytes())
     with pytest.raises(DataError, match="NaN"):
         check_nifti(path, MOST)
@@ -102,11 +104,11 @@ def test_a_damaged_header_is_refused(tmp_path: Path, place: int, content: bytes,
 
 def test_an_orientation_that_is_not_given_is_told(tmp_path: Path) -> None:
     path = changed(write(tmp_path / "a.nii"), lambda c: c.__setitem__(slice(252, 256), bytes(4)))
-    assert [finding.code for finding in read_ct(path, "a").findings] == ["no_orientation"]
+    assert [finding.code for finding in read_ct(path, name="a").findings] == ["no_orientation"]
 
 
 def test_a_suffix_in_capitals_is_looked_at_too(tmp_path: Path) -> None:
     content = write(tmp_path / "a.nii.gz").read_bytes()
     (tmp_path / "B.NII.GZ").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="cut short"):
-        read_ct(tmp_path / "B.NII.GZ", "b")
+        read_ct(tmp_path / "B.NII.GZ", name="b")

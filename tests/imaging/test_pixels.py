@@ -51,7 +51,7 @@ def test_one_bit_images_are_black_and_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
 def test_signed_and_float_tiff_are_hu_seen_through_the_window(tmp_path: Path, dtype: type) -> None:
-    hu = np.array([[-2000, -1000, -300, 400, 3000]], dtype=dtype)
+    hu: np.ndarray = np.array([[-2000, -1000, -300, 400, 3000]], dtype=dtype)
     cv2.imwrite(str(tmp_path / "hu.tif"), hu)
     grey, findings = to_slice(read_pixels(tmp_path / "hu.tif"), DATA)
     assert grey.tolist() == [[0, 0, 128, 255, 255]]
@@ -222,7 +222,7 @@ def test_pairs_are_found_by_stem_and_the_rest_is_told(tmp_path: Path) -> None:
     assert [(pair.case, pair.image.name, pair.mask.name) for pair in pairs] == [
         ("a", "a.jpg", "a.png")
     ]
-    told = {(path.parent.name, path.name): finding.code for path, finding in findings}
+    told = {(f.path.parent.name, f.path.name): f.code for f in findings if f.path}
     assert told["images", "alone.png"] == "orphan_image"
     assert told["masks", "orphan.png"] == "orphan_mask"
     assert told["images", "twice.bmp"] == told["images", "twice.png"] == "duplicate_stem"

@@ -1,6 +1,7 @@
 """A mask has its volume's geometry exactly, whatever the order and direction of the axes."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,20 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import Result
 
-from lungseg.config.schema import InferConfig
+from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
 from lungseg.imaging.volume_files import read_ct
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import tidy
 from lungseg.inference.sides import label_sides
-from lungseg.phantom.drawing import FIELD_OF_VIEW_MM, make_volume
-from lungseg.phantom.patient import make_patient
 from lungseg.system.tables import read_csv
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
-from tests.support.phantoms import SIDE
 from tests.support.places import SHARED_DATA
+from tests.support.volumes import image_of, phantom_volume
 
 CODES = [
     "".join(letters)
@@ -53,14 +53,11 @@ def test_orientation_and_back_loses_nothing(
     origin: tuple[float, float, float],
 ) -> None:
     values = np.arange(np.prod(size), dtype=np.int16).reshape(size[::-1])
-    image = sitk.GetImageFromArray(values)
-    image.SetSpacing(spacing)
-    image.SetOrigin(origin)
-    image = sitk.DICOMOrient(image, code)
+    image = sitk.DICOMOrient(image_of(values, spacing, origin), code)
     direction = rotation(angles) @ np.array(image.GetDirection()).reshape(3, 3)
     image.SetDirection(direction.ravel().tolist())
     ct = Ct("case", image, ".nii.gz", [])
-    canonical = ct.canonical()
+    canonical = ct.canonical
     labels = (sitk.GetArrayFromImage(canonical) % 251).astype(np.uint8)
     restored = ct.restore(labels)
     for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
@@ -69,28 +66,16 @@ def test_orientation_and_back_loses_nothing(
     np.testing.assert_array_equal(sitk.GetArrayFromImage(restored), expected)
 
 
-def phantom(slices: int = 12, size: int = SIDE, seed: int = 0) -> tuple[sitk.Image, sitk.Image]:
-    pairs = list(make_volume(make_patient(seed), slices, size))
-    images = []
-    # make_volume goes from head to feet; canonical slices from feet to head.
-    for index in (0, 1):
-        image = sitk.GetImageFromArray(np.stack([pair[index] for pair in pairs])[::-1])
-        pixel = FIELD_OF_VIEW_MM / size
-        image.SetSpacing((pixel, pixel, 280 / slices))
-        images.append(image)
-    return images[0], images[1]
-
-
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
 @pytest.mark.parametrize("code", ["LPS", "RAS", "SLA"])
 def test_infer_writes_a_mask_of_the_same_geometry_and_format(
-    trained_run: Path, tmp_path: Path, suffix: str, code: str, tiny_config: object
+    trained_run: Path, tmp_path: Path, suffix: str, code: str, tiny_config: Config
 ) -> None:
-    image, _ = phantom(4)
+    image, _ = phantom_volume(4)
     image = sitk.DICOMOrient(image, code)
     sitk.WriteImage(image, str(tmp_path / f"case{suffix}"))
     source = sitk.ReadImage(str(tmp_path / f"case{suffix}"))
-    infer(tiny_config, [tmp_path / f"case{suffix}"], tmp_path / "out", run=trained_run)  # type: ignore[arg-type]
+    infer(tiny_config, [tmp_path / f"case{suffix}"], tmp_path / "out", run=trained_run)
     mask = sitk.ReadImage(str(tmp_path / "out" / f"case{suffix}"))
     for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(mask, get)() == pytest.approx(getattr(source, get)())
@@ -98,19 +83,19 @@ def test_infer_writes_a_mask_of_the_same_geometry_and_format(
 
 
 def test_a_volume_is_segmented_as_its_slices_are(
-    trained_run: Path, tmp_path: Path, tiny_config: object
+    trained_run: Path, tmp_path: Path, tiny_config: Config
 ) -> None:
     from lungseg.imaging.pixels import apply_window, read_pixels, write_png
     from lungseg.inference.predictor import Predictor
 
-    image, _ = phantom(6)
+    image, _ = phantom_volume(6)
     sitk.WriteImage(image, str(tmp_path / "case.nii.gz"))
     (tmp_path / "png").mkdir()
     window = Predictor(trained_run / "model.onnx").data.window
     hu = sitk.GetArrayFromImage(image)
     for index, pixels in enumerate(hu):
         write_png(tmp_path / "png" / f"{index}.png", apply_window(pixels, window))
-    raw = tiny_config.model_copy(  # type: ignore[attr-defined]
+    raw = tiny_config.model_copy(
         update={
             "infer": InferConfig(components=0, min_component_ml=0, fill_holes=False, drop_air=False)
         }
@@ -123,11 +108,11 @@ def test_a_volume_is_segmented_as_its_slices_are(
 
 
 def test_a_dicom_series_becomes_nifti_with_measurements_and_a_sheet(
-    trained_run: Path, tmp_path: Path, tiny_config: object
+    trained_run: Path, tmp_path: Path, tiny_config: Config
 ) -> None:
-    image, _ = phantom(6)
+    image, _ = phantom_volume(6)
     write_series(tmp_path / "case07", sitk.GetArrayFromImage(image))
-    config = tiny_config.model_copy(update={"infer": InferConfig(overlay=True)})  # type: ignore[attr-defined]
+    config = tiny_config.model_copy(update={"infer": InferConfig(overlay=True)})
     result = infer(config, [tmp_path / "case07"], tmp_path / "out", run=trained_run)
     assert result.failed == []
     [row] = read_csv(tmp_path / "out" / "cases.csv")
@@ -143,9 +128,9 @@ def test_a_dicom_series_becomes_nifti_with_measurements_and_a_sheet(
 
 
 def test_folders_of_volumes_go_on_after_a_failure_and_resume(
-    trained_run: Path, tmp_path: Path, lungseg: object
+    trained_run: Path, tmp_path: Path, lungseg: Callable[..., Result]
 ) -> None:
-    image, _ = phantom(3)
+    image, _ = phantom_volume(3)
     hu = sitk.GetArrayFromImage(image)
     source = tmp_path / "in"
     write_series(source / "patient_a", hu)
@@ -153,40 +138,40 @@ def test_folders_of_volumes_go_on_after_a_failure_and_resume(
     for path in sorted((source / "patient_b").iterdir())[1:2]:
         path.unlink()
     arguments = ("infer", "--run", trained_run, source, "-o", tmp_path / "out")
-    first = lungseg(*arguments)  # type: ignore[operator]
+    first = lungseg(*arguments)
     done = [row["case"] for row in read_csv(tmp_path / "out" / "cases.csv")]
     assert sorted(done) == ["patient_a", "patient_b"]
     before = (tmp_path / "out" / "patient_a.nii.gz").stat().st_mtime_ns
     assert first.exit_code in (0, 4)
-    again = lungseg(*arguments, "--resume")  # type: ignore[operator]
+    again = lungseg(*arguments, "--resume")
     assert "done already" in again.stderr
     assert (tmp_path / "out" / "patient_a.nii.gz").stat().st_mtime_ns == before
     assert len(read_csv(tmp_path / "out" / "cases.csv")) == 2
 
 
 def test_what_is_no_ct_volume_is_refused(tmp_path: Path) -> None:
-    image, _ = phantom(3)
+    image, _ = phantom_volume(3)
     shifted = sitk.Cast(image, sitk.sitkInt32) + 1024
     sitk.WriteImage(shifted, str(tmp_path / "stored.nii.gz"))
     with pytest.raises(DataError, match=r"stored\.nii\.gz: air should be near -1000 HU"):
-        read_ct(tmp_path / "stored.nii.gz", "stored")
+        read_ct(tmp_path / "stored.nii.gz", name="stored")
     four = sitk.JoinSeries([image, image])
     sitk.WriteImage(four, str(tmp_path / "four.nii.gz"))
     with pytest.raises(DataError, match="found 4 dimensions"):
-        read_ct(tmp_path / "four.nii.gz", "four")
+        read_ct(tmp_path / "four.nii.gz", name="four")
     values = sitk.GetArrayFromImage(image).astype(np.float32)
     values[0, 0, 0] = np.nan
     sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "nan.mha"))
     with pytest.raises(DataError, match="1 voxels are NaN"):
-        read_ct(tmp_path / "nan.mha", "nan")
+        read_ct(tmp_path / "nan.mha", name="nan")
     whole = (tmp_path / "four.nii.gz").read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.nii\.gz"):
-        read_ct(tmp_path / "cut.nii.gz", "cut")
+        read_ct(tmp_path / "cut.nii.gz", name="cut")
 
 
 def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
-    _, lungs = phantom(10, 96)
+    _, lungs = phantom_volume(10, 96)
     values = sitk.GetArrayFromImage(lungs)
     speck = values.copy()
     speck[5, 2:4, 2:4] = 1
@@ -208,7 +193,7 @@ def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sides_follow_from_where_the_lungs_lie(seed: int) -> None:
-    _, lungs = phantom(12, 96, seed)
+    _, lungs = phantom_volume(12, 96, seed)
     sides, _ = label_sides(lungs)
     labels = sitk.GetArrayFromImage(sides)
     np.testing.assert_array_equal(labels > 0, sitk.GetArrayFromImage(lungs) > 0)
@@ -233,24 +218,24 @@ def test_lungs_that_touch_are_taken_apart() -> None:
 
 
 def test_measurements_are_of_the_voxels() -> None:
-    ct, lungs = phantom(8)
+    ct, lungs = phantom_volume(8)
     sides, _ = label_sides(lungs)
-    found = measure(ct, sides)
+    measures = measure(ct, sides)
     hu, labels = sitk.GetArrayFromImage(ct), sitk.GetArrayFromImage(sides)
     voxel = np.prod(ct.GetSpacing()) / 1000
-    assert found["left_volume_ml"] == pytest.approx((labels == 1).sum() * voxel, abs=0.01)
-    both = float(found["left_volume_ml"]) + float(found["right_volume_ml"])
-    assert found["lung_volume_ml"] == pytest.approx(both, abs=0.02)
-    assert found["lung_mean_hu"] == pytest.approx(hu[labels > 0].mean(), abs=0.06)
-    assert found["lung_p15_hu"] == pytest.approx(np.percentile(hu[labels > 0], 15), abs=0.06)
-    assert found["slices_with_lung"] == sum(bool(plane.any()) for plane in labels)
+    assert measures.left.volume_ml == pytest.approx((labels == 1).sum() * voxel, abs=0.01)
+    both = measures.left.volume_ml + measures.right.volume_ml
+    assert measures.lung.volume_ml == pytest.approx(both, abs=0.02)
+    assert measures.lung.mean_hu == pytest.approx(hu[labels > 0].mean(), abs=0.06)
+    assert measures.lung.p15_hu == pytest.approx(np.percentile(hu[labels > 0], 15), abs=0.06)
+    assert measures.slices_with_lung == sum(bool(plane.any()) for plane in labels)
     empty = measure(ct, sides * 0)
-    assert (empty["lung_volume_ml"], empty["lung_mean_hu"]) == (0.0, "")
-    assert empty["touches_border"] is False
+    assert (empty.lung.volume_ml, empty.lung.mean_hu) == (0.0, None)
+    assert empty.touches_border is False
     inside = sitk.GetImageFromArray(labels * 0)
     inside.CopyInformation(ct)
     inside[0, 5, 3] = 1
-    assert measure(ct, inside)["touches_border"] is True
+    assert measure(ct, inside).touches_border is True
 
 
 REAL = ["dicom-lidc-1011", "dicom-petct-a0001", "dicom-two-slices", "volumes", "mha-right-lung"]
@@ -259,17 +244,17 @@ REAL = ["dicom-lidc-1011", "dicom-petct-a0001", "dicom-two-slices", "volumes", "
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_volumes_get_masks_of_exactly_their_geometry(
-    name: str, trained_run: Path, tmp_path: Path, tiny_config: object
+    name: str, trained_run: Path, tmp_path: Path, tiny_config: Config
 ) -> None:
     folder = SHARED_DATA / name
     if not folder.is_dir():
         pytest.skip(f"the real volumes (shared/data/{name}) are not here")
     paths = [folder] if name.startswith("dicom") else sorted(folder.glob("*[!k].[nm][ih][ia]*"))
     assert paths
-    result = infer(tiny_config, paths, tmp_path / "out", run=trained_run)  # type: ignore[arg-type]
+    result = infer(tiny_config, paths, tmp_path / "out", run=trained_run)
     assert result.failed == []
     for path, row in zip(paths, result.cases, strict=True):
-        ct = read_ct(path, "case")
-        mask = sitk.ReadImage(str(tmp_path / "out" / str(row["mask"])))
+        ct = read_ct(path, name="case")
+        mask = sitk.ReadImage(str(tmp_path / "out" / str(row.mask)))
         for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, get)() == pytest.approx(getattr(ct.image, get)(), abs=1e-4)

@@ -15,7 +15,7 @@ def test_a_seed_gives_one_slice() -> None:
     again, same = make_slice(make_patient(4), 0.5, 96)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(mask, same)
-    assert (first.dtype, mask.dtype) == (np.int16, np.uint8)
+    assert (first.dtype, mask.dtype) == (np.dtype(np.int16), np.dtype(np.uint8))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -16,15 +16,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.config.loading import check_config, dump_config
-from lungseg.phantom.drawing import make_volume
-from lungseg.phantom.patient import make_patient
 from tests.support.phantoms import tiny, write_phantoms
 from tests.support.places import SOAK, Figures
+from tests.support.volumes import phantom_volume
 from tests.support.watch import Watched, watch
 
 pytestmark = [
@@ -116,9 +114,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reference]
     place = tmp_path_factory.mktemp("undisturbed") / "place"
     place.mkdir()
     write_phantoms(place / "raw", patients=5, slices=4)
-    slices = np.stack([hu for hu, _ in make_volume(make_patient(7), 6, 64)])
-    volume = sitk.GetImageFromArray(slices.astype(np.int16))
-    volume.SetSpacing([5, 5, 40])
+    volume, _ = phantom_volume(6, seed=7)
     sitk.WriteImage(volume, str(place / "volume.nii.gz"))
     config = check_config(tiny(epochs=EPOCHS, deterministic=True, threads=1), "tiny")
     (place / "tiny.yaml").write_text(dump_config(config))

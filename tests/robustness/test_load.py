@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lungseg.config.loading import check_config
-from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.dataset import write_pair
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from tests.support.phantoms import SIDE, tiny
@@ -29,9 +29,8 @@ def write_slices(folder: Path, count: int) -> None:
     for number in range(count):
         hu, mask = drawn[number % len(drawn)]
         name = f"p{number // 10:05d}_{number % 10}.png"
-        noisy = apply_window(hu + rng.normal(0, 60, hu.shape), (-1000, 400))
-        write_png(folder / "images" / name, noisy)
-        write_png(folder / "masks" / name, mask * np.uint8(255))
+        noisy = hu + rng.normal(0, 60, hu.shape)
+        write_pair(folder / "images" / name, folder / "masks" / name, noisy, mask)
 
 
 @pytest.mark.slow

@@ -4,9 +4,7 @@ The newest are what `make setup` takes, and so what all the other tests run on.
 """
 
 import re
-import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest_socket
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.installing import run_uv
 from tests.support.phantoms import write_phantoms
 from tests.support.places import REPOSITORY
 from tests.support.watch import watch
@@ -45,27 +44,12 @@ def test_no_test_reaches_beyond_this_machine() -> None:
 
 @pytest.mark.slow
 def test_the_lowest_versions_allowed_do_the_main_job(tmp_path: Path) -> None:
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    assert uv, "uv comes with the extra dev"
     lowest, python = tmp_path / "lowest.txt", tmp_path / "venv" / "bin" / "python"
-
-    def run_uv(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [uv, *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
-
     resolution = ("--resolution", "lowest-direct", "-q", "-o", lowest)
-    resolved = run_uv("pip", "compile", "pyproject.toml", *resolution)
-    if resolved.returncode and "fetch" in resolved.stderr:
-        pytest.skip(f"no package index can be reached: {resolved.stderr[:200]}")
-    assert resolved.returncode == 0, resolved.stderr
-    for step in (
-        ("venv", "-q", "--python", sys.executable, tmp_path / "venv"),
-        ("pip", "install", "-q", "--python", python, "-r", lowest),
-        ("pip", "install", "-q", "--python", python, "--no-deps", "-e", REPOSITORY),
-    ):
-        done = run_uv(*step)
-        assert done.returncode == 0, done.stderr
+    run_uv("pip", "compile", "pyproject.toml", *resolution)
+    run_uv("venv", "-q", "--python", sys.executable, tmp_path / "venv")
+    run_uv("pip", "install", "-q", "--python", python, "-r", lowest)
+    run_uv("pip", "install", "-q", "--python", python, "--no-deps", "-e", REPOSITORY)
 
     write_phantoms(tmp_path / "raw", patients=6, slices=3, side=128)
     config = REPOSITORY / "configs" / "smoke.yaml"

@@ -1,4 +1,4 @@
-"""Made DICOM series for the tests: a phantom's slices, with whatever defect a test wants."""
+"""Write DICOM series for the tests: a phantom's slices, with the defects that a test needs."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lungseg.imaging.pixels import apply_window, write_png
-from lungseg.phantom.drawing import make_slice
-from lungseg.phantom.patient import make_patient
+from lungseg.phantom import dataset
 
 SIDE = 64
 
@@ -38,12 +34,4 @@ def tiny(**train: Any) -> dict[str, Any]:
 
 
 def write_phantoms(folder: Path, patients: int, slices: int, side: int = SIDE) -> None:
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    for number in range(patients):
-        patient = make_patient(number)
-        for index in range(slices):
-            hu, mask = make_slice(patient, (index + 0.5) / slices, side)
-            name = f"patient{number + 1:02d}_slice{index + 1:02d}.png"
-            write_png(folder / "images" / name, apply_window(hu, (-1000, 400)))
-            write_png(folder / "masks" / name, (mask * 255).astype(np.uint8))
+    dataset.write_phantoms(folder, patients, slices, side)

@@ -1,4 +1,4 @@
-"""Run a command and see how it ends: exit code, what it said, and its peak memory.
+"""Run a command and return its exit code, its output and its peak memory.
 
 Example:
     python -m tests.support.watch lungseg infer --run runs/lung ct/ -o masks
@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# A child's peak, as Linux counts it, begins with that of the process it was forked from: a large
-# parent would hide it. So the command is started from a small process of its own, which also lowers
-# the limits that are asked for.
+# Linux starts a child's peak memory at that of the process it was forked from, so a large parent
+# would hide it. Therefore a small process starts the command. It also sets the limits.
 _SMALL_PARENT = """
 import resource, subprocess, sys
 report, file_bytes = sys.argv[1], int(sys.argv[2])
@@ -63,7 +62,7 @@ def watch(
         env: environment variables to add.
 
     Raises:
-        TimeoutError: naming the command, where it did not end in time.
+        TimeoutError: the command did not end in time; the message names it.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "peak"

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lungseg.config.loading import check_config
 from lungseg.errors import UsageError
-from lungseg.training.distribution import is_chief, make_strategy
+from lungseg.training.distribution import is_chief, make_strategy, patch_for_workers
 from tests.support.phantoms import tiny
 from tests.support.places import REPOSITORY
 
@@ -26,7 +27,7 @@ def start(
         environment["TF_CONFIG"] = task
     arguments = [str(dataset), str(run), strategy, str(devices)]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.distributed_worker", *arguments],
+        [sys.executable, "-m", "tests.support.distributed_worker", *arguments],
         env=environment,
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
@@ -107,3 +108,15 @@ def test_the_first_worker_is_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_several_workers_without_their_list_is_an_error() -> None:
     with pytest.raises(UsageError, match="TF_CONFIG"):
         make_strategy(check_config(tiny(strategy="multiworker"), "test"))
+
+
+def test_a_keras_without_the_methods_to_replace_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow as tf
+
+    strategy = SimpleNamespace(num_replicas_in_sync=1)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", SimpleNamespace)
+    model = SimpleNamespace(_symbolic_build=print)
+    with pytest.raises(UsageError, match=r"needs _maybe_symbolic_build of keras.Model"):
+        patch_for_workers(model, strategy, check_config(tiny(), "test"))

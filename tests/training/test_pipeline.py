@@ -3,14 +3,14 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lungseg.config.loading import check_config
 from lungseg.dataset.slices import Slice
-from lungseg.imaging.pixels import apply_window, write_png
+from lungseg.phantom.dataset import write_pair
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.training.pipeline import Pipeline
@@ -36,8 +36,7 @@ assert seen == count, seen
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     hu, mask = make_slice(make_patient(0), 0.5, 256)
-    write_png(tmp_path / "s0.png", apply_window(hu, (-1000, 400)))
-    write_png(tmp_path / "m0.png", mask * np.uint8(255))
+    write_pair(tmp_path / "s0.png", tmp_path / "m0.png", hu, mask)
     for number in range(1, 5000):
         for kind in "sm":
             os.link(tmp_path / f"{kind}0.png", tmp_path / f"{kind}{number}.png")
@@ -58,17 +57,16 @@ def test_the_pipeline_delivers_four_times_what_training_consumes(tmp_path: Path)
     for number in range(8):
         hu, mask = make_slice(make_patient(number), 0.4)
         paths = (tmp_path / f"s{number}.png", tmp_path / f"m{number}.png")
-        write_png(paths[0], apply_window(hu, config.data.window))
-        write_png(paths[1], mask * np.uint8(255))
+        write_pair(*paths, hu, mask)
         slices.append(Slice(str(number), str(number), str(number), *paths, 0.2, "", ""))
     pipeline = Pipeline(config, slices, [])
     model = compile_model(config, pipeline.steps)
     batch = next(iter(pipeline.training(0, 1)))
     model.train_on_batch(*batch)
 
-    def seconds(work: object) -> float:
+    def seconds(work: Callable[[], object]) -> float:
         started = time.perf_counter()
-        work()  # type: ignore[operator]
+        work()
         return time.perf_counter() - started
 
     read = min(seconds(lambda: [None for _ in pipeline.training(0, 1)]) for _ in range(3)) / 48

@@ -103,8 +103,8 @@ def test_empty_masks_are_flagged_not_dropped(trained_run: Path, tmp_path: Path) 
     result = evaluate(Config(), trained_run, tmp_path / "data", tmp_path / "out")
     assert result.summary["cases"] == 1
     assert result.summary["baselines"]["all_background"]["lung"]["dice"]["mean"] == 1.0
-    [row] = [row for row in result.rows if row["method"] == "all_background"]
-    assert row["flag"] == "both_empty"
+    [row] = [row for row in result.rows if row.method == "all_background"]
+    assert row.scores.flag == "both_empty"
 
 
 def test_what_is_missing_is_named(

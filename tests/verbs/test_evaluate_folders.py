@@ -19,6 +19,7 @@ from lungseg.imaging.dicom.series import read_dicom
 from lungseg.system.tables import read_csv
 from lungseg.verbs.evaluate import evaluate_folders
 from tests.support.dicom_files import write_series
+from tests.support.volumes import image_of
 
 SIDE = 48
 Cli = Callable[..., Result]
@@ -26,19 +27,16 @@ Cli = Callable[..., Result]
 
 def disc(radius: float, at: tuple[int, int] = (24, 24)) -> np.ndarray:
     y, x = np.ogrid[:SIDE, :SIDE]
-    return ((y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2).astype(np.uint8)
+    return np.asarray((y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2, np.uint8)
 
 
 def ball(radius: float) -> np.ndarray:
     z, y, x = np.ogrid[:12, :SIDE, :SIDE]
-    return (((z - 6) * 3) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 < radius**2).astype(np.uint8)
+    return np.asarray(((z - 6) * 3) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 < radius**2, np.uint8)
 
 
 def volume(labels: np.ndarray, spacing: tuple[float, ...] = (0.8, 0.8, 2.5)) -> sitk.Image:
-    image = sitk.GetImageFromArray(labels)
-    image.SetSpacing(spacing)
-    image.SetOrigin((-20.0, 10.0, 5.0))
-    return image
+    return image_of(labels, spacing, (-20.0, 10.0, 5.0))
 
 
 @pytest.fixture
@@ -195,7 +193,7 @@ def test_a_dicom_seg_is_put_back_on_the_grid_it_came_from(
     result = evaluate_folders(Config(), pred, truth, out)
     assert result.summary["problems"] == []
     assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
-    assert result.rows[0]["distance_unit"] == "mm"
+    assert result.rows[0].scores.distance_unit == "mm"
 
 
 def test_unusable_folders_are_refused(folders: tuple[Path, Path, Path]) -> None:
@@ -218,7 +216,7 @@ def test_unusable_folders_are_refused(folders: tuple[Path, Path, Path]) -> None:
     sitk.WriteImage(four, str(truth / "v.nii.gz"))
     with pytest.raises(DataError, match=r"v\.nii\.gz: expected a volume of three dimensions"):
         evaluate_folders(Config(), pred, truth, out)
-    with pytest.raises(UsageError, match="--pred"):
+    with pytest.raises(UsageError, match="folder of predicted masks"):
         evaluate_folders(Config(), truth / "no", truth, out)
     assert not out.exists()
 

@@ -71,7 +71,7 @@ def test_folds_together_give_their_mean_probability(
     image = read_slice(one.image, together.data)
     expected = np.mean([Predictor(path).probabilities([image]) for path in paths], axis=0)
     np.testing.assert_allclose(together.probabilities([image]), expected, atol=1e-6)
-    result = infer(tiny_config, [one.image], tmp_path / "masks", cross_validated)
+    result = infer(tiny_config, [one.image], tmp_path / "masks", run=cross_validated)
     assert not result.failed
     scored = evaluate(tiny_config, cross_validated, dataset, tmp_path / "scores")
     assert "2 networks" in scored.summary["ensemble"]

@@ -23,14 +23,14 @@ from lungseg.errors import UsageError
 from lungseg.imaging.masks import resize_labels
 from lungseg.imaging.pixels import apply_window, pad_to_square, read_pixels, write_png
 from lungseg.inference.predictor import Predictor, crop, labels_of, tiles
-from lungseg.phantom.drawing import make_slice, make_volume
+from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
 from tests.support.phantoms import SIDE
+from tests.support.volumes import phantom_arrays, phantom_volume
 
 Shell = Callable[..., Result]
-ALL_SLICES = np.stack([hu for hu, _ in make_volume(make_patient(0), 8, SIDE)])[::-1]
 
 
 def with_infer(config: Config, **settings: object) -> Config:
@@ -38,9 +38,7 @@ def with_infer(config: Config, **settings: object) -> Config:
 
 
 def write_nifti(path: Path) -> Path:
-    image = sitk.GetImageFromArray(ALL_SLICES)
-    image.SetSpacing((4.0, 4.0, 10.0))
-    sitk.WriteImage(image, str(path))
+    sitk.WriteImage(phantom_volume(spacing=(4.0, 4.0, 10.0))[0], str(path))
     return path
 
 
@@ -168,7 +166,7 @@ def test_a_dicom_seg_refers_to_its_series(
     import highdicom
     import pydicom
 
-    files = write_series(tmp_path / "case", ALL_SLICES)
+    files = write_series(tmp_path / "case", phantom_arrays()[0])
     config = with_infer(tiny_config, dicom_seg=True, sides=sides, min_component_ml=0)
     result = infer(config, [tmp_path / "case"], tmp_path / "out", run=trained_run)
     assert not result.failed
@@ -230,8 +228,8 @@ def test_a_worker_that_dies_loses_no_case(
         )
         killer.join(timeout=60)
         assert victim not in {worker.pid for worker in cluster.workers.values()}
-    assert [row["case"] for row in result.failed] == ["broken"]
-    names = [str(row["case"]) for row in result.cases]
+    assert [row.case for row in result.failed] == ["broken"]
+    names = [row.case for row in result.cases]
     assert sorted(names) == sorted([f"case{number}" for number in range(24)] + ["broken"])
     reference = None
     for number in range(24):

@@ -154,7 +154,7 @@ def test_copies_name_their_source_and_move_with_their_mask(folder: Path) -> None
 
 def test_the_result_does_not_depend_on_the_number_of_threads(raw: Path, tmp_path: Path) -> None:
     for threads in (1, 3):
-        config = check_config({**tiny(), "prepare": {"workers": threads, "copies": 1}}, "test")
+        config = check_config({**tiny(), "prepare": {"threads": threads, "copies": 1}}, "test")
         prepare(config, raw / "images", raw / "masks", tmp_path / str(threads))
     one, three = sorted((tmp_path / "1").rglob("*.*")), sorted((tmp_path / "3").rglob("*.*"))
     assert [path.name for path in one] == [path.name for path in three]
@@ -240,7 +240,7 @@ def test_a_dry_run_writes_nothing(
 def test_real_slices_report_the_orphan_and_the_grey_masks(mini: Path, tmp_path: Path) -> None:
     result = prepare(Config(), mini / "images", mini / "masks", tmp_path / "prepared")
     assert result.slices == 13
-    codes = {row["file"]: row["code"] for row in result.issues if row["code"] == "orphan_mask"}
+    codes = {row.file: row.code for row in result.issues if row.code == "orphan_mask"}
     assert codes == {"422.png": "orphan_mask"}
     assert result.count()["mask_grey"] == 13
     with (tmp_path / "prepared" / "issues.csv").open(newline="") as stream:

@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import FileDataset
 
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.imaging.pixels import apply_window, read_pixels
-from lungseg.phantom.drawing import make_volume
-from lungseg.phantom.patient import make_patient
 from lungseg.system.tables import read_csv
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
 from tests.support.dicom_files import write_series
-from tests.support.phantoms import SIDE, tiny
+from tests.support.phantoms import tiny
 from tests.support.places import SHARED_DATA
+from tests.support.volumes import phantom_volume
 
 SLICES = 8
 
@@ -27,14 +27,7 @@ def config(**prepare: object) -> Config:
 
 
 def phantom(seed: int) -> tuple[sitk.Image, sitk.Image]:
-    pairs = list(make_volume(make_patient(seed), SLICES, SIDE))
-    found = []
-    for index in (0, 1):
-        image = sitk.GetImageFromArray(np.stack([pair[index] for pair in pairs])[::-1])
-        image.SetSpacing((0.8, 0.9, 2.5))
-        image.SetOrigin((-20.0, 10.0, 5.0))
-        found.append(image)
-    return found[0], found[1]
+    return phantom_volume(SLICES, seed=seed, spacing=(0.8, 0.9, 2.5), origin=(-20.0, 10.0, 5.0))
 
 
 @pytest.fixture
@@ -72,7 +65,7 @@ def test_a_mask_on_another_grid_is_resampled_and_said(
     sitk.WriteImage(fine, str(masks / "a.nii.gz"))
     result = prepare(config(), images, masks, tmp_path / "out")
     assert result.count() == {"mask_resampled": 1}
-    assert "spacing (0.4, 0.45, 2.5) against (0.8, 0.9, 2.5)" in result.issues[0]["detail"]
+    assert "spacing (0.4, 0.45, 2.5) against (0.8, 0.9, 2.5)" in result.issues[0].detail
     labels = sitk.GetArrayFromImage(lungs)
     mask = read_pixels(tmp_path / "out" / "masks" / "a_z0004.png")
     assert np.mean((mask > 0) == (labels[3] > 0)) > 0.99
@@ -80,6 +73,18 @@ def test_a_mask_on_another_grid_is_resampled_and_said(
     sitk.WriteImage(fine, str(masks / "a.nii.gz"))
     with pytest.raises(DataError, match="the mask lies outside its image"):
         prepare(config(), images, masks, tmp_path / "other")
+
+
+def test_a_finding_names_the_volume_it_is_about(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    images, masks = folders
+    scan, lungs = phantom(0)
+    sitk.WriteImage(scan, str(images / "case.mha"))
+    sitk.WriteImage(lungs * 3, str(masks / "case.nii.gz"))
+    sitk.WriteImage(scan, str(images / "alone.nii.gz"))
+    prepare(config(), images, masks, tmp_path / "out")
+    rows = {row["code"]: row for row in read_csv(tmp_path / "out" / "issues.csv")}
+    assert rows["labels_merged"]["file"] == "case.nii.gz"
+    assert rows["orphan_image"]["case"] == "alone"
 
 
 def test_slices_without_lung_are_kept_in_the_stated_ratio(
@@ -108,8 +113,8 @@ def test_series_of_one_patient_are_one_group_and_the_name_is_nowhere(
     for number in range(4):
         scan, lungs = phantom(number // 2)
 
-        def patient(ct: object, index: int, number: int = number) -> None:
-            ct.PatientID = f"SECRET-{number // 2}"  # type: ignore[attr-defined]
+        def patient(ct: FileDataset, index: int, number: int = number) -> None:
+            ct.PatientID = f"SECRET-{number // 2}"
 
         write_series(images / f"scan{number}", sitk.GetArrayFromImage(scan), patient)
         sitk.WriteImage(lungs, str(masks / f"scan{number}.nii.gz"))
@@ -145,7 +150,7 @@ def test_images_and_volumes_go_together_and_bad_volumes_are_listed(
     (images / "cut.nii.gz").write_bytes(b"\x1f\x8b broken")
     result = prepare(config(), images, masks, tmp_path / "out")
     assert result.slices == SLICES + 1
-    found = {row["file"]: (row["code"], row["severity"]) for row in result.issues}
+    found = {row.file: (row.code, row.severity) for row in result.issues}
     assert found["cut.nii.gz"] == ("unreadable", "failed")
     assert found["alone.nii.gz"] == ("orphan_image", "left_out")
 

@@ -278,6 +278,7 @@ def test_validation_slices_are_read_unchanged(dataset: Path) -> None:
     config = check_config(tiny(), "t")
     parts = read_layout(dataset, config)
     stream = Pipeline(config, parts["train"], parts["valid"]).validation()
+    assert stream is not None
     images = np.concatenate([image.numpy() for image, _ in stream])
     labels = np.concatenate([mask.numpy() for _, mask in stream])
     for s, image, mask in zip(parts["valid"], images, labels, strict=True):
@@ -311,7 +312,7 @@ def test_further_slices_are_trained_on_and_nothing_else(
 
 
 @pytest.mark.parametrize(("share", "times"), [(0.25, 16), (0.5, 6), (0.9, 1)])
-def test_slices_of_other_sources_are_at_most_their_share_of_what_ismix_sources(
+def test_slices_of_other_sources_are_at_most_their_share_of_what_is_shown(
     share: float, times: int
 ) -> None:
     from lungseg.dataset.slices import mix_sources
@@ -332,8 +333,8 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.locks import only_one\n"
-        "with only_one(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.locks import hold_folder\n"
+        "with hold_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     run = tmp_path / "run"
     first = subprocess.Popen(
@@ -346,10 +347,10 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     assert not run.exists()
     first.kill()
     first.wait()
-    from lungseg.system.locks import only_one
+    from lungseg.system.locks import hold_folder
 
     # A lock dies with its process, even one killed outright.
-    with only_one(run):
+    with hold_folder(run):
         pass
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +46,7 @@ UNKNOWN_LENGTH = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Header:
-    """What a slice says of itself, and nothing of the patient."""
+    """The header of one slice, without anything about the patient."""
 
     path: Path
     modality: str
@@ -63,18 +65,46 @@ class Header:
         return float(self.position @ self.normal)
 
 
+_switch = threading.Lock()
+_quiet_blocks = 0
+_was_shown = True
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keep ITK's own warnings off the terminal while it reads or writes.
+
+    GDCM prints warnings about every folder without DICOM; our errors and findings report what
+    matters. The switch belongs to the whole process, so the last of several threads puts it back.
+    """
+    global _quiet_blocks, _was_shown
+    with _switch:
+        if not _quiet_blocks:
+            _was_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+            sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        _quiet_blocks += 1
+    try:
+        yield
+    finally:
+        with _switch:
+            _quiet_blocks -= 1
+            if not _quiet_blocks:
+                sitk.ProcessObject.SetGlobalWarningDisplay(_was_shown)
+
+
 def reason_of(problem: Exception) -> str:
-    """Return the line of a SimpleITK error that says what is wrong, without addresses in memory."""
-    # "Reason:" is followed by whatever the system's last error was, often of another file.
+    """Return the line of a SimpleITK error that names the problem, without memory addresses."""
+    # After "Reason:" comes the last error of the system, which often is about another file.
     lines = [line for line in str(problem).strip().splitlines() if "Reason:" not in line]
     return re.sub(r"\w+\(0x[0-9a-f]+\): ", "", lines[-1])
 
 
+@quiet_itk()
 def read_header(path: Path) -> Header:
     """Read the header of one DICOM file.
 
     Raises:
-        DataError: where it cannot be read.
+        DataError: if it cannot be read.
     """
     check_elements(path)
     reader = sitk.ImageFileReader()
@@ -82,7 +112,7 @@ def read_header(path: Path) -> Header:
     try:
         reader.ReadImageInformation()
     except RuntimeError as problem:
-        raise DataError(f"{path}: the DICOM file cannot be read: {reason_of(problem)}") from None
+        raise DataError(path, f"the DICOM file cannot be read: {reason_of(problem)}") from None
 
     def text(key: str) -> str:
         return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
@@ -90,10 +120,11 @@ def read_header(path: Path) -> Header:
     bits = text(BITS)
     expected = math.prod(reader.GetSize()) * (int(bits) if bits.isdecimal() else 0) // 8
     if path.stat().st_size < expected and not _is_compressed(path):
-        # GDCM would fill up the rest with air.
+        # GDCM would fill up the missing pixels with air.
         raise DataError(
-            f"{path}: cut short: the header says {expected:,} bytes of pixels, the file has "
-            f"{path.stat().st_size:,} in all."
+            path,
+            f"cut short: the header says {expected:,} bytes of pixels, the file has "
+            f"{path.stat().st_size:,} in all.",
         )
 
     def numbers(key: str, default: Sequence[float]) -> NDArray[np.float64]:
@@ -113,13 +144,13 @@ def read_header(path: Path) -> Header:
 
 
 def has_magic(path: Path) -> bool:
-    """Return whether a file starts as DICOM files do."""
+    """Whether a file starts as DICOM files do."""
     with path.open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"
 
 
 def _transfer_syntax(start: bytes) -> bytes:
-    """Return the transfer syntax that the first bytes of a DICOM file name; empty without one."""
+    """Return the transfer syntax that the first bytes of a DICOM file name, or empty bytes."""
     place = start.find(TRANSFER_SYNTAX)
     value = start[place + len(TRANSFER_SYNTAX) :]
     return value[2 : 2 + value[0]].strip(b"\0 ") if place >= 0 and value else b""
@@ -134,11 +165,11 @@ def _is_compressed(path: Path) -> bool:
 def check_elements(path: Path) -> None:
     """Check that the elements of a DICOM file end within it, up to the first of unknown length.
 
-    GDCM takes as much memory as a damaged length asks for, up to 4 GB an element, and keeps it.
-    What lies within sequences is not looked at.
+    GDCM takes as much memory as a damaged length asks for, up to 4 GB per element, and keeps it.
+    Elements inside sequences are not checked.
 
     Raises:
-        DataError: for an element that is longer than the rest of the file.
+        DataError: if an element is longer than the rest of the file.
     """
     size = require_regular(path)
     with path.open("rb") as stream:
@@ -151,7 +182,7 @@ def check_elements(path: Path) -> None:
             stream.seek(place)
             head = stream.read(12)
             group, kind = int.from_bytes(head[:2], "little"), head[4:6]
-            # The first group has its types written out, whatever holds for the rest.
+            # The first group has its types written out, even if the rest has not.
             explicit = kind in TYPES and (group == 2 or syntax != PLAIN_SYNTAXES[0])
             if not explicit:
                 length, place = int.from_bytes(head[4:8], "little"), place + 8
@@ -164,6 +195,6 @@ def check_elements(path: Path) -> None:
             place += length
             if place > size:
                 raise DataError(
-                    f"{path}: cut short or damaged: an element of {length:,} bytes in a file of "
-                    f"{size:,}."
+                    path,
+                    f"cut short or damaged: an element of {length:,} bytes in a file of {size:,}.",
                 )

@@ -1,105 +1,134 @@
 """DICOM-SEG: a mask as a DICOM object that refers to the series it was made from.
 
-Written with `highdicom` (the extra `lungseg[dicom]`). The standard has such an object repeat the
-patient's name, ID and dates from its series, so it is written on request alone.
+It is written with `highdicom` (the extra `lungseg[dicom]`), and only on request: the standard makes
+such an object repeat the patient's name, ID and dates from its series.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
+from numpy.typing import NDArray
 
 from lungseg import __version__
-from lungseg.config.schema import InferConfig
-from lungseg.errors import DataError, UsageError
+from lungseg.errors import DataError
 from lungseg.imaging.dicom.series import source_files
 from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.volumes import Ct, LabelVolume
+from lungseg.system.environment import require
 from lungseg.system.files import write_bytes
 
-# SNOMED CT codes of the segmented structures.
-LUNG, LEFT_LUNG, RIGHT_LUNG = (
-    ("39607008", "Lung"),
-    ("44029006", "Left lung"),
-    ("3341006", "Right lung"),
-)
+# SNOMED CT codes of the segmented structures, and their names.
+Structure = tuple[str, str]
+LUNG: Structure = ("39607008", "Lung")
+LEFT_LUNG: Structure = ("44029006", "Left lung")
+RIGHT_LUNG: Structure = ("3341006", "Right lung")
 
 
 def write_dicom_seg(
-    source: Path, ct: Ct, labels: Any, path: Path, settings: InferConfig
+    source: Path,
+    ct: Ct,
+    labels: Any,
+    path: Path,
+    *,
+    sides: bool = False,
+    series_uid: str | None = None,
 ) -> list[str]:
     """Write the labels of a DICOM series as a DICOM-SEG object.
 
     Args:
-        source: what the volume was read from; only a folder or a file is left to refer to.
+        source: the folder or file of DICOM that the volume was read from.
         ct: the volume.
-        labels: SimpleITK image on the canonical grid.
+        labels: SimpleITK image on the canonical grid; 1 is lung, or with `sides` 1 is the left
+            and 2 the right lung.
         path: file to write.
-        settings: whether left and right lung are labelled apart.
+        sides: whether left and right lung are labelled apart.
+        series_uid: the series of the folder that was read; None for the one `read_dicom` takes.
 
     Returns:
-        A remark where there is no series to refer to.
+        A remark if nothing was written, because there is no series to refer to or no lung.
 
     Raises:
-        UsageError: where `highdicom` is not installed.
-        DataError: where the series' headers lack what the standard asks for.
+        UsageError: if `highdicom` is not installed.
+        DataError: if the series' headers lack what the standard asks for.
     """
-    try:
-        import highdicom
-        import pydicom
-    except ImportError:
-        raise UsageError('infer.dicom_seg needs highdicom: pip install "lungseg[dicom]".') from None
+    require("highdicom", extra="dicom", purpose="infer.dicom_seg")
     if not source.is_dir() and volume_suffix(source) != ".dcm":
         return [f"no DICOM-SEG: {source.name} is no folder or file of DICOM"]
     restored = sitk.GetArrayFromImage(ct.restore(sitk.GetArrayFromImage(labels)))
     if not restored.any():
         return ["no DICOM-SEG: no lung was found"]
-    names = (LEFT_LUNG, RIGHT_LUNG) if settings.sides else (LUNG,)
+    segments = segment_descriptions((LEFT_LUNG, RIGHT_LUNG) if sides else (LUNG,))
+    files = source_files(source, series_uid)
+    try:
+        dataset = build_object(files, restored, segments)
+    except (AttributeError, ValueError, TypeError, KeyError) as problem:
+        raise DataError(source, f"its headers do not suffice for a DICOM-SEG: {problem}") from None
+    _write(dataset, path)
+    return []
+
+
+def segment_descriptions(structures: Sequence[Structure]) -> list[Any]:
+    """Return highdicom's description of each segment; the first describes label 1."""
+    import highdicom
+
     anatomy = highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
-    segments = [
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name="lungseg",
+        family=highdicom.sr.CodedConcept("123109", "DCM", "Neural Network"),
+        version=__version__,
+    )
+    return [
         highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=meaning,
+            segment_label=name,
             segmented_property_category=anatomy,
-            segmented_property_type=highdicom.sr.CodedConcept(code, "SCT", meaning),
+            segmented_property_type=highdicom.sr.CodedConcept(code, "SCT", name),
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-                name="lungseg",
-                family=highdicom.sr.CodedConcept("123109", "DCM", "Neural Network"),
-                version=__version__,
-            ),
+            algorithm_identification=algorithm,
         )
-        for number, (code, meaning) in enumerate(names, 1)
+        for number, (code, name) in enumerate(structures, 1)
     ]
-    files = source_files(source, settings.series_uid)
-    try:
-        dataset = highdicom.seg.Segmentation(
-            source_images=[pydicom.dcmread(file) for file in files],
-            pixel_array=restored.astype(np.uint8),
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=segments,
-            series_instance_uid=highdicom.UID(),
-            series_number=900,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer="lungseg",
-            manufacturer_model_name="lungseg",
-            software_versions=__version__,
-            device_serial_number="0",
-            omit_empty_frames=True,
-        )
-    except (AttributeError, ValueError, TypeError, KeyError) as problem:
-        raise DataError(
-            f"{source}: its headers do not suffice for a DICOM-SEG: {problem}"
-        ) from None
+
+
+def build_object(files: Sequence[Path], labels: NDArray[Any], segments: Sequence[Any]) -> Any:
+    """Build a DICOM-SEG data set in memory.
+
+    Args:
+        files: the series it refers to, one file per slice.
+        labels: segment numbers `(D, H, W)` on the series' own grid, slices in the files' order.
+        segments: as `segment_descriptions` returns them.
+    """
+    import highdicom
+    import pydicom
+
+    return highdicom.seg.Segmentation(
+        source_images=[pydicom.dcmread(file) for file in files],
+        pixel_array=labels.astype(np.uint8),
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=segments,
+        series_instance_uid=highdicom.UID(),
+        series_number=900,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="lungseg",
+        manufacturer_model_name="lungseg",
+        software_versions=__version__,
+        device_serial_number="0",
+        omit_empty_frames=True,
+    )
+
+
+def _write(dataset: Any, path: Path) -> None:
+    """Write a DICOM data set, whole or not at all."""
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     write_bytes(path, buffer.getvalue())
-    return []
 
 
 def read_dicom_seg(path: Path) -> LabelVolume:
@@ -107,23 +136,18 @@ def read_dicom_seg(path: Path) -> LabelVolume:
 
     Raises:
         UsageError: if highdicom is not installed.
-        DataError: if the file is no usable segmentation.
+        DataError: if the file is not a usable segmentation.
     """
-    try:
-        import highdicom
-    except ImportError:
-        raise UsageError(
-            f'{path}: reading DICOM-SEG needs highdicom: pip install "lungseg[dicom]".'
-        ) from None
+    highdicom = require("highdicom", extra="dicom", purpose=f"{path}: reading DICOM-SEG")
     try:
         segmentation = highdicom.seg.segread(str(path))
         volume = segmentation.get_volume(
             combine_segments=True, skip_overlap_checks=True, allow_missing_positions=True
         )
     except Exception as problem:  # highdicom and pydicom raise many kinds for a damaged file
-        raise DataError(f"{path}: this is not a usable DICOM-SEG: {problem}") from None
+        raise DataError(path, f"this is not a usable DICOM-SEG: {problem}") from None
     if volume is None:
-        raise DataError(f"{path}: its frames do not form a volume of evenly spaced slices.")
+        raise DataError(path, "its frames do not form a volume of evenly spaced slices.")
     # highdicom orders axes (slice, row, column); SimpleITK names them (column, row, slice).
     image = sitk.GetImageFromArray(np.asarray(volume.array, dtype=np.uint8))
     affine = np.asarray(volume.affine)[:, [2, 1, 0, 3]]

@@ -1,7 +1,8 @@
-"""DICOM series: found, checked slice by slice, and read in Hounsfield units.
+"""DICOM series: listed, checked slice by slice, and read in Hounsfield units.
 
-What makes a volume wrong (missing slices, mixed sizes, a tilted gantry) is an error; what can be
-put right (a slice given twice, no Modality) is a finding. Nothing about the patient is read.
+A series that would make a wrong volume (missing slices, mixed sizes, a tilted gantry) is an error.
+What can be repaired (a slice given twice, no Modality) is a finding. Nothing about the patient is
+read, but for `patient_id`.
 """
 
 from __future__ import annotations
@@ -20,28 +21,26 @@ from lungseg.imaging.dicom.headers import (
     Header,
     check_elements,
     has_magic,
+    quiet_itk,
     read_header,
     reason_of,
 )
 from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular
 
-# GDCM prints warnings about folders without DICOM; what matters is said in messages of our own.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
-
-SPACING_TOLERANCE = 0.05  # of a slice's distance
+SPACING_TOLERANCE = 0.05  # fraction of the distance between slices
 
 
 TILT_TOLERANCE_DEGREES = 0.5
 
 
+@quiet_itk()
 def series_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each image series in a folder, by series UID; empty without DICOM.
 
     Raises:
-        DataError: for a pipe or a device in the folder, at which the search would hang, or a
-            DICOM file that is damaged.
+        DataError: if the folder holds a damaged DICOM file, or a pipe or a device, at which the
+            search would hang.
     """
     for entry in folder.iterdir():
         if entry.exists() and not entry.is_dir():
@@ -49,16 +48,16 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
             if has_magic(entry):
                 check_elements(entry)
     reader = sitk.ImageSeriesReader
-    found = {}
+    series = {}
     for uid in reader.GetGDCMSeriesIDs(str(folder)):
         files = [Path(name) for name in reader.GetGDCMSeriesFileNames(str(folder), uid)]
         if files:
-            found[uid] = files
-    return found
+            series[uid] = files
+    return series
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether a folder holds DICOM, be it damaged: then reading it says what is wrong."""
+    """Whether a folder holds DICOM, even damaged DICOM: reading it then reports the damage."""
     try:
         return bool(series_in(folder))
     except DataError:
@@ -71,27 +70,27 @@ def read_dicom(
     """Read one CT series of a folder.
 
     Args:
-        folder: holds the files of one or more series, in whatever order and with whatever names.
-        series_uid: the series wanted; without it, the CT series with most slices.
-        origin: what to name in messages; the folder where absent.
+        folder: holds the files of one or more series, in any order and with any names.
+        series_uid: the series wanted; None for the CT series with most slices.
+        origin: the path to name in messages; None for the folder.
 
     Returns:
         A SimpleITK image in HU, with the series' own geometry, and the findings.
 
     Raises:
-        DataError: where there is no such series, or it does not form a volume.
+        DataError: if there is no such series, or it does not form a volume.
     """
     origin = origin or folder
     files, findings = _pick(folder, series_uid, origin)
-    image, more = read_files(files, origin)
-    return image, findings + more
+    image, slice_findings = read_files(files, origin)
+    return image, findings + slice_findings
 
 
 def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
-    """Return the files of a DICOM folder or file that `read_dicom` makes its slices of, in order.
+    """Return the files of a DICOM folder or file that `read_dicom` reads, in the slices' order.
 
     Raises:
-        DataError: as `read_dicom` does.
+        DataError: as `read_dicom` raises.
     """
     files = _pick(path, series_uid, path)[0] if path.is_dir() else [path]
     return [header.path for header in _in_order(files, path)[0]]
@@ -99,21 +98,21 @@ def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
 
 def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path], list[Finding]]:
     """Return the files of the series wanted, or of the likeliest one."""
-    found = series_in(folder)
-    if not found:
-        raise DataError(f"{origin}: holds no DICOM images.")
+    series = series_in(folder)
+    if not series:
+        raise DataError(origin, "holds no DICOM images.")
     if series_uid is not None:
-        if series_uid not in found:
+        if series_uid not in series:
             raise DataError(
-                f"{origin}: has no series {series_uid}; it has: {', '.join(sorted(found))}."
+                origin, f"has no series {series_uid}; it has: {', '.join(sorted(series))}."
             )
-        return found[series_uid], []
+        return series[series_uid], []
     findings = []
-    uid, files = max(found.items(), key=lambda item: _rank(item[1]))
-    if len(found) > 1:
-        lines = ", ".join(f"{other} ({len(names)} files)" for other, names in found.items())
-        detail = f"{len(found)} series: {lines}; took {uid} (infer.series_uid picks another)"
-        findings.append(Finding("several_series", "warning", detail))
+    uid, files = max(series.items(), key=lambda item: _rank(item[1]))
+    if len(series) > 1:
+        lines = ", ".join(f"{other} ({len(names)} files)" for other, names in series.items())
+        detail = f"{len(series)} series: {lines}; took {uid} (infer.series_uid picks another)"
+        findings.append(Finding("several_series", "warning", detail, origin))
     return files, findings
 
 
@@ -127,8 +126,9 @@ def _rank(files: Sequence[Path]) -> tuple[bool, bool, int]:
     return (first.modality in ("CT", ""), axial, len(files))
 
 
+@quiet_itk()
 def patient_id(folder: Path) -> str:
-    """Return the PatientID of the first file of a folder's series; only ever to be hashed."""
+    """Return the PatientID of the first file of a folder's series. It must only be hashed."""
     for files in series_in(folder).values():
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(files[0]))
@@ -138,15 +138,16 @@ def patient_id(folder: Path) -> str:
     return ""
 
 
+@quiet_itk()
 def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]:
     """Check the slices of one series and read them as a volume.
 
     Args:
         files: its files, in any order.
-        origin: what to name in messages.
+        origin: the path to name in messages.
 
     Raises:
-        DataError: where they do not form a volume.
+        DataError: if they do not form a volume.
     """
     headers, findings = _in_order(files, origin)
     reader = sitk.ImageSeriesReader()
@@ -154,22 +155,20 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
     try:
         image = reader.Execute()
     except RuntimeError as problem:
-        raise DataError(
-            f"{origin}: the DICOM series cannot be read: {reason_of(problem)}"
-        ) from None
-    return image, findings + _identical_neighbours(image)
+        raise DataError(origin, f"the DICOM series cannot be read: {reason_of(problem)}") from None
+    return image, findings + _identical_neighbours(image, origin)
 
 
 def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[Finding]]:
-    """Check the headers of a series and sort them from feet to head, each place once."""
+    """Check the headers of a series and sort them from feet to head, one per position."""
     headers = [read_header(path) for path in files]
     findings = _check_modality(headers, origin)
     sizes = Counter(header.size for header in headers)
     if len(sizes) > 1:
-        said = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common())
-        raise DataError(f"{origin}: the slices differ in size: {said}.")
+        counts = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common())
+        raise DataError(origin, f"the slices differ in size: {counts}.")
     if any(not np.allclose(h.orientation, headers[0].orientation, atol=1e-3) for h in headers):
-        raise DataError(f"{origin}: the slices differ in orientation; they are no one volume.")
+        raise DataError(origin, "the slices differ in orientation; they are no one volume.")
     headers.sort(key=lambda header: header.height)
     headers, repeated = _without_repeats(headers, origin)
     findings += repeated
@@ -177,47 +176,48 @@ def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[F
     return headers, findings
 
 
-def _identical_neighbours(image: Any) -> list[Finding]:
-    """Report slices that equal the one before though they lie elsewhere."""
+def _identical_neighbours(image: Any, origin: Path) -> list[Finding]:
+    """Report slices that equal the one before although their positions differ."""
     values = sitk.GetArrayViewFromImage(image)
     same = [k + 1 for k in range(1, len(values)) if np.array_equal(values[k], values[k - 1])]
     if not same:
         return []
     which = ", ".join(map(str, same[:5]))
     detail = f"{len(same)} slices hold the same pixels as the one before ({which}): a copy?"
-    return [Finding("identical_slices", "warning", detail)]
+    return [Finding("identical_slices", "warning", detail, origin)]
 
 
 def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
-    found = {header.modality for header in headers}
-    if found - {"CT", ""}:
-        raise DataError(f"{origin}: expected CT, found Modality {', '.join(sorted(found))}.")
-    if "" in found:
-        return [Finding("no_modality", "warning", "no Modality tag; taken as CT")]
+    modalities = {header.modality for header in headers}
+    if modalities - {"CT", ""}:
+        raise DataError(origin, f"expected CT, found Modality {', '.join(sorted(modalities))}.")
+    if "" in modalities:
+        return [Finding("no_modality", "warning", "no Modality tag; taken as CT", origin)]
     return []
 
 
 def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header], list[Finding]]:
-    """Keep one slice a position; two with different pixels at one position are an error."""
+    """Keep one slice per position; two with different pixels at one position are an error."""
     kept = [headers[0]]
     dropped = 0
     for header in headers[1:]:
         if abs(header.height - kept[-1].height) > 1e-3:
             kept.append(header)
             continue
-        one, other = (
+        first, second = (
             sitk.GetArrayFromImage(sitk.ReadImage(str(h.path))) for h in (kept[-1], header)
         )
-        if not np.array_equal(one, other):
+        if not np.array_equal(first, second):
             raise DataError(
-                f"{origin}: {kept[-1].path.name} and {header.path.name} are different slices at "
-                "one position; are these several series (phases, reconstructions) in one?"
+                origin,
+                f"{kept[-1].path.name} and {header.path.name} are different slices at "
+                "one position; are these several series (phases, reconstructions) in one?",
             )
         dropped += 1
     if not dropped:
         return kept, []
     detail = f"{dropped} slices are given twice, the same pixels at one position; used once"
-    return kept, [Finding("repeated_slices", "repaired", detail)]
+    return kept, [Finding("repeated_slices", "repaired", detail, origin)]
 
 
 def _check_spacing(headers: Sequence[Header], origin: Path) -> None:
@@ -233,15 +233,17 @@ def _check_spacing(headers: Sequence[Header], origin: Path) -> None:
         missing = distances[index] / usual - 1
         what = f"{round(missing)} missing" if missing > 0.5 else "unevenly spaced"
         raise DataError(
-            f"{origin}: slices are usually {usual:g} mm apart, but {distances[index]:g} mm between "
+            origin,
+            f"slices are usually {usual:g} mm apart, but {distances[index]:g} mm between "
             f"{headers[index].path.name} and {headers[index + 1].path.name} ({what}), so lengths "
-            "and volumes would be wrong. Complete the series."
+            "and volumes would be wrong. Complete the series.",
         )
     along = np.mean(steps, axis=0)
     cosine = float(along @ headers[0].normal / np.linalg.norm(along))
     tilt = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
     if tilt > TILT_TOLERANCE_DEGREES:
         raise DataError(
-            f"{origin}: the slices are shifted against each other by a gantry tilt of {tilt:.1f} "
-            "degrees. Straighten the series first, for example with dcm2niix."
+            origin,
+            f"the slices are shifted against each other by a gantry tilt of {tilt:.1f} "
+            "degrees. Straighten the series first, for example with dcm2niix.",
         )

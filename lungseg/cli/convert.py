@@ -1,0 +1,51 @@
+"""`lungseg convert` on the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# No `from __future__ import annotations`: Typer reads the annotations at run time.
+from lungseg.cli.app import app, shell
+from lungseg.cli.options import Debug, Json, Quiet, Verbose
+from lungseg.system import console
+
+
+@app.command(
+    short_help="Turn an original's INI config into YAML.",
+    epilog="Example: lungseg convert train_eval_infer.config -o mine.yaml",
+)
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="The original's config, in INI form.", metavar="INI")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="YAML file to write; standard output without it."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that exists.")
+    ] = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a train_eval_infer.config of the original system into a YAML config.
+
+    Nothing in the file is run as code. Keys that have no counterpart here are listed as warnings.
+    """
+    with shell(quiet, verbose, debug):
+        from lungseg.verbs.convert import convert
+
+        target = None if output in (None, Path("-")) else output
+        result = convert(source, target, overwrite=overwrite)
+        for line in result.lost:
+            console.warn(f"not carried over: {line}")
+        if json:
+            config = result.config.model_dump(mode="json")
+            console.emit_json({"output": target, "config": config, "not_carried_over": result.lost})
+        elif target is None:
+            console.emit_text(result.yaml.rstrip("\n"))
+        if target is not None:
+            console.note(f"{target}: converted; {len(result.lost)} keys not carried over")

@@ -1,0 +1,132 @@
+"""Checking plain data against the schema, with one report of all errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+
+from lungseg.config.fields import Section
+from lungseg.config.networks import DEFAULT_NETWORK, NETWORK_CONFIGS
+from lungseg.config.schema import Config
+from lungseg.errors import UsageError
+from lungseg.system import console
+
+# Names of version 0.1 that this version still accepts.
+RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("prepare", "workers"): ("prepare", "threads"),
+    ("evaluate", "workers"): ("evaluate", "threads"),
+}
+
+# Plain data, and the file or override that it comes from.
+Source = tuple[str, dict[str, Any]]
+
+
+EXTENDS = "extends"
+
+
+def check(data: dict[str, Any], origin: str, sources: Sequence[Source]) -> Config:
+    """Check plain data against the schema.
+
+    Args:
+        data: nested by section.
+        origin: file that the data are from, for messages.
+        sources: what the data were merged from, the last in front, to name the source of an error.
+
+    Raises:
+        UsageError: listing every unknown key and wrong value at once.
+    """
+    data = with_new_names(data, origin)
+    if isinstance(data.get("model"), dict) and "name" not in data["model"]:
+        # The parameters alone mean the default network; pydantic wants the name spelled out.
+        data = {**data, "model": {"name": DEFAULT_NETWORK, **data["model"]}}
+    try:
+        return Config.model_validate(data)
+    except ValidationError as problem:
+        lines = [
+            f"  {_explain(error)}{_source_of(error, origin, sources)}"
+            for error in problem.errors(include_url=False)
+        ]
+        count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+        raise UsageError(f"{origin}: {count} in the config:\n" + "\n".join(lines)) from None
+
+
+def with_new_names(data: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Return the data with keys of version 0.1 under their new names."""
+    for old, new in RENAMED.items():
+        section = data.get(old[0])
+        if not isinstance(section, dict) or old[1] not in section:
+            continue
+        if new[1] in section:
+            raise UsageError(
+                f"{origin}: {'.'.join(old)} is the old name of {'.'.join(new)}; give one of them."
+            )
+        warn_of_old_name(origin, old)
+        # In place of the old key, as the order of keys is kept.
+        renamed = {new[1] if key == old[1] else key: value for key, value in section.items()}
+        data = {**data, old[0]: renamed}
+    return data
+
+
+def warn_of_old_name(origin: str, old: tuple[str, ...]) -> None:
+    """Warn of a key with a name of version 0.1."""
+    console.warn(
+        f"{origin}: {'.'.join(old)} is now called {'.'.join(RENAMED[old])}; the old name works in "
+        "this version only."
+    )
+
+
+def _location(error: Mapping[str, Any]) -> list[str | int]:
+    """Return the keys that lead to an error, as a person wrote them."""
+    keys = list(error["loc"])
+    # Below `model` pydantic puts the network's name into the path.
+    return keys[:1] + keys[2:] if keys[:1] == ["model"] else keys
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in _location(error)) or "config"
+    if path == EXTENDS:
+        return f"{path}: only a config file can extend another"
+    if error["type"] == "extra_forbidden":
+        return f"{path}: unknown key{_nearest(error['loc'])}"
+    if error["type"] == "union_tag_invalid":
+        return f"{path}.name: {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+    if error["type"] == "value_error":
+        return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{path}: {error['msg']}, not {error['input']!r}"
+
+
+def _source_of(error: Mapping[str, Any], origin: str, sources: Sequence[Source]) -> str:
+    """Name the file or override that a wrong value comes from, if it is not the config itself."""
+    for name, data in reversed(sources):
+        value: Any = data
+        try:
+            for part in _location(error):
+                value = value[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        # What is wrong with a section as a whole may come from several sources.
+        whole = isinstance(value, dict) and error["type"] == "value_error"
+        return "" if whole or name == origin else f" (in {name})"
+    return ""
+
+
+def _nearest(location: Sequence[str | int]) -> str:
+    """Name the nearest key of the section that holds an unknown key, or all its keys."""
+    *above, wrong = location
+    section: type[Section] = Config
+    if above[:1] == ["model"]:
+        section, above = NETWORK_CONFIGS[str(above[1])], above[2:]
+    for part in above:
+        section = _sections_in(section.model_fields[str(part)].annotation)[0]
+    known = [*section.model_fields, *([EXTENDS] if section is Config else [])]
+    close = difflib.get_close_matches(str(wrong), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; this section has: {', '.join(known)}"
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if get_origin(annotation) is not None:
+        return [found for part in get_args(annotation) for found in _sections_in(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []

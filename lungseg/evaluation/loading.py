@@ -1,0 +1,114 @@
+"""The masks of one case: read from any format, on one grid, as class indices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lungseg.config.schema import Config
+from lungseg.errors import DataError
+from lungseg.evaluation.cases import ClassIndices, PixelSize
+from lungseg.imaging.folders import stem_of, volume_suffix
+from lungseg.imaging.masks import merge_labels, read_mask
+from lungseg.imaging.volume_files import read_label_volume
+from lungseg.imaging.volumes import LabelVolume, match_grids
+
+
+@dataclass(frozen=True)
+class Case:
+    """A true mask, and the prediction and the image of the same name if there are any."""
+
+    name: str
+    truth: Path
+    prediction: Path | None
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class LoadedMasks:
+    """The two masks of a case on one grid.
+
+    Attributes:
+        truth: class indices `(H, W)` or `(D, H, W)`.
+        prediction: class indices of the same shape; all background if there is a `problem`.
+        pixel_size: from one of the files, if it holds the pixel size.
+        remarks: what was assumed or repaired in reading.
+        problem: why the prediction cannot be compared; an empty text if it can.
+    """
+
+    truth: ClassIndices
+    prediction: ClassIndices
+    pixel_size: PixelSize
+    remarks: list[str]
+    problem: str = ""
+
+
+def load_masks(case: Case, config: Config) -> LoadedMasks:
+    """Read the masks of a case and bring them onto one grid, if that is possible.
+
+    Raises:
+        DataError: if the true mask cannot be read, or a mask holds a label without a class.
+    """
+    truth, truth_remarks = _read_mask(case.truth, config)
+    prediction, prediction_remarks, problem = _read_prediction(case, config)
+    if isinstance(truth, LabelVolume) and isinstance(prediction, LabelVolume):
+        prediction, truth, differences = match_grids(prediction, truth)
+        if differences:
+            problem = "prediction and truth differ in geometry: " + "; ".join(differences)
+    true, pixel_size = _to_indices(truth)
+    predicted = np.zeros_like(true)
+    if prediction is not None:
+        predicted, predicted_size = _to_indices(prediction)
+        pixel_size = pixel_size if pixel_size.spacing else predicted_size
+    if not problem and predicted.shape != true.shape:
+        problem = f"prediction is {size_of(predicted)}, truth {size_of(true)}; nothing is resized"
+    if problem:
+        predicted = np.zeros_like(true)
+    classes = len(config.data.rgb_map)
+    true, truth_merged = merge_labels(true, classes, case.truth)
+    predicted, prediction_merged = merge_labels(predicted, classes, case.prediction or case.truth)
+    remarks = [
+        *(f"truth: {remark}" for remark in truth_remarks),
+        *(f"prediction: {remark}" for remark in prediction_remarks),
+        *(f"truth: {finding.detail}" for finding in truth_merged),
+        *(f"prediction: {finding.detail}" for finding in prediction_merged),
+    ]
+    return LoadedMasks(true, predicted, pixel_size, remarks, problem)
+
+
+def _read_prediction(
+    case: Case, config: Config
+) -> tuple[LabelVolume | ClassIndices | None, list[str], str]:
+    """Return the prediction, remarks about it, and why there is none."""
+    if case.prediction is None:
+        return None, [], "there is no prediction"
+    try:
+        mask, remarks = _read_mask(case.prediction, config)
+    except DataError as problem:
+        return None, [], str(problem)
+    if stem_of(case.prediction) != case.name:
+        remarks.append(f"{case.prediction.name}, whose stem has other capital letters")
+    return mask, remarks, ""
+
+
+def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | ClassIndices, list[str]]:
+    if volume_suffix(path):
+        return read_label_volume(path), []
+    labels, findings = read_mask(path, config.data.rgb_map)
+    return labels, [finding.detail for finding in findings]
+
+
+def _to_indices(mask: LabelVolume | ClassIndices) -> tuple[ClassIndices, PixelSize]:
+    """Return class indices and pixel size; a volume of one slice becomes that slice."""
+    if not isinstance(mask, LabelVolume):
+        return mask, PixelSize()
+    if mask.labels.shape[0] == 1:
+        return mask.labels[0], PixelSize(mask.spacing[1:])
+    return mask.labels, PixelSize(mask.spacing)
+
+
+def size_of(labels: ClassIndices) -> str:
+    """Return the shape as text: `512 x 512`."""
+    return " x ".join(str(side) for side in labels.shape)

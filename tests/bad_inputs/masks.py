@@ -1,0 +1,137 @@
+"""Pairs that `prepare` meets: masks that do not fit their image, are missing, or exist twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from PIL import Image
+
+from lungseg.imaging.pixels import apply_window, encode_png
+from tests.bad_inputs.kinds import DATA, DONE, SOME_FAILED, prepare
+from tests.bad_inputs.samples import grey, lungs, phantom, png, volume
+from tests.support.phantoms import SIDE
+
+
+def pairs(folder: Path, mask: np.ndarray | Image.Image | None, image: np.ndarray | None) -> None:
+    """Write a good pair, and one called `bad` with what of it is given."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    _, good = phantom()
+    (folder / "images" / "good.png").write_bytes(png())
+    (folder / "masks" / "good.png").write_bytes(encode_png(good * np.uint8(255)))
+    if image is not None:
+        (folder / "images" / "bad.png").write_bytes(encode_png(image))
+    if isinstance(mask, Image.Image):
+        mask.save(folder / "masks" / "bad.tif")
+    elif mask is not None:
+        (folder / "masks" / "bad.png").write_bytes(encode_png(mask))
+
+
+def other_grey() -> np.ndarray:
+    """Return another slice than `grey`."""
+    return apply_window(phantom(3)[0], (-1000, 400))
+
+
+@prepare(SOME_FAILED, "a.nii")
+def volumes_of_same_stem(folder: Path) -> None:
+    """Two CT volumes for one mask: a.nii and a.mha."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for case in "ab":
+        sitk.WriteImage(volume(), str(folder / "images" / f"{case}.nii"))
+        sitk.WriteImage(volume(lungs()), str(folder / "masks" / f"{case}.nii"))
+    sitk.WriteImage(volume(), str(folder / "images" / "a.mha"))
+
+
+@prepare()
+def mask_of_other_size(folder: Path) -> None:
+    """A mask of another size than its image."""
+    pairs(folder, phantom(3, 32)[1] * np.uint8(255), other_grey())
+
+
+@prepare()
+def mask_of_other_colour(folder: Path) -> None:
+    """A mask in red and green, in no rgb_map."""
+    lungs = phantom(3)[1]
+    red_green = np.stack([lungs * 255, (1 - lungs) * 255, lungs * 0], axis=2).astype(np.uint8)
+    pairs(folder, red_green, other_grey())
+
+
+@prepare()
+def mask_of_other_class(folder: Path) -> None:
+    """A mask with class indices up to 7, of which rgb_map knows two."""
+    pairs(folder, phantom(3)[1] * np.uint8(7), other_grey())
+
+
+@prepare(DONE, "mask_grey")
+def mask_interpolated(folder: Path) -> None:
+    """A mask with grey edges, as resizing leaves them: thresholded, and reported."""
+    large = Image.fromarray(phantom(3, 32)[1] * np.uint8(255))
+    pairs(folder, np.asarray(large.resize((SIDE, SIDE), Image.Resampling.BILINEAR)), other_grey())
+
+
+@prepare(DONE, "empty_mask")
+def mask_empty(folder: Path) -> None:
+    """A mask of background only: kept, with a warning."""
+    pairs(folder, np.zeros((SIDE, SIDE), np.uint8), other_grey())
+
+
+@prepare(DONE, "large_mask")
+def mask_inverted(folder: Path) -> None:
+    """A mask with lung and background exchanged: kept, with a warning."""
+    pairs(folder, (1 - phantom(3)[1]) * np.uint8(255), other_grey())
+
+
+@prepare()
+def mask_with_nan(folder: Path) -> None:
+    """A mask of floats with NaN."""
+    values = phantom(3)[1].astype(np.float32)
+    values[1, 1] = np.nan
+    pairs(folder, Image.fromarray(values), other_grey())
+
+
+@prepare()
+def mask_out_of_range(folder: Path) -> None:
+    """A mask of floats from -5 to 1000."""
+    pairs(folder, Image.fromarray(phantom(3)[1] * np.float32(1005) - 5), other_grey())
+
+
+@prepare(DONE, "orphan_image")
+def mask_missing(folder: Path) -> None:
+    """An image without mask: left out, and reported."""
+    pairs(folder, None, other_grey())
+
+
+@prepare(DONE, "orphan_mask")
+def image_missing(folder: Path) -> None:
+    """A mask without image: left out, and reported."""
+    pairs(folder, phantom(3)[1] * np.uint8(255), None)
+
+
+@prepare(DONE, "blank_image")
+def image_blank(folder: Path) -> None:
+    """An image of one grey value: left out, and reported."""
+    pairs(folder, phantom(3)[1] * np.uint8(255), np.full((SIDE, SIDE), 90, np.uint8))
+
+
+@prepare(DONE, "exact_duplicate")
+def image_twice(folder: Path) -> None:
+    """The same image under two names: kept, and reported."""
+    pairs(folder, phantom()[1] * np.uint8(255), grey())
+
+
+@prepare(SOME_FAILED, "duplicate_stem")
+def mask_twice(folder: Path) -> None:
+    """Two masks for one image."""
+    pairs(folder, phantom(3)[1] * np.uint8(255), other_grey())
+    shutil.copyfile(folder / "masks" / "bad.png", folder / "masks" / "bad.bmp")
+
+
+@prepare(DATA, "images")
+def nothing_to_prepare(folder: Path) -> None:
+    """Two empty folders."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()

@@ -1,0 +1,53 @@
+"""Keys of version 0.1 still work, with a warning."""
+
+from pathlib import Path
+
+import pytest
+
+from lungseg.config.loading import check_config, load_config
+from lungseg.config.schema import Config
+from lungseg.errors import UsageError
+
+# Written by `lungseg train` of version 0.1.
+OLD_RUN = Path(__file__).parent / "data" / "config_0.1.yaml"
+
+
+def test_the_config_of_an_old_run_loads(caplog: pytest.LogCaptureFixture) -> None:
+    config = load_config(OLD_RUN)
+    assert config == Config.model_validate(
+        {
+            "data": {"dataset": "demo/dataset", "train_only": ["phantoms"]},
+            "train": {"run": "runs/old", "mini_test": "mini"},
+            "prepare": {"threads": 2},
+        }
+    )
+    assert f"{OLD_RUN}: prepare.workers is now called prepare.threads" in caplog.text
+    assert f"{OLD_RUN}: evaluate.workers is now called evaluate.threads" in caplog.text
+
+
+@pytest.mark.parametrize("section", ["prepare", "evaluate"])
+@pytest.mark.parametrize("override", ["{}.workers=3", "{}={{workers: 3}}"])
+def test_an_override_may_use_the_old_name(
+    section: str, override: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load_config(None, [override.format(section)])
+    assert getattr(config, section).threads == 3
+    assert caplog.text.count("is now called") == 1
+
+
+def test_the_new_name_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert load_config(None, ["prepare.threads=3"]).prepare.threads == 3
+    assert caplog.text == ""
+
+
+def test_an_old_name_below_a_new_one_is_covered(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("prepare: {workers: 2}")
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\nprepare: {threads: 3}")
+    assert load_config(tmp_path / "top.yaml").prepare.threads == 3
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\nprepare: {copies: 3}")
+    assert load_config(tmp_path / "top.yaml").prepare.threads == 2
+
+
+def test_both_names_are_never_given() -> None:
+    with pytest.raises(UsageError, match=r"prepare\.workers is the old name of prepare\.threads"):
+        check_config({"prepare": {"workers": 2, "threads": 2}}, "t")

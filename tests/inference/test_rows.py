@@ -1,0 +1,50 @@
+"""cases.csv gives back the very rows that were written, and a damaged one is named."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lungseg.errors import DataError
+from lungseg.inference.inputs import Input
+from lungseg.inference.rows import LungMeasures, Measures, done_row, read_done, write_cases
+from lungseg.system.tables import read_json
+
+SCAN = Input(Path("scan.mha"), "scan", True)
+IMAGE = Input(Path("007.png"), "007", False)
+LUNG = LungMeasures(12.0, -812.5, -950.0, -900.1, -820.0, -300.0)
+NO_LUNG = LungMeasures(0.0)
+
+
+def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
+    measures = Measures(LUNG, LUNG, NO_LUNG, slices_with_lung=3, touches_border=False)
+    rows = [
+        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", measures),
+        done_row(IMAGE, "007.png", (1, 3, 3), 1, "1e5"),
+    ]
+    for row in rows:
+        (tmp_path / str(row.mask)).touch()
+    write_cases(tmp_path, rows)
+    read = list(read_done(tmp_path).values())
+    assert read == rows
+    assert [dataclasses.asdict(row) for row in read] == [dataclasses.asdict(row) for row in rows]
+    assert read[1].case == "007"
+    scan, image = read_json(tmp_path / "cases.json")
+    assert (scan["lung_volume_ml"], scan["slices_with_lung"]) == (12.0, 3)
+    assert "right_mean_hu" not in scan
+    assert "lung_volume_ml" not in image
+    assert image["lung_fraction"] == 0.111111
+    text = (tmp_path / "cases.csv").read_text()
+    assert ",123,0.153750,a; b,12.0,-812.5," in text
+    assert text.startswith("case,input,status,mask,height,width,slices,lung_pixels,lung_fraction,")
+
+
+def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("case,input,status,mask,height\na,a.png,done,a.png,tall\n")
+    with pytest.raises(DataError, match=r"cases\.csv: column height: 'tall' is no int"):
+        read_done(tmp_path)
+
+
+def test_a_row_without_its_mask_is_not_done(tmp_path: Path) -> None:
+    write_cases(tmp_path, [done_row(IMAGE, "007.png", (1, 3, 3), 1, "")])
+    assert read_done(tmp_path) == {}

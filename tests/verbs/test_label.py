@@ -1,0 +1,182 @@
+"""Labels by a threshold: which parts of a CT are lung, and what is written where."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 - its documented name
+from typer.testing import Result
+
+from lungseg.errors import DataError, UsageError
+from lungseg.evaluation import metrics
+from lungseg.inference import threshold
+from lungseg.phantom.dataset import write_phantom_volumes
+from lungseg.verbs.label import label
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with images/ and masks/ of one phantom, patient01.nii.gz."""
+    folder = tmp_path_factory.mktemp("ct")
+    write_phantom_volumes(folder, patients=1, slices=12, size=128)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def volume(ct: Path) -> Path:
+    return ct / "images" / "patient01.nii.gz"
+
+
+def labels_of(path: Path) -> np.ndarray:
+    return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+
+
+def test_lungs_of_a_phantom_are_found(ct: Path, volume: Path, tmp_path: Path) -> None:
+    result = label([volume], tmp_path / "out")
+    lungs = labels_of(tmp_path / "out" / "masks" / "patient01.nii.gz")
+    truth = labels_of(ct / "masks" / "patient01.nii.gz")
+    assert metrics.dice(metrics.count(truth > 0, lungs > 0)) > 0.95
+    voxel_ml = (360 / 128) ** 2 * (280 / 12) / 1000
+    (case,) = result.cases
+    assert (case.case, case.source, case.slices) == ("patient01", volume, 12)
+    assert case.lung_ml == pytest.approx(lungs.sum() * voxel_ml, abs=0.1)
+
+
+def test_a_part_of_a_volume_is_kept_with_the_labels_of_the_whole(
+    volume: Path, tmp_path: Path
+) -> None:
+    label([volume], tmp_path / "whole")
+    # Labelled alone, this slice would get other labels.
+    label([volume], tmp_path / "part", slices=slice(1, 2))
+    for kind in ("images", "masks"):
+        whole = sitk.ReadImage(str(tmp_path / "whole" / kind / "patient01.nii.gz"))
+        part = sitk.ReadImage(str(tmp_path / "part" / kind / "patient01.nii.gz"))
+        cut = whole[:, :, 1:2]
+        np.testing.assert_array_equal(
+            sitk.GetArrayFromImage(part), sitk.GetArrayFromImage(cut), strict=True
+        )
+        assert part.GetOrigin() == pytest.approx(cut.GetOrigin())
+        assert kind == "images" or sitk.GetArrayFromImage(part).any()
+
+
+@pytest.fixture
+def chest() -> tuple[np.ndarray, np.ndarray]:
+    """Return HU of a body in air with two boxes for lungs, and where these are."""
+    hu = np.full((10, 60, 80), -1000, np.int16)
+    hu[:, 5:55, 5:75] = 40
+    lungs = np.zeros(hu.shape, dtype=bool)
+    lungs[:, 15:45, 12:36] = lungs[:, 15:45, 44:68] = True
+    hu[lungs] = -800
+    return hu, lungs
+
+
+def labels_of_array(hu: np.ndarray) -> np.ndarray:
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((2.0, 2.0, 6.0))
+    return np.asarray(sitk.GetArrayFromImage(threshold.label_lungs(image))) > 0
+
+
+def test_a_vessel_is_lung_and_the_air_around_the_patient_is_not(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 28:30, 20:22] = 40  # a vessel that runs through all slices
+    np.testing.assert_array_equal(labels_of_array(hu), lungs)
+
+
+def test_an_airway_that_opens_into_the_lungs_is_not_lung(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 24:36, 36:44] = -1000  # 29 mL between the lungs
+    found = labels_of_array(hu)
+    assert not found[:, 24:36, 36:44].any()
+    # The wall of the airway, 3 pixels, goes with it.
+    lungs[:, :, 33:47] = found[:, :, 33:47] = False
+    np.testing.assert_array_equal(found, lungs)
+
+
+def test_bowel_gas_is_no_lung_however_blurred_its_edge() -> None:
+    values = np.full((6, 40, 60), 40, np.int16)
+    values[:, 10:30, 5:25] = -700
+    values[:, 10:30, 35:55] = -600
+    values[:, 12:28, 37:53] = -1000
+    hu = sitk.GetImageFromArray(values)
+    dark = sitk.Cast(hu < threshold.LUNG_BELOW_HU, sitk.sitkUInt8)
+    found = sitk.GetArrayFromImage(threshold.drop_bowel(hu, dark))
+    np.testing.assert_array_equal(found > 0, values == -700)
+    # The same, each part more than a litre: nothing is left out.
+    hu.SetSpacing((10, 10, 10))
+    dark.CopyInformation(hu)
+    found = sitk.GetArrayFromImage(threshold.drop_bowel(hu, dark))
+    np.testing.assert_array_equal(found > 0, values < 0)
+
+
+def test_two_inputs_of_one_name_are_refused_before_any_work(volume: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "Patient01.nii.gz"  # some file systems see one name
+    other.parent.mkdir()
+    other.write_bytes(b"never read")
+    with pytest.raises(UsageError) as problem:
+        label([volume, other], tmp_path / "out")
+    assert str(volume) in str(problem.value)
+    assert str(other) in str(problem.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_ct_that_cannot_be_used_does_not_stop_the_others(
+    volume: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no volume")
+    result = lungseg("label", bad, volume, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 4, result.stderr
+    assert str(bad) in result.stderr
+    document = json.loads(result.stdout)
+    assert [case["case"] for case in document["cases"]] == ["patient01"]
+    assert len(document["failed"]) == 1
+    written = sorted(path.name for path in (tmp_path / "out").rglob("*.nii.gz"))
+    assert written == ["patient01.nii.gz", "patient01.nii.gz"]
+
+
+def test_nothing_is_written_if_no_ct_can_be_used(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no volume")
+    with pytest.raises(DataError, match=r"bad\.nii\.gz"):
+        label([bad], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.nii.gz"]
+
+
+def test_an_image_and_a_range_that_keeps_nothing_are_errors(
+    raw: Path, volume: Path, tmp_path: Path
+) -> None:
+    image = next((raw / "images").iterdir())
+    with pytest.raises(UsageError, match="this is an image"):
+        label([image], tmp_path / "out")
+    with pytest.raises(DataError, match="none of its 12 slices"):
+        label([volume], tmp_path / "out", slices=slice(12, None))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_slices_that_are_no_range_are_refused(volume: Path, tmp_path: Path, lungseg: Cli) -> None:
+    result = lungseg("label", volume, "-o", tmp_path / "out", "--slices", "3-7")
+    assert (result.exit_code, "as in 0:39" in result.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_and_the_last_line_say_that_labels_are_no_ground_truth(
+    volume: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    assert "no ground truth" in lungseg("label", "--help").stdout
+    assert "no ground truth" in lungseg("label", volume, "-o", tmp_path / "out").stderr
+
+
+def test_label_needs_no_network_runtime() -> None:
+    code = "import sys, lungseg.verbs.label; print('onnxruntime' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
