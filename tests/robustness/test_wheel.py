@@ -112,6 +112,8 @@ def test_the_program_runs_away_from_the_checkout(environment: Path, tmp_path: Pa
     assert run("lungseg --version", environment, tmp_path).said == f"lungseg {__version__}\n"
     where = run("python -c 'import lungseg; print(lungseg.__file__)'", environment, tmp_path).said
     assert Path(where.strip()).is_relative_to(environment)
+    printed = run("lungseg config lung", environment, tmp_path).said
+    assert printed == (REPOSITORY / "configs" / "lung.yaml").read_text(encoding="utf-8")
     run("lungseg phantom -o ct --volumes --patients 1 --slices 8 --size 64", environment, tmp_path)
     run("lungseg label ct/images -o labelled", environment, tmp_path)
     assert (tmp_path / "labelled" / "masks" / "patient01.nii.gz").exists()
