@@ -183,7 +183,8 @@ class TrainConfig(Section):
     )
     weight_decay: Amount = Field(default=0.0001, description="weight decay of adamw")
     weight_average: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        default=0.1, description="average the weights over this share of the steps; 0: no average"
+        default=0.1,
+        description="average the weights over this last share of the steps so far; 0: no average",
     )
     clipvalue: PositiveAmount | None = Field(
         default=None, description="clip each gradient component to this; null: no clipping"

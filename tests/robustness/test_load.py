@@ -74,12 +74,15 @@ def test_a_thousand_epochs_of_history_do_not_slow_an_epoch_down(
 ) -> None:
     import keras
 
+    from lungseg.training.averaging import NormalizationStatistics, ValidatedWeights
     from lungseg.training.recorder import Recorder
 
     config = check_config(tiny(epochs=1000, monitor="last"), "test")
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    recorder = Recorder(tmp_path, config, [], {})
+    weights = ValidatedWeights(NormalizationStatistics([]), averages=False)
+    weights.set_model(model)
+    recorder = Recorder(tmp_path, config, [], {}, weights)
     recorder.set_model(model)
     seconds = []
     for epoch in range(1000):

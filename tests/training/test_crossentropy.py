@@ -17,7 +17,7 @@ SIZE = [20, 16]
 
 def config_of(network: str, **train: Any) -> Any:
     data = tiny(**train)
-    model = {"name": network}
+    model: dict[str, Any] = {"name": network}
     if network in ("flexunet", "resunet", "attention_unet", "unet3plus", "multiresunet"):
         model |= {"base_filters": 2, "num_layers": 3}
     return check_config({**data, "data": {"image_size": SIZE}, "model": model}, network)
@@ -38,13 +38,12 @@ def gradient_of(model: Any, bias: Any, truth: np.ndarray) -> np.ndarray:
 
     images = np.full((len(truth), *SIZE, 1), 100, np.float32)
 
-    @tf.function
     def gradient() -> Any:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(images, truth, model(images, training=True))
         return tape.gradient(loss, bias.value)
 
-    return np.asarray(gradient(), np.float64)
+    return np.asarray(tf.function(gradient)(), np.float64)
 
 
 def truth_with_lung() -> np.ndarray:

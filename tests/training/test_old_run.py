@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -75,11 +76,19 @@ def test_it_resumes_and_ends_as_the_training_that_was_not_stopped(run: Path, dat
     assert first == read_csv(OLD / "history.csv")[0]
     expected = read_csv(OLD / "finished" / "history.csv")[1]
     # Other processors round differently, which can move a pixel across the edge: soft values only.
-    for key in ("loss", "val_loss", "dice_coef_multiclass", "val_dice_coef_multiclass"):
+    # Validation is not compared: since then it uses statistics of the averaged weights.
+    for key in ("loss", "dice_coef_multiclass"):
         assert float(second[key]) == pytest.approx(float(expected[key]), rel=1e-3), key
     assert second["learning_rate"] == expected["learning_rate"]
-    weights = weights_of(run / "model.onnx")
-    for name, wanted in weights_of(OLD / "finished" / "model.onnx").items():
-        np.testing.assert_allclose(weights[name], wanted, atol=2e-3)
+    model = keras.saving.load_model(run / "checkpoints" / "epoch_0002" / "model.keras")
+    ended = {
+        "weight": model.trainable_variables,
+        "average": model.optimizer._model_variables_moving_average,
+    }
+    with np.load(OLD / "finished" / "weights.npz") as expected_arrays:
+        for kind, variables in ended.items():
+            for index, variable in enumerate(variables):
+                wanted = expected_arrays[f"{kind}_{index:03d}"]
+                np.testing.assert_allclose(np.asarray(variable), wanted, atol=2e-3)
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["epochs"], record["best_epoch"]) == ("finished", 2, 2)
