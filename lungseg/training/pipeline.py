@@ -24,8 +24,8 @@ from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import read_slice
 from lungseg.system.environment import cores
 
-# With 16 to 232 slices, in batches of 4 to 16, the validation Dice of one network at a high learning
-# rate lay between 0.661 and 0.669, with no gain from 64 slices on.
+# With 16 to 232 slices in batches of 4 to 16, the validation Dice of one network at a high rate
+# was 0.661 to 0.669, with no gain from 64 slices on.
 STATISTICS_SLICES = 64
 STATISTICS_BATCH = 8
 

@@ -17,9 +17,10 @@ from typer.testing import Result
 
 from lungseg.config.loading import check_config, dump_config, load_config
 from lungseg.config.schema import Config
+from lungseg.dataset.reading import read_layout
 from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError, UsageError
-from lungseg.system.tables import read_csv
+from lungseg.system.tables import read_csv, read_json
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.train import TrainResult, train
 from tests.support.phantoms import tiny, write_phantoms
@@ -89,6 +90,26 @@ def test_the_exported_model_equals_the_keras_model(trained_run: Path, dataset: P
     expected = model.predict(np.stack(slices).astype("float32")[..., None], verbose=0)
     np.testing.assert_allclose(predictor.probabilities(slices), expected, atol=1e-4)
     assert json.loads((trained_run / "model.json").read_text())["onnx_difference"] < 1e-4
+
+
+def test_what_was_validated_is_what_is_saved(trained_run: Path, dataset: Path) -> None:
+    import keras
+
+    from lungseg.training.losses import METRICS
+    from lungseg.training.pipeline import Pipeline
+
+    config = load_config(trained_run / "config.yaml")
+    model = keras.saving.load_model(trained_run / "model.keras", compile=False)
+    parts = read_layout(dataset, config)
+    validation = Pipeline(config, parts["train"], parts["valid"]).validation()
+    assert validation is not None
+    scores: list[float] = []
+    for images, truth in validation:
+        predicted = model(images, training=False)
+        scores += list(np.asarray(METRICS["lung_dice"](truth, predicted)))
+    best = read_json(trained_run / "run.json")["best_epoch"]
+    reported = read_csv(trained_run / "history.csv")[best - 1]["val_lung_dice"]
+    assert np.mean(scores) == pytest.approx(float(reported), abs=1e-5)
 
 
 def test_the_network_learns(dataset: Path, tmp_path: Path) -> None:
