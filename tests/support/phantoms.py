@@ -27,6 +27,8 @@ def tiny(**train: Any) -> dict[str, Any]:
             "batch_size": 4,
             "learning_rate": 0.01,
             "warmup_epochs": 0,
+            # So that the average differs from the last weights after a few steps already.
+            "weight_average": 0.5,
             "epoch_change_images": 2,
             **train,
         },
