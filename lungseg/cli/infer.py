@@ -22,7 +22,7 @@ from lungseg.cli.options import (
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
-from lungseg.system.records import to_record
+from lungseg.system.tables import to_record
 
 
 @app.command(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lungseg.errors import UsageError
 from lungseg.evaluation import metrics
 from lungseg.evaluation.surfaces import boundary_iou, surface_distances
-from lungseg.system.records import to_record
+from lungseg.system.tables import to_record
 
 # Class indices of any integer type, `(H, W)` or `(D, H, W)`.
 ClassIndices = NDArray[np.integer[Any]]

@@ -18,8 +18,7 @@ from lungseg.reporting.report import Example, PlottedScore, build_report
 from lungseg.system import console
 from lungseg.system.environment import describe_software
 from lungseg.system.files import staged_folder, write_text
-from lungseg.system.records import to_record
-from lungseg.system.tables import read_csv, write_csv, write_json
+from lungseg.system.tables import read_csv, to_record, write_csv, write_json
 
 MEDIAN_CASES = 3
 

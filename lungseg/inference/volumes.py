@@ -26,7 +26,7 @@ from lungseg.inference.sides import label_sides
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
 from lungseg.system.environment import batches
-from lungseg.system.records import to_record
+from lungseg.system.tables import to_record
 
 SHEET_SLICES = 12
 

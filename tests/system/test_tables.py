@@ -94,6 +94,6 @@ def test_a_cell_of_another_type_is_named_with_its_line(
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text(f"case,slices,dice,volume,flat,distance\nx,1,0.5,2,False,4\n{cells}\n")
-    with pytest.raises(DataError, match=f"line 3: {column} is damaged") as caught:
+    with pytest.raises(DataError, match=f"line 3, column {column}: expected") as caught:
         read_rows(path, Row)
     assert caught.value.path == path
