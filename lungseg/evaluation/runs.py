@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, most_alike_pairs
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout
+from lungseg.dataset.similarity import Likeness, most_alike_pairs
 from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.calibration import Calibration, relative_entropy
 from lungseg.evaluation.cases import (
     BASELINES,
     CaseScore,
-    PixelSize,
     score_classes,
     score_probabilities,
 )
-from lungseg.evaluation.metrics import pixel_accuracy
+from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
 from lungseg.evaluation.results import Scored
 from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import Labels, read_slice

@@ -18,11 +18,10 @@ from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.pixels import apply_window, pad_to_square, resize_image, write_png
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
-from lungseg.inference.measure import measure
+from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import count_voxels, tidy
 from lungseg.inference.predictor import Predictor, crop, foreground_map, labels_of
 from lungseg.inference.rows import Measures
-from lungseg.inference.sides import label_sides
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
 from lungseg.system.environment import batches

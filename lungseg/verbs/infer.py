@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
-from lungseg.inference.cases import predict_volume
+from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.inputs import Input, collect, find_clashes
 from lungseg.inference.predictor import Predictor, model_paths
@@ -147,9 +147,6 @@ def _on_cluster(
     log: Log,
 ) -> None:
     """Let the workers of a Dask cluster segment the inputs."""
-    # Imported here because only a cluster needs Dask.
-    from lungseg.inference.cluster import map_cases
-
     with console.progress(len(items), "infer", "case") as bar:
         for row in map_cases(scheduler, items, paths, output, config):
             log([row])

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import most_alike_pairs
 from lungseg.dataset.patients import assign_patients
 from lungseg.dataset.reading import fold_folders, is_layout, read_layout, read_manifest
+from lungseg.dataset.similarity import most_alike_pairs
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
-from lungseg.system.files import existing_folder, refuse_nonempty
-from lungseg.system.locks import hold_folder
+from lungseg.system.files import existing_folder, hold_folder, refuse_nonempty
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_run
 from lungseg.training.run_folder import (
