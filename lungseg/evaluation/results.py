@@ -95,12 +95,22 @@ class OtherEvaluation:
     cells: dict[tuple[str, str], dict[str, str]]
 
     def scores_of(self, class_name: str, metric: str) -> dict[str, float]:
-        """Return one score of a class for each case that has it."""
-        return {
-            case: float(row[metric])
-            for (case, name), row in self.cells.items()
-            if name == class_name and row.get(metric)
-        }
+        """Return one score of a class for each case that has it.
+
+        Raises:
+            DataError: if a cell holds no number.
+        """
+        scores = {}
+        for (case, name), row in self.cells.items():
+            if name == class_name and row.get(metric):
+                try:
+                    scores[case] = float(row[metric])
+                except ValueError:
+                    raise DataError(
+                        self.path,
+                        f"case {case}, column {metric}: expected a number, found {row[metric]!r}.",
+                    ) from None
+        return scores
 
 
 def read_other(folder: Path | None) -> OtherEvaluation | None:

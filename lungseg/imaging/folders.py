@@ -11,8 +11,6 @@ from lungseg.imaging.findings import Finding
 from lungseg.system.files import natural_key
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
-
-
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 
 

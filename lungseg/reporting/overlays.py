@@ -15,7 +15,6 @@ from lungseg.system.files import write_bytes
 
 Picture = NDArray[np.uint8]
 
-
 # RGB colours of the outlines, in pictures and in the report's key.
 TRUTH = (70, 200, 90)
 PREDICTION = (255, 80, 60)

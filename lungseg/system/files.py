@@ -106,7 +106,7 @@ def staged_folder(
             continue
         if output.resolve() == given.resolve() or output.resolve() in given.resolve().parents:
             raise UsageError(
-                f"{output}: the output would replace its own input {given}; choose another -o."
+                f"{output}: the output would replace its own input {given}. Choose another."
             )
     staged, old = _beside(output, "partial"), _beside(output, "old")
     if old.is_dir() and not output.exists():
@@ -132,14 +132,14 @@ def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
     Args:
         output: the folder to write to.
         overwrite: whether the folder may hold something.
-        also: what the message offers besides `--overwrite`.
+        also: another choice than to replace it, for the message.
     """
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: expected a folder to write to, found a file.")
     if not overwrite and output.is_dir() and any(output.iterdir()):
         raise UsageError(
             f"{output}: the output folder exists and is not empty. Choose another, "
-            f"or add {also}--overwrite to replace it."
+            f"{also}or replace it with --overwrite (overwrite=True)."
         )
 
 

@@ -82,7 +82,9 @@ def infer(
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     items = collect([Path(path) for path in given])
     output = Path(output)
-    refuse_nonempty(output, overwrite or resume, also="--resume to leave out what is done, or ")
+    refuse_nonempty(
+        output, overwrite or resume, also="leave out what is done with --resume (resume=True), "
+    )
     paths = model_paths(None if run is None else Path(run), None if model is None else Path(model))
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
