@@ -66,7 +66,7 @@ def infer(
         cfg = read_config(
             config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
         )
-        from lungseg.inference.inputs import collect
+        from lungseg.imaging.folders import collect
         from lungseg.verbs.infer import infer
 
         if dry_run:

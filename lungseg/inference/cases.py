@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.folders import Input
 from lungseg.inference.images import image_batches, predict_images
-from lungseg.inference.inputs import Input
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.rows import CaseRow, done_row, failed_row
 from lungseg.system import console

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lungseg.errors import DataError
-from lungseg.inference.inputs import Input
+from lungseg.imaging.folders import Input
 from lungseg.system import console
 from lungseg.system.files import UNDECODED
 from lungseg.system.tables import (

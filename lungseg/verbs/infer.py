@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
+from lungseg.imaging.folders import Input, collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.images import image_batches, predict_images
-from lungseg.inference.inputs import Input, collect, find_clashes
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.rows import CaseRow, case_log, failed_row, read_done, write_cases
 from lungseg.system import console

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lungseg.errors import DataError
-from lungseg.inference.inputs import Input
+from lungseg.imaging.folders import Input
 from lungseg.inference.rows import LungMeasures, Measures, done_row, read_done, write_cases
 from lungseg.system.tables import read_json
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lungseg.config.schema import Config
+from lungseg.imaging.folders import Input
 from lungseg.inference import cases
-from lungseg.inference.inputs import Input
 from lungseg.system import console
 
 
