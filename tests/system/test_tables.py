@@ -130,6 +130,9 @@ def test_a_damaged_cell_of_a_nested_row_is_named(tmp_path: Path) -> None:
     path.write_text("class,left_volume,right_volume,right_mean\na,1,,-8\n")
     with pytest.raises(DataError, match="line 2, column right_volume: expected a number, found ''"):
         read_rows(path, Case)
+    path.write_text("class,left_volume\na,\n")
+    with pytest.raises(DataError, match="line 2, column left_volume: expected a number, found ''"):
+        read_rows(path, Case)
     path.write_text("class,left_mean\na,1\n")
     with pytest.raises(DataError, match="expected the columns class, left_volume;"):
         read_rows(path, Case)
