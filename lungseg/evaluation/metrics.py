@@ -1,4 +1,6 @@
-"""The scores of `lungseg evaluate`, in NumPy. The docstring of each function defines its score.
+"""The scores of `lungseg evaluate`, in NumPy, and their units.
+
+The docstring of each function defines its score.
 
 Masks are boolean arrays of one class, `(H, W)` or `(D, H, W)`. TP, FP, FN and TN count pixels.
 

@@ -1,4 +1,4 @@
-"""Plain images: read, turned into slices, resized, written.
+"""Plain images and slices: read, resized, brought into the form of a network, written.
 
 A slice is a uint8 array `(H, W)`, or `(H, W, 3)` for RGB. A label image is a uint8 array `(H, W)`
 of class indices. Whatever is assumed or repaired on the way is returned as findings.
