@@ -4,6 +4,7 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,7 @@ def _exit_code(debug: bool) -> Iterator[None]:
         yield
     except LungsegError as problem:
         if debug:
-            _show_traceback()
+            traceback.print_exc()
         console.error(str(problem))
         raise typer.Exit(problem.exit_code) from None
     except KeyboardInterrupt:
@@ -53,23 +54,17 @@ def _exit_code(debug: bool) -> Iterator[None]:
     except OSError as problem:
         # A full disk, a folder that may not be written, a file that went away meanwhile: no bug.
         if debug:
-            _show_traceback()
+            traceback.print_exc()
         console.error(f"{problem.filename or 'the output'}: {problem.strerror or problem}.")
         raise typer.Exit(ExitCode.DATA) from None
     except Exception as problem:
         if debug:
-            _show_traceback()
+            traceback.print_exc()
         console.error(
             f"this is a bug in lungseg {__version__}: {type(problem).__name__}: {problem}. "
             "Run the command again with --debug and report what it prints."
         )
         raise typer.Exit(ExitCode.BUG) from None
-
-
-def _show_traceback() -> None:
-    import traceback
-
-    traceback.print_exc()
 
 
 def read_config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":

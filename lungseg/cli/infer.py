@@ -22,7 +22,7 @@ from lungseg.cli.options import (
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
-from lungseg.system.records import to_record
+from lungseg.system.tables import to_record
 
 
 @app.command(
@@ -66,7 +66,7 @@ def infer(
         cfg = read_config(
             config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
         )
-        from lungseg.inference.inputs import collect
+        from lungseg.imaging.folders import collect
         from lungseg.verbs.infer import infer
 
         if dry_run:

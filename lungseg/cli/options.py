@@ -43,7 +43,6 @@ ConfigFile = Annotated[
     ),
 ]
 
-
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,66 +50,48 @@ Settings = Annotated[
     ),
 ]
 
-
 Seed = Annotated[int | None, typer.Option(help="Override the config's seed.")]
-
 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an output that is not empty.")
 ]
 
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-
 
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 
-
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
-
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say what would be done.")]
 
-
 ImagesFolder = Annotated[Path | None, typer.Option("--images", help="Folder of raw images.")]
-
 
 MasksFolder = Annotated[
     Path | None, typer.Option("--masks", help="Folder of raw masks, paired by file name.")
 ]
 
-
 PreparedOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write.")]
-
 
 PreparedFolder = Annotated[
     Path | None, typer.Option("--input", help="What prepare wrote, or a train|valid|test data set.")
 ]
 
-
 DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data set to write.")]
-
 
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set, as split writes it.")]
 
-
 NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]
 
-
 ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to score.")]
-
 
 EvaluationOutput = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Folder for the results; the run folder where absent."),
 ]
 
-
 RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder with model.onnx.")]
-
 
 ModelFile = Annotated[
     Path | None, typer.Option("--model", help="ONNX file, with its model.json beside it.")

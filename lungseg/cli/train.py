@@ -1,5 +1,6 @@
 """`lungseg train` on the command line."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,8 +44,6 @@ class _TrainCommand(TyperCommand):
 
 def _networks() -> str:
     """Return the table of networks for `train --help`."""
-    import json
-
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     lines = [f"  {'model.name':15}{'parameters':>12}{'GFLOP':>8}{'train s':>9}{'infer s':>9}  Dice"]
 

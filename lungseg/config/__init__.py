@@ -1,1 +1,1 @@
-"""The schema of a YAML config, and reading one."""
+"""The YAML config: its schema, reading and writing one, and those that lungseg brings along."""

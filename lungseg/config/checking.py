@@ -22,8 +22,6 @@ RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {
 
 # Plain data, and the file or override that it comes from.
 Source = tuple[str, dict[str, Any]]
-
-
 EXTENDS = "extends"
 
 

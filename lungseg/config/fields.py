@@ -7,19 +7,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-
 Positive = Annotated[int, Field(ge=1)]
-
 Count = Annotated[int, Field(ge=0)]
-
 Amount = Annotated[float, Field(ge=0)]
-
 PositiveAmount = Annotated[float, Field(gt=0)]
-
 Side = Annotated[int, Field(ge=1, le=8192)]
-
 Level = Annotated[int, Field(ge=0, le=255)]
-
 Colour = tuple[Level, Level, Level]
 
 

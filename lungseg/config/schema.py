@@ -6,6 +6,7 @@ for editors are written from here (`lungseg config`).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -143,8 +144,6 @@ class SplitConfig(Section):
     @field_validator("group_regex")
     @classmethod
     def _regex_compiles(cls, value: str | None) -> str | None:
-        import re
-
         if value is not None:
             try:
                 groups = re.compile(value).groups

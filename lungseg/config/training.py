@@ -129,7 +129,6 @@ LossName = Literal[
     "basnet_hybrid",
 ]
 
-
 MetricName = Literal[
     "lung_dice", "lung_iou", "dice_coef_multiclass", "pixel_accuracy", "sensitivity", "specificity"
 ]

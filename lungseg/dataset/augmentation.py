@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from albumentations import Compose
 
 NO_UPDATE = "NO_ALBUMENTATIONS_UPDATE"
-
-
 _environment = threading.Lock()
 
 

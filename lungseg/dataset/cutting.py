@@ -16,7 +16,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.masks import merge_labels
-from lungseg.imaging.pixels import Labels, apply_window, pad_to_square
+from lungseg.imaging.pixels import Labels, apply_window, axial_slice, pad_to_square
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
 
     from lungseg.imaging.volume_files import read_ct, read_label_volume
 
+    data = config.data
     ct = read_ct(pair.image, name=pair.case)
     mask, grid_findings = onto_grid_of(ct.canonical, read_label_volume(pair.mask).image, pair.mask)
     # Copies, not views: a view dies with its image, and the slices are read later.
@@ -60,10 +61,8 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
 
     def slices() -> Iterator[VolumeSlice]:
         for k in keep:
-            grey = pad_to_square(apply_window(hu[k], config.data.window))
-            if config.data.channels == 3:
-                grey = np.repeat(grey[..., None], 3, axis=2)
-            yield VolumeSlice(f"{pair.case}_z{k + 1:04d}", grey, pad_to_square(labels[k]))
+            image = axial_slice(apply_window(hu[k], data.window), data.channels)
+            yield VolumeSlice(f"{pair.case}_z{k + 1:04d}", image, pad_to_square(labels[k]))
 
     return slices(), len(keep), findings
 

@@ -47,20 +47,26 @@ def assign_patients(
             )
         groups = {s.case: table[s.case] for s in originals}
     elif split.group_regex is not None:
-        pattern = re.compile(split.group_regex)
-        groups = {}
-        for s in originals:
-            match = pattern.search(s.case)
-            if not match:
-                raise UsageError(
-                    f"split.group_regex {split.group_regex!r} does not match the case {s.case!r}; "
-                    "it must match every name."
-                )
-            groups[s.case] = match.group(1)
+        groups = {s.case: patient_in(s.case, split.group_regex) for s in originals}
     else:
         groups, merged = _groups_by_likeness([s for s in originals if not s.group], split)
         groups |= {s.case: s.group for s in originals if s.group}
     return [replace(s, group=groups[s.source]) for s in slices], merged
+
+
+def patient_in(case: str, group_regex: str) -> str:
+    """Return the patient that `split.group_regex` matches in the name of a case.
+
+    Raises:
+        UsageError: if it matches nothing.
+    """
+    match = re.search(group_regex, case)
+    if not match:
+        raise UsageError(
+            f"split.group_regex {group_regex!r} does not match the case {case!r}; it must match "
+            "every name."
+        )
+    return match.group(1)
 
 
 def _groups_by_likeness(

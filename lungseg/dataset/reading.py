@@ -24,6 +24,12 @@ def is_layout(folder: Path) -> bool:
     return (folder / "train" / "images").is_dir() and (folder / "train" / "masks").is_dir()
 
 
+def check_layout(folder: Path) -> None:
+    """Raise `DataError` if a folder is no such data set."""
+    if not is_layout(folder):
+        raise DataError(folder, "expected train/images and train/masks; run lungseg split.")
+
+
 def fold_folders(folder: Path) -> list[Path]:
     """Return the folders `fold_1`, `fold_2` and so on in a data set or a run, in order."""
     folders = {}

@@ -1,4 +1,4 @@
-"""How alike two slices look: a perceptual hash, and pairs of slices above a similarity.
+"""How alike two slices look, and leaks: slices that look like one patient's in two parts.
 
 The hash is the 256-bit DCT hash of ImageHash. Similarity is the fraction of equal bits: 1 for equal
 images. Measured on two archive patients (docs/explanation.md): neighbouring slices 2.5 mm apart
@@ -7,16 +7,21 @@ images. Measured on two archive patients (docs/explanation.md): neighbouring sli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungseg.config.schema import SplitConfig
+from lungseg.dataset.slices import PARTS, Slice
+from lungseg.errors import DataError
+from lungseg.system import console
+
 HASH_SIZE = 16
-
-
 BITS = HASH_SIZE * HASH_SIZE
 
 
@@ -62,3 +67,60 @@ def most_similar(first: Sequence[str], second: Sequence[str]) -> tuple[int, int,
         if alike[j] > best[2]:
             best = (i, j, float(alike[j]))
     return best
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """The most similar pair of slices across two parts."""
+
+    parts: tuple[str, str]
+    cases: tuple[str, str]
+    similarity: float
+
+
+def most_alike_pairs(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
+    """Find, for each two parts, the most similar pair of slices across them.
+
+    Two slices of one patient count as fully alike, even if they look different.
+    """
+    pairs = []
+    for one, other in itertools.combinations([p for p in PARTS if parts.get(p)], 2):
+        first, second = parts[one], parts[other]
+        groups = {s.group: s for s in first}
+        shared = next((s for s in second if s.group in groups), None)
+        if shared is not None:
+            cases = (groups[shared.group].case, shared.case)
+            pairs.append(Likeness((one, other), cases, 1.0))
+            continue
+        best = most_similar([s.phash for s in first], [s.phash for s in second])
+        if best is not None:
+            i, j, similarity = best
+            pairs.append(Likeness((one, other), (first[i].case, second[j].case), similarity))
+    return pairs
+
+
+def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
+    """Report pairs at or above `split.leak_similarity`.
+
+    Raises:
+        DataError: if there are any; with `split.allow_leakage` it is a warning.
+    """
+    leaks = [likeness for likeness in audit if likeness.similarity >= split.leak_similarity]
+    if not leaks:
+        return
+    lines = [
+        f"  {' / '.join(leak.parts)}: {leak.cases[0]} and {leak.cases[1]}, "
+        f"similarity {leak.similarity:.3f}"
+        for leak in leaks
+    ]
+    message = (
+        f"Slices on two sides look like one patient's (split.leak_similarity "
+        f"{split.leak_similarity}), which makes any score too good:\n" + "\n".join(lines)
+    )
+    if not split.allow_leakage:
+        raise DataError(
+            None,
+            message + "\nName the patients (split.group_regex or split.group_csv), or allow it "
+            "with -s split.allow_leakage=true.",
+        )
+    console.warn(message)

@@ -18,8 +18,6 @@ from lungseg.config.training import TransformsConfig
 from lungseg.dataset.augmentation import soft_tissue
 
 BLUR_PIXELS = 3.0  # standard deviation at limit 1
-
-
 FRINGES = 0.4  # fraction of lesions that lie along the wall of the chest
 
 

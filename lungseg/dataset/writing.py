@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,27 +55,17 @@ class SliceWriter:
             labels: class indices `(H, W)`.
             size: height and width before resizing.
         """
-        original = self._write_case(pair, source, source, "", group, image, labels, size)
-        return [original, *self._write_copies(pair, source, group, image, labels, size)]
-
-    def _write_copies(
-        self,
-        pair: Pair,
-        source: str,
-        group: str,
-        image: NDArray[np.uint8],
-        labels: Labels,
-        size: tuple[int, int],
-    ) -> Iterator[ManifestRow]:
+        rows = [self._write_case(pair, source, source, "", group, image, labels, size)]
         if self.augmenter is None:
-            return
+            return rows
         # The seed depends on the name, so added cases leave the copies of the others as they are.
         name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
         for copy in range(self.config.prepare.copies):
             seed = draw_seed(self.config.seed, name_hash, copy)
             moved = self.augmenter(image, labels, seed)
             case = f"{source}_aug{copy + 1:02d}"
-            yield self._write_case(pair, case, source, f"seed {seed}", group, *moved, size)
+            rows.append(self._write_case(pair, case, source, f"seed {seed}", group, *moved, size))
+        return rows
 
     def _write_case(
         self,

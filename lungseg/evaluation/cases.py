@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from lungseg.errors import UsageError
 from lungseg.evaluation import metrics
+from lungseg.evaluation.metrics import PixelSize
 from lungseg.evaluation.surfaces import boundary_iou, surface_distances
-from lungseg.system.records import to_record
+from lungseg.system.tables import to_record
 
 # Class indices of any integer type, `(H, W)` or `(D, H, W)`.
 ClassIndices = NDArray[np.integer[Any]]
@@ -46,35 +47,6 @@ def grey_threshold(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 BASELINES = {"all_background": all_background, "grey_threshold": grey_threshold}
-
-
-@dataclass(frozen=True)
-class PixelSize:
-    """The size of a pixel, and the units that follow from it.
-
-    Attributes:
-        spacing: pixel size in mm along each axis. None if it is not known: distances are then in
-            pixels, and nothing is given in mm.
-    """
-
-    spacing: tuple[float, ...] | None = None
-
-    @property
-    def unit(self) -> str:
-        """Unit of distances."""
-        return "pixels" if self.spacing is None else "mm"
-
-    def volume_unit(self, dimensions: int) -> str:
-        """Unit of volumes: mL, for a single slice mm2, without a known pixel size pixels."""
-        if self.spacing is None:
-            return "pixels"
-        return "mL" if dimensions == 3 else "mm2"
-
-    def volume_of(self, pixels: float, dimensions: int) -> float:
-        """Volume (of a single slice: area) of a number of pixels, in `volume_unit`."""
-        if self.spacing is None:
-            return float(pixels)
-        return float(pixels * np.prod(self.spacing) / (1000 if dimensions == 3 else 1))
 
 
 @dataclass(frozen=True)

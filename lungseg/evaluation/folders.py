@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
+from lungseg.dataset.patients import patient_in
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.cases import (
     BASELINES,
@@ -138,6 +138,8 @@ def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScor
         masks["grey_threshold"] = BASELINES["grey_threshold"](image)
     classes = list(config.data.rgb_map)
     tolerances = config.evaluate.tolerances
+    group_regex = config.split.group_regex
+    group = case.name if group_regex is None else patient_in(case.name, group_regex)
     rows = []
     for method, mask in masks.items():
         by_class = score_classes(loaded.truth, mask, classes, loaded.pixel_size, tolerances)
@@ -147,7 +149,7 @@ def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScor
             rows.append(
                 CaseScore(
                     case=case.name,
-                    group=_group(case.name, config),
+                    group=group,
                     class_name=class_name,
                     method=method,
                     pixel_accuracy=pixel_accuracy(loaded.truth, mask),
@@ -203,18 +205,6 @@ def _image(case: Case, loaded: LoadedMasks, config: Config) -> NDArray[np.uint8]
             f"{case.image}: the image is {size_of(image)}, its mask {size_of(loaded.truth)}."
         )
     return image
-
-
-def _group(case: str, config: Config) -> str:
-    """Return the patient of a case by `split.group_regex`."""
-    if config.split.group_regex is None:
-        return case
-    match_of_patient = re.search(config.split.group_regex, case)
-    if not match_of_patient:
-        raise UsageError(
-            f"split.group_regex {config.split.group_regex!r} does not match the case {case!r}."
-        )
-    return match_of_patient.group(1)
 
 
 def draw_case(case: Case, config: Config) -> Picture:

@@ -9,7 +9,8 @@ import numpy as np
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
-from lungseg.evaluation.cases import ClassIndices, PixelSize
+from lungseg.evaluation.cases import ClassIndices
+from lungseg.evaluation.metrics import PixelSize
 from lungseg.imaging.folders import stem_of, volume_suffix
 from lungseg.imaging.masks import merge_labels, read_mask
 from lungseg.imaging.volume_files import read_label_volume

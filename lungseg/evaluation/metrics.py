@@ -1,4 +1,6 @@
-"""The scores of `lungseg evaluate`, in NumPy. The docstring of each function defines its score.
+"""The scores of `lungseg evaluate`, in NumPy, and their units.
+
+The docstring of each function defines its score.
 
 Masks are boolean arrays of one class, `(H, W)` or `(D, H, W)`. TP, FP, FN and TN count pixels.
 
@@ -15,6 +17,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """The size of a pixel, and the units that follow from it.
+
+    Attributes:
+        spacing: pixel size in mm along each axis. None if it is not known: distances are then in
+            pixels, and nothing is given in mm.
+    """
+
+    spacing: tuple[float, ...] | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of distances."""
+        return "pixels" if self.spacing is None else "mm"
+
+    def volume_unit(self, dimensions: int) -> str:
+        """Unit of volumes: mL, for a single slice mm2, without a known pixel size pixels."""
+        if self.spacing is None:
+            return "pixels"
+        return "mL" if dimensions == 3 else "mm2"
+
+    def volume_of(self, pixels: float, dimensions: int) -> float:
+        """Volume (of a single slice: area) of a number of pixels, in `volume_unit`."""
+        if self.spacing is None:
+            return float(pixels)
+        return float(pixels * np.prod(self.spacing) / (1000 if dimensions == 3 else 1))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from lungseg.reporting.report import Example, PlottedScore, build_report
 from lungseg.system import console
 from lungseg.system.environment import describe_software
 from lungseg.system.files import staged_folder, write_text
-from lungseg.system.records import to_record
-from lungseg.system.tables import read_csv, write_csv, write_json
+from lungseg.system.tables import read_csv, to_record, write_csv, write_json
 
 MEDIAN_CASES = 3
 
@@ -96,12 +95,22 @@ class OtherEvaluation:
     cells: dict[tuple[str, str], dict[str, str]]
 
     def scores_of(self, class_name: str, metric: str) -> dict[str, float]:
-        """Return one score of a class for each case that has it."""
-        return {
-            case: float(row[metric])
-            for (case, name), row in self.cells.items()
-            if name == class_name and row.get(metric)
-        }
+        """Return one score of a class for each case that has it.
+
+        Raises:
+            DataError: if a cell holds no number.
+        """
+        scores = {}
+        for (case, name), row in self.cells.items():
+            if name == class_name and row.get(metric):
+                try:
+                    scores[case] = float(row[metric])
+                except ValueError:
+                    raise DataError(
+                        self.path,
+                        f"case {case}, column {metric}: expected a number, found {row[metric]!r}.",
+                    ) from None
+        return scores
 
 
 def read_other(folder: Path | None) -> OtherEvaluation | None:

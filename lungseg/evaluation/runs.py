@@ -13,23 +13,22 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, most_alike_pairs
-from lungseg.dataset.reading import fold_folders, is_layout, read_layout
+from lungseg.dataset.reading import check_layout, fold_folders, read_layout
+from lungseg.dataset.similarity import Likeness, most_alike_pairs
 from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.calibration import Calibration, relative_entropy
 from lungseg.evaluation.cases import (
     BASELINES,
     CaseScore,
-    PixelSize,
     score_classes,
     score_probabilities,
 )
-from lungseg.evaluation.metrics import pixel_accuracy
+from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
 from lungseg.evaluation.results import Scored
 from lungseg.imaging.masks import read_labels
-from lungseg.imaging.pixels import Labels, read_slice
-from lungseg.inference.predictor import Predictor, labels_of, model_paths
+from lungseg.imaging.pixels import Labels, labels_of, read_slice
+from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system import console
 from lungseg.system.environment import batches, ordered_map
@@ -85,8 +84,7 @@ def _scored_part(
     """Load the networks of `runs`, which predict together, and the data set."""
     paths = [path for run in runs for path in model_paths(run, None)]
     predictor = Predictor(paths, device=config.infer.device)
-    if not is_layout(dataset):
-        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
+    check_layout(dataset)
     part = config.evaluate.part
     parts = read_layout(dataset, config.model_copy(update={"data": predictor.data}))
     slices = parts[part]

@@ -1,4 +1,4 @@
-"""The contents of a folder: images, volumes, and pairs of image and mask."""
+"""The contents of folders: images, volumes, pairs of image and mask, and inputs to segment."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
+from lungseg.system import console
 from lungseg.system.files import natural_key
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
-
-
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
 
 
@@ -23,6 +23,15 @@ class Pair:
     case: str
     image: Path
     mask: Path
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input: an image file, or a CT volume (a file, or a folder of DICOM files)."""
+
+    path: Path
+    name: str
+    is_volume: bool
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -154,7 +163,72 @@ def _pair(
 
 def _is_volume(path: Path, dicom_folders: bool) -> bool:
     if path.is_dir():
-        from lungseg.imaging.dicom.series import holds_dicom
-
-        return dicom_folders and holds_dicom(path)
+        return dicom_folders and _holds_dicom(path)
     return volume_suffix(path) is not None
+
+
+def _holds_dicom(folder: Path) -> bool:
+    # Imported here because folders of plain images do not need SimpleITK.
+    from lungseg.imaging.dicom.series import holds_dicom
+
+    return holds_dicom(folder)
+
+
+def collect(inputs: Iterable[Path]) -> list[Input]:
+    """List the inputs, each once, those of a folder in natural order.
+
+    Raises:
+        UsageError: if a path does not exist.
+        DataError: if no path holds an input.
+    """
+    by_path: dict[Path, Input] = {}
+    for given in inputs:
+        if given.is_dir():
+            items = _in_folder(given)
+            if not items:
+                folders = sorted(entry for entry in given.iterdir() if entry.is_dir())
+                items = [i for folder in folders if (i := _dicom_folder(folder)) is not None]
+        elif given.exists():
+            items = [_file(given)]
+        else:
+            raise UsageError(f"{given}: there is no such file or folder.")
+        by_path.update({item.path: item for item in items})
+    if not by_path:
+        names = ", ".join(str(given) for given in inputs)
+        raise DataError(
+            names, "holds no PNG, JPG, TIF or BMP image and no DICOM, NIfTI, MHA or NRRD volume."
+        )
+    return list(by_path.values())
+
+
+def _file(path: Path) -> Input:
+    return Input(path, stem_of(path), volume_suffix(path) is not None)
+
+
+def _in_folder(folder: Path) -> list[Input]:
+    images, others = list_images(folder)
+    items = [_file(path) for path in images]
+    volumes = [_file(path) for path in others if path.is_file()]
+    loose = [v for v in volumes if not v.is_volume or v.path.suffix.lower() == ".dcm"]
+    items += [v for v in volumes if v not in loose]
+    if loose and (series := _dicom_folder(folder)) is not None:
+        items.append(series)
+    elif loose:
+        console.detail(
+            f"{folder}: {len(loose)} files are neither images nor volumes and are ignored"
+        )
+    return items
+
+
+def _dicom_folder(folder: Path) -> Input | None:
+    return Input(folder, stem_of(folder), True) if _holds_dicom(folder) else None
+
+
+def find_clashes(items: Iterable[Input]) -> dict[Path, Path]:
+    """Find inputs that would write the same mask as an earlier one.
+
+    Returns:
+        The path of each such input, with the path of the earlier one.
+    """
+    _, clashes = by_stem(item.path for item in items)
+    return {path: first for first, *later in clashes for path in later}

@@ -25,13 +25,8 @@ HEADERS = {
     540: (("8q", 16), ("h", 12), ("h", 14), ("8d", 104), ("q", 168), ("ii", 344)),
 }
 
-
 FLOATS = {16: "f4", 64: "f8"}  # the codes of data types that can be NaN
-
-
 CHUNK_BYTES = 1 << 22
-
-
 MAX_EXTENSIONS_BYTES = 1 << 30
 
 

@@ -1,4 +1,4 @@
-"""Plain images: read, turned into slices, resized, written.
+"""Plain images and slices: read, resized, brought into the form of a network, written.
 
 A slice is a uint8 array `(H, W)`, or `(H, W, 3)` for RGB. A label image is a uint8 array `(H, W)`
 of class indices. Whatever is assumed or repaired on the way is returned as findings.
@@ -24,17 +24,9 @@ from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular, write_bytes
 
 Pixels = NDArray[Any]
-
-
 Labels = NDArray[np.uint8]
-
-
 MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below the memory of a machine
-
-
 MAX_FILE_BYTES = 300 << 20  # MAX_PIXELS of 4 bytes
-
-
 _FILTERS = threading.Lock()
 
 
@@ -131,6 +123,21 @@ def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return batch[..., None] if batch.ndim == 3 else batch
 
 
+def labels_of(probabilities: NDArray[np.float32]) -> Labels:
+    """Return the most probable class of each pixel, of probabilities `(..., C)`."""
+    return np.asarray(probabilities.argmax(axis=-1), dtype=np.uint8)
+
+
+def with_channels(grey: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Return a grey slice `(H, W)` as it is for 1 channel, or as `(H, W, 3)` for 3."""
+    return np.repeat(grey[..., None], 3, axis=2) if channels == 3 else grey
+
+
+def axial_slice(grey: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Turn an axial slice `(H, W)` in grey values into a square one with the network's channels."""
+    return with_channels(pad_to_square(grey), channels)
+
+
 def to_slice(
     pixels: Pixels, data: DataConfig, path: Path | None = None
 ) -> tuple[NDArray[np.uint8], list[Finding]]:
@@ -152,8 +159,8 @@ def to_slice(
             grey = np.asarray(cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY), np.uint8)
         else:
             grey = grey[..., 0]
-    elif data.channels == 3 and grey.ndim == 2:
-        grey = np.repeat(grey[..., None], 3, axis=2)
+    elif grey.ndim == 2:
+        grey = with_channels(grey, data.channels)
     return np.ascontiguousarray(grey), findings
 
 

@@ -28,20 +28,10 @@ from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
 MAX_AIR_HU = -500.0  # every chest CT holds air: in the lungs, if nowhere else
-
-
 MAX_UNPACKED_BYTES = 8 << 30
-
-
 MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
-
-
 MAX_GZIP_RATIO = 1032  # the densest that deflate can be
-
-
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
-
-
 MAX_SIDE = 8192  # voxels; slices are padded to squares
 
 

@@ -1,17 +1,26 @@
-"""One input, from its file to its row in `cases.csv`."""
+"""One input, from its file to its row in `cases.csv`: here, or on a worker of a Dask cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
+from lungseg.imaging.folders import Input
 from lungseg.inference.images import image_batches, predict_images
-from lungseg.inference.inputs import Input
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.rows import CaseRow, done_row, failed_row
+from lungseg.system import console
+from lungseg.system.environment import require
+
+# If a worker dies, its case is given to another worker, at most this many times.
+RETRIES = 3
+CONNECT_S = 20
 
 
 def predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> CaseRow:
@@ -49,3 +58,55 @@ def segment_case(item: Input, paths: Sequence[Path], output: Path, config: Confi
 def _loaded(paths: tuple[Path, ...], threads: int, device: str, flips: bool) -> Predictor:
     """Load the networks once for all cases of a worker."""
     return Predictor(paths, threads, device, flips)
+
+
+def map_cases(
+    scheduler: str,
+    items: Sequence[Input],
+    paths: Sequence[Path],
+    output: Path,
+    config: Config,
+) -> Iterator[CaseRow]:
+    """Segment cases on a Dask cluster (the extra `lungseg[dask]`); yield the rows as they come.
+
+    The workers read the inputs and write the masks themselves, so they must see the same files
+    under the same paths. If a worker dies, nothing is lost: a mask is written whole or not at all,
+    and another worker takes the case.
+
+    Raises:
+        UsageError: if Dask is not installed, or no scheduler answers at that address.
+    """
+    distributed = require("distributed", extra="dask", purpose="--scheduler")
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"--scheduler {scheduler}: no Dask scheduler answers: {problem}") from None
+    with client:
+        absolute = [replace(item, path=item.path.resolve()) for item in items]
+        files, folder = [path.resolve() for path in paths], output.resolve()
+        futures = {
+            client.submit(
+                _work, _this_process(), item, files, folder, config, pure=False, retries=RETRIES
+            ): item
+            for item in absolute
+        }
+        for future in distributed.as_completed(futures):
+            failure = future.exception()
+            if failure is None:
+                yield future.result()
+            else:
+                crash = DataError(None, f"{type(failure).__name__}: {failure}")
+                yield failed_row(futures[future], crash)
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
+
+
+def _work(
+    client: tuple[str, int], item: Input, paths: Sequence[Path], output: Path, config: Config
+) -> CaseRow:
+    """Segment one input on a worker, whose messages go to its own standard error."""
+    if _this_process() != client:
+        console.show_always()
+    return segment_case(item, paths, output, config)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
+from lungseg.imaging.folders import Input
 from lungseg.imaging.masks import encode_mask
-from lungseg.imaging.pixels import read_pixels, resize_image, to_slice, write_png
-from lungseg.inference.inputs import Input
-from lungseg.inference.predictor import Predictor, at_size, foreground_map, labels_of
+from lungseg.imaging.pixels import labels_of, read_pixels, resize_image, to_slice, write_png
+from lungseg.inference.predictor import Predictor, at_size, foreground_map
 from lungseg.inference.rows import CaseRow, done_row, failed_row
 from lungseg.reporting.overlays import outline
 from lungseg.system.environment import batches, ordered_map

@@ -235,11 +235,6 @@ def crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[n
     return at_size(probabilities, (side, side))[top : top + size[0], left : left + size[1]]
 
 
-def labels_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the most probable class of each pixel."""
-    return np.asarray(probabilities.argmax(axis=-1), dtype=np.uint8)
-
-
 def foreground_map(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the probability of any class but background as uint8, 255 for certain."""
     return np.asarray(np.rint((1 - probabilities[..., 0]) * 255), dtype=np.uint8)

@@ -7,14 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lungseg.errors import DataError
-from lungseg.inference.inputs import Input
+from lungseg.imaging.folders import Input
 from lungseg.system import console
 from lungseg.system.files import UNDECODED
-from lungseg.system.records import columns_of, from_record, to_record
-from lungseg.system.tables import read_csv, write_csv, write_json
+from lungseg.system.tables import (
+    cells_of,
+    columns_of,
+    decimals,
+    read_rows,
+    to_record,
+    write_json,
+    write_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,12 @@ class CaseRow:
     case: str
     input: str
     status: str
-    mask: str | None = None
+    mask: str | None
     height: int | None = None
     width: int | None = None
     slices: int | None = None
     lung_pixels: int | None = None
-    lung_fraction: float | None = None
+    lung_fraction: float | None = decimals(6, default=None)
     detail: str = ""
     measures: Measures | None = None
 
@@ -91,9 +97,6 @@ class CaseRow:
     def failed(self) -> bool:
         """Whether there is no mask."""
         return self.status == "failed"
-
-
-COLUMNS = columns_of(CaseRow)
 
 
 def done_row(
@@ -134,7 +137,7 @@ def failed_row(item: Input, problem: DataError) -> CaseRow:
     """Return the row of an input that could not be segmented, and warn."""
     detail = str(problem)
     console.warn(detail if problem.concerns(item.path) else f"{item.path.name}: {detail}")
-    return CaseRow(case=item.name, input=item.path.name, status="failed", detail=detail)
+    return CaseRow(case=item.name, input=item.path.name, status="failed", mask=None, detail=detail)
 
 
 @contextmanager
@@ -146,11 +149,11 @@ def case_log(output: Path, rows: list[CaseRow]) -> Iterator[Callable[[list[CaseR
     write_cases(output, rows)
     path = output / "cases.csv"
     with path.open("a", newline="", encoding="utf-8", errors=UNDECODED) as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(stream, columns_of(CaseRow), lineterminator="\n")
 
         def log(new: list[CaseRow]) -> None:
             rows.extend(new)
-            writer.writerows(_cells(row) for row in new)
+            writer.writerows(map(cells_of, new))
             stream.flush()
 
         yield log
@@ -158,34 +161,21 @@ def case_log(output: Path, rows: list[CaseRow]) -> Iterator[Callable[[list[CaseR
 
 def write_cases(output: Path, rows: Sequence[CaseRow]) -> None:
     """Write `cases.csv` and `cases.json`."""
-    write_csv(output / "cases.csv", COLUMNS, [_cells(row) for row in rows])
+    write_rows(output / "cases.csv", CaseRow, rows)
     write_json(output / "cases.json", [to_record(row) for row in rows])
-
-
-def _cells(row: CaseRow) -> dict[str, Any]:
-    """Return the cells of a row; the fraction always has 6 decimals."""
-    cells = to_record(row)
-    if row.lung_fraction is not None:
-        cells["lung_fraction"] = f"{row.lung_fraction:.6f}"
-    return cells
 
 
 def read_done(output: Path) -> dict[str, CaseRow]:
     """Read the rows of an earlier call whose masks are still there, by case.
 
     Raises:
-        DataError: if a cell of `cases.csv` does not hold what its column holds.
+        DataError: if `cases.csv` is damaged.
     """
     path = output / "cases.csv"
     if not path.exists():
         return {}
-    texts = read_csv(path, ("case", "status", "mask"))
-    try:
-        rows = [from_record(CaseRow, each) for each in texts]
-    except ValueError as problem:
-        raise DataError(path, f"{problem}.") from None
     return {
         row.case: row
-        for row in rows
+        for row in read_rows(path, CaseRow)
         if row.status == "done" and row.mask and (output / row.mask).is_file()
     }

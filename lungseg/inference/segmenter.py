@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import check_config
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.pixels import apply_window
+from lungseg.imaging.pixels import apply_window, labels_of
 from lungseg.imaging.volume_files import MAX_AIR_HU, ct_from_image, read_ct
 from lungseg.imaging.volumes import Ct
-from lungseg.inference.predictor import Predictor, labels_of, model_paths
+from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.volumes import Segmentation, predict_slices, segment_ct
 
 

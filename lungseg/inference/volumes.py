@@ -15,18 +15,24 @@ from numpy.typing import NDArray
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.folders import volume_suffix
-from lungseg.imaging.pixels import apply_window, pad_to_square, resize_image, write_png
+from lungseg.imaging.pixels import (
+    apply_window,
+    axial_slice,
+    labels_of,
+    resize_image,
+    with_channels,
+    write_png,
+)
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
-from lungseg.inference.measure import measure
+from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import count_voxels, tidy
-from lungseg.inference.predictor import Predictor, crop, foreground_map, labels_of
+from lungseg.inference.predictor import Predictor, crop, foreground_map
 from lungseg.inference.rows import Measures
-from lungseg.inference.sides import label_sides
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
 from lungseg.system.environment import batches
-from lungseg.system.records import to_record
+from lungseg.system.tables import to_record
 
 SHEET_SLICES = 12
 
@@ -205,19 +211,16 @@ def predict_slices(
     Yields:
         Class probabilities `(H, W, C)` of each slice.
     """
+    data = predictor.data
     for batch in batches(greys, settings.batch_size):
         size = (batch[0].shape[0], batch[0].shape[1])
-        if settings.tiles and min(size) > max(predictor.data.image_size):
-            yield from (predictor.tiled(_with_channels(grey, predictor)) for grey in batch)
+        if settings.tiles and min(size) > max(data.image_size):
+            yield from (predictor.tiled(with_channels(grey, data.channels)) for grey in batch)
             continue
-        # Padded to squares, so that patients are not stretched.
-        squares = [resize_image(pad_to_square(grey), predictor.data.image_size) for grey in batch]
-        found = predictor.probabilities([_with_channels(square, predictor) for square in squares])
+        # Squares, so that patients are not stretched.
+        squares = [axial_slice(grey, data.channels) for grey in batch]
+        found = predictor.probabilities([resize_image(each, data.image_size) for each in squares])
         yield from (crop(probabilities, size) for probabilities in found)
-
-
-def _with_channels(grey: NDArray[np.uint8], predictor: Predictor) -> NDArray[np.uint8]:
-    return np.repeat(grey[..., None], 3, axis=2) if predictor.data.channels == 3 else grey
 
 
 def _frame(

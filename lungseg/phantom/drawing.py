@@ -18,10 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.phantom.patient import Patient, Vessel
+from lungseg.phantom.patient import Patient
 from lungseg.phantom.shapes import (
     Grid,
     Mask,
+    add_scanner_noise,
+    draw_vessel,
     ellipse,
     make_grid,
     remove_specks,
@@ -76,7 +78,7 @@ def make_slice(
     _paint_spine(hu, x, y, patient, z)
     _paint_lungs(hu, lungs, x, y, patient, z, rng)
     hu[airway & cavity] = AIR + 20
-    return _scan(hu, patient, size, rng), lungs.astype(np.uint8)
+    return add_scanner_noise(hu, patient, size, rng), lungs.astype(np.uint8)
 
 
 def make_volume(
@@ -282,7 +284,7 @@ def _paint_lungs(
             radius = vessel.radius * (1.15 - 0.7 * along)
             cx = vessel.x + vessel.dx * (z - vessel.start)
             cy = vessel.y + vessel.dy * (z - vessel.start)
-            _draw_vessel(drawn, patient, cx, cy, radius, vessel)
+            draw_vessel(drawn, patient, cx, cy, radius, vessel)
     tissue = np.where((drawn > 0) & (inside > 0.004), BLOOD + 0.8 * patient.contrast, tissue)
     for lesion in patient.lesions:
         across = lesion.radius**2 - (lesion.z - z) ** 2
@@ -296,24 +298,3 @@ def _paint_lungs(
                 mottle = 25 - 160 * np.clip(texture(rng, size, 3.0), 0, None)
                 tissue = tissue * (1 - share) + mottle * share
     hu[lungs] = tissue[lungs]
-
-
-def _draw_vessel(
-    drawn: NDArray[np.uint8], patient: Patient, cx: float, cy: float, radius: float, vessel: Vessel
-) -> None:
-    size = drawn.shape[0]
-    cos, sin = np.cos(patient.tilt), np.sin(patient.tilt)
-    column = ((cos * cx - sin * cy + patient.shift[0] + 1) * size / 2 - 0.5) * 16
-    row = ((sin * cx + cos * cy + patient.shift[1] + 1) * size / 2 - 0.5) * 16
-    axes = (round(radius * vessel.stretch * size * 8), round(radius * size * 8))
-    angle = float(np.degrees(vessel.angle + patient.tilt))
-    cv2.ellipse(
-        drawn, (round(column), round(row)), axes, angle, 0, 360, 1, cv2.FILLED, cv2.LINE_8, 4
-    )
-
-
-def _scan(hu: Grid, patient: Patient, size: int, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Add blur and noise like those of a scanner and its kernel."""
-    image = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
-    image = image + patient.noise * texture(rng, size, 0.8) + 9 * texture(rng, size, 7.0)
-    return np.asarray(np.clip(np.rint(image), -1024, 3071), dtype=np.int16)

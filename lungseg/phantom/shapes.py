@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.phantom.patient import Patient
+from lungseg.phantom.patient import Patient, Vessel
 
 Grid = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -73,3 +73,27 @@ def remove_specks(lungs: Mask, size: int) -> Mask:
     count, parts, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     keep = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.0006 * size * size]
     return np.isin(parts, keep)
+
+
+def draw_vessel(
+    drawn: NDArray[np.uint8], patient: Patient, cx: float, cy: float, radius: float, vessel: Vessel
+) -> None:
+    """Draw the cross-section of a vessel, with its centre and radius in this slice, into a mask."""
+    size = drawn.shape[0]
+    cos, sin = np.cos(patient.tilt), np.sin(patient.tilt)
+    column = ((cos * cx - sin * cy + patient.shift[0] + 1) * size / 2 - 0.5) * 16
+    row = ((sin * cx + cos * cy + patient.shift[1] + 1) * size / 2 - 0.5) * 16
+    axes = (round(radius * vessel.stretch * size * 8), round(radius * size * 8))
+    angle = float(np.degrees(vessel.angle + patient.tilt))
+    cv2.ellipse(
+        drawn, (round(column), round(row)), axes, angle, 0, 360, 1, cv2.FILLED, cv2.LINE_8, 4
+    )
+
+
+def add_scanner_noise(
+    hu: Grid, patient: Patient, size: int, rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """Add blur and noise like those of a scanner and its kernel."""
+    image = cv2.GaussianBlur(hu, (0, 0), max(patient.sharpness * 1.6 * size / 512, 0.35))
+    image = image + patient.noise * texture(rng, size, 0.8) + 9 * texture(rng, size, 7.0)
+    return np.asarray(np.clip(np.rint(image), -1024, 3071), dtype=np.int16)

@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lungseg.system.files import write_bytes
 
 Picture = NDArray[np.uint8]
-
 
 # RGB colours of the outlines, in pictures and in the report's key.
 TRUTH = (70, 200, 90)
@@ -116,7 +116,6 @@ def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: f
         side: the longer side in pixels that frames are shrunk to.
         seconds: how long each frame is shown.
     """
-    from PIL import Image
 
     def small(frame: Picture) -> Any:
         image = Image.fromarray(frame)

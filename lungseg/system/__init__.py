@@ -1,1 +1,1 @@
-"""The machine: console, files, tables, locks, threads, versions."""
+"""The machine: console, files, tables, threads, versions."""

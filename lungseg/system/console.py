@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
-
-
 SECONDS_BETWEEN_LOG_LINES = 20.0
-
-
 logger = logging.getLogger("lungseg")
 # Without a handler Python itself would print the warnings of a library.
 logger.addHandler(logging.NullHandler())

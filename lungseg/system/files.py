@@ -1,14 +1,14 @@
-"""Files and folders: output that appears whole or not at all, checks of inputs."""
+"""Files and folders: checks of inputs; output that appears whole, and by one process at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
@@ -82,7 +82,7 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8", UNDECODED))
 
 
-@contextmanager
+@contextlib.contextmanager
 def staged_folder(
     output: Path, overwrite: bool, inputs: Iterable[Path | None] = ()
 ) -> Iterator[Path]:
@@ -106,7 +106,7 @@ def staged_folder(
             continue
         if output.resolve() == given.resolve() or output.resolve() in given.resolve().parents:
             raise UsageError(
-                f"{output}: the output would replace its own input {given}; choose another -o."
+                f"{output}: the output would replace its own input {given}. Choose another."
             )
     staged, old = _beside(output, "partial"), _beside(output, "old")
     if old.is_dir() and not output.exists():
@@ -132,14 +132,14 @@ def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
     Args:
         output: the folder to write to.
         overwrite: whether the folder may hold something.
-        also: what the message offers besides `--overwrite`.
+        also: another choice than to replace it, for the message.
     """
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: expected a folder to write to, found a file.")
     if not overwrite and output.is_dir() and any(output.iterdir()):
         raise UsageError(
             f"{output}: the output folder exists and is not empty. Choose another, "
-            f"or add {also}--overwrite to replace it."
+            f"{also}or replace it with --overwrite (overwrite=True)."
         )
 
 
@@ -155,3 +155,39 @@ def _take_place(staged: Path, output: Path) -> None:
     output.rename(old)
     staged.rename(output)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process.
+
+    The lock file lies beside the folder, so the folder need not exist, and is released when the
+    process ends. Windows has no such lock; there, nothing is locked.
+
+    Raises:
+        UsageError: if another process holds it; the message gives that process's number.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / f".{folder.name}.lock"
+    with path.open("a+", encoding="ascii") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise UsageError(
+                f"{folder}: process {holder} is writing here. Wait for it, stop it, or choose "
+                "another folder."
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

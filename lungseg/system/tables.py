@@ -1,14 +1,18 @@
-"""JSON and CSV files, and CSV tables whose rows are dataclasses.
+"""JSON and CSV files, and CSV tables whose rows are frozen dataclasses.
 
-A table's columns are the fields of its row's dataclass, in their order. A field without a default
-is a column that a file must have. Cells are written as `str` writes the value, None as an empty
-cell; `decimals` fixes the digits of a float:
+The columns of a table are the fields of its row, in their order. A field without a default is a
+column that a file must have. None is an empty cell. Other values are written by `str`.
 
     @dataclass(frozen=True)
     class Row:
         case: str
         dice: float = decimals(4)
-        note: str = ""
+        kind: str = field(metadata={"column": "class"})
+        left: Measures | None = field(default=None, metadata={"prefix": "left_"})
+
+`decimals` fixes the digits of a float. `column` is the name of a column that cannot be the field's.
+A field that is a dataclass itself stands for the columns of its own fields, with `prefix` before
+each. A mapping stands for a column per key; rows with one are written but not read.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ import csv
 import io
 import json
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -29,7 +33,15 @@ from lungseg.system.files import UNDECODED, write_text
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Record = TypeVar("Record", bound="DataclassInstance")
+Row = TypeVar("Row", bound="DataclassInstance")
+
+# How a cell of each type is read, and what it should hold.
+PARSERS: dict[Any, tuple[Any, str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    bool: ({"True": True, "False": False}.__getitem__, "True or False"),
+}
 
 
 def write_json(path: Path, document: object) -> None:
@@ -91,82 +103,118 @@ def decimals(digits: int, default: Any = MISSING) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def columns_of(kind: type[DataclassInstance]) -> list[str]:
-    """Return the columns of a table whose rows are of this dataclass."""
-    return [column.name for column in fields(kind)]
+def columns_of(kind: type[DataclassInstance], prefix: str = "") -> list[str]:
+    """Return the columns of a row type, with `prefix` before each."""
+    columns = []
+    for each, inner, _ in _typed_fields(kind):
+        name = prefix + _name(each, inner)
+        columns += columns_of(inner, name) if is_dataclass(inner) else [name]
+    return columns
+
+
+def to_record(row: DataclassInstance) -> dict[str, Any]:
+    """Return the values of a row by column, without those that are None."""
+    return {column: value for column, value, _ in _entries(row)}
 
 
 def cells_of(row: DataclassInstance) -> dict[str, str]:
-    """Return the row's cells, by column, as they are written."""
-    return {column.name: _cell(column, getattr(row, column.name)) for column in fields(row)}
+    """Return the cells of a row by column as they are written, without those that are empty."""
+    return {column: format(value, form) for column, value, form in _entries(row)}
 
 
-def _cell(column: Field[Any], value: object) -> str:
-    return "" if value is None else format(value, column.metadata.get("format", ""))
+def _entries(row: DataclassInstance, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yield the column, the value and its format for each value of a row that is not None."""
+    for each in fields(row):
+        value = getattr(row, each.name)
+        form = each.metadata.get("format", "")
+        if is_dataclass(value):
+            yield from _entries(value, prefix + _name(each, value))  # type: ignore[arg-type]
+        elif isinstance(value, Mapping):
+            yield from ((f"{prefix}{key}", entry, form) for key, entry in value.items())
+        elif value is not None:
+            yield prefix + _name(each, value), value, form
 
 
-def write_rows(path: Path, kind: type[Record], rows: Iterable[Record]) -> None:
+def write_rows(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
     """Write a table, whole or not at all; without rows it holds the header alone."""
     write_csv(path, columns_of(kind), map(cells_of, rows))
 
 
-def read_rows(path: Path, kind: type[Record]) -> list[Record]:
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Read a table into rows of a dataclass with fields of `str`, `bool`, `int` and `float`.
 
     A field may also be `| None`: an empty cell is None. In a column with a default, an empty cell
-    is the default. Columns that are no field are ignored.
+    is the default. A nested dataclass that may be None is None if all its cells are empty. Columns
+    that are no field are ignored.
 
     Raises:
         DataError: if the file cannot be read, lacks a column without a default, or has a cell of
-            another type; the message names the line.
+            another type; the message names the line and the column.
     """
-    needed = [column.name for column in fields(kind) if _default_of(column) is MISSING]
+    texts = read_csv(path, _needed(kind))
     # The header is line 1; a cell that holds a line break makes the number too small.
-    return [_row(path, line, kind, cells) for line, cells in enumerate(read_csv(path, needed), 2)]
+    return [_row(path, line, kind, cells) for line, cells in enumerate(texts, 2)]
 
 
-def _row(path: Path, line: int, kind: type[Record], cells: Mapping[str, str | None]) -> Record:
-    values = {}
-    for column, parse in _parsers(kind):
-        text = cells.get(column.name)
-        default = _default_of(column)
-        if not text and default is not MISSING:
-            values[column.name] = default
+def _needed(kind: type[DataclassInstance], prefix: str = "") -> list[str]:
+    """Return the columns without a default."""
+    needed = []
+    for each, inner, _ in _typed_fields(kind):
+        if each.default is MISSING:
+            name = prefix + _name(each, inner)
+            needed += _needed(inner, name) if is_dataclass(inner) else [name]
+    return needed
+
+
+def _row(
+    path: Path, line: int, kind: type[Row], cells: Mapping[str, str | None], prefix: str = ""
+) -> Row:
+    values: dict[str, Any] = {}
+    for each, inner, optional in _typed_fields(kind):
+        name = prefix + _name(each, inner)
+        if is_dataclass(inner):
+            empty = optional and not any(cells.get(column) for column in columns_of(inner, name))
+            values[each.name] = None if empty else _row(path, line, inner, cells, name)
             continue
-        try:
-            if text is None:
-                raise ValueError
-            values[column.name] = parse(text)
-        except ValueError:
-            raise DataError(path, f"line {line}: {column.name} is damaged: {text!r}.") from None
+        text = cells.get(name)
+        if not text and each.default is not MISSING:
+            values[each.name] = each.default
+        elif text == "" and optional:
+            values[each.name] = None
+        else:
+            values[each.name] = _value(path, line, name, inner, text)
     return kind(**values)
 
 
-def _default_of(column: Field[Any]) -> Any:
-    if column.default_factory is not MISSING:
-        return column.default_factory()
-    return column.default
+def _value(path: Path, line: int, column: str, kind: type[Any], text: str | None) -> Any:
+    parse, expected = PARSERS[kind]
+    try:
+        if text is None:  # the line has too few cells
+            raise ValueError
+        return parse(text)
+    except (ValueError, KeyError):
+        found = "no cell" if text is None else repr(text)
+        raise DataError(
+            path, f"line {line}, column {column}: expected {expected}, found {found}."
+        ) from None
 
 
 @lru_cache(maxsize=32)
-def _parsers(
-    kind: type[DataclassInstance],
-) -> list[tuple[Field[Any], Callable[[str], object]]]:
+def _typed_fields(kind: type[DataclassInstance]) -> list[tuple[Field[Any], type[Any], bool]]:
+    """Return each field, its type without None, and whether it may be None."""
     hints = get_type_hints(kind)
-    return [(column, _parser(hints[column.name])) for column in fields(kind)]
+    typed = []
+    for each in fields(kind):
+        hint = hints[each.name]
+        optional = get_origin(hint) in (Union, types.UnionType)
+        if optional:
+            (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
+        typed.append((each, hint, optional))
+    return typed
 
 
-def _parser(hint: Any) -> Callable[[str], object]:
-    """Return the function that turns a cell into a value of this type."""
-    if get_origin(hint) in (Union, types.UnionType):
-        (inner,) = (_parser(part) for part in get_args(hint) if part is not type(None))
-        return lambda text: inner(text) if text else None
-    if hint is bool:
-        return _bool
-    return hint if hint in (int, float) else str
-
-
-def _bool(text: str) -> bool:
-    if text not in ("True", "False"):
-        raise ValueError
-    return text == "True"
+def _name(each: Field[Any], content: Any) -> str:
+    """Return the column of a field, or what stands before its columns if it has several."""
+    if is_dataclass(content):
+        return str(each.metadata.get("prefix", ""))
+    return str(each.metadata.get("column", each.name))

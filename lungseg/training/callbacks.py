@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.errors import DataError
-from lungseg.imaging.pixels import write_png
+from lungseg.imaging.pixels import labels_of, to_batch, write_png
 from lungseg.reporting.overlays import contact_sheet, outline
 from lungseg.system import console
 from lungseg.training.averaging import ValidatedWeights
@@ -140,13 +140,11 @@ class EpochChangeInference(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write `epoch_0001.png` after the first epoch, and so on."""
-        batch = np.stack(self.slices).astype(np.float32)
-        batch = batch[..., None] if batch.ndim == 3 else batch
         # One slice per call, so that the memory needed does not grow with their number.
         with averaged(self.average):
             labels = [
-                np.asarray(self.model(image[None], training=False))[0].argmax(-1).astype(np.uint8)
-                for image in batch
+                labels_of(np.asarray(self.model(to_batch([image]), training=False))[0])
+                for image in self.slices
             ]
         self.folder.mkdir(parents=True, exist_ok=True)
         pictures = [outline(image, mask) for image, mask in zip(self.slices, labels, strict=True)]

@@ -19,7 +19,6 @@ Function = Callable[[Tensor, Tensor], Tensor]
 
 _serializable: Callable[[Function], Function] = keras.saving.register_keras_serializable("lungseg")
 
-
 # Axes of `(B, H, W, C)`: the pixels of a slice, and its pixels and classes.
 PIXELS = (1, 2)
 ALL = (1, 2, 3)
@@ -236,7 +235,6 @@ LOSSES: dict[str, Function] = {
         basnet_hybrid,
     )
 }
-
 
 METRICS: dict[str, Function] = {
     f.__name__: f

@@ -15,7 +15,7 @@ from lungseg.system import console
 from lungseg.system.tables import read_json, write_json
 from lungseg.training import budget
 from lungseg.training.backend import Execution, start_tensorflow
-from lungseg.training.distribution import is_chief
+from lungseg.training.distribution import is_chief, make_strategy
 from lungseg.training.tuning import MIN_SLICES_TO_CALIBRATE, choose, seconds_per_slice
 
 
@@ -99,8 +99,6 @@ def _set_up_tensorflow(config: Config, execution: Execution) -> Any:
     """Import TensorFlow, set its settings and seed, and return the strategy to train with."""
     tf = start_tensorflow(execution)
     import keras
-
-    from lungseg.training.distribution import make_strategy
 
     strategy = make_strategy(config)
     keras.utils.set_random_seed(config.seed)

@@ -45,7 +45,10 @@ def convert(source: Path, output: Path | None = None, *, overwrite: bool = False
         DataError: if `output` cannot be written.
     """
     if output is not None and output.exists() and not overwrite:
-        raise UsageError(f"{output}: the file exists. Choose another, or add --overwrite.")
+        raise UsageError(
+            f"{output}: the file exists. Choose another, or replace it with "
+            "--overwrite (overwrite=True)."
+        )
     try:
         text = source.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
-from lungseg.inference.cases import predict_volume
+from lungseg.imaging.folders import Input, collect, find_clashes
+from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.images import image_batches, predict_images
-from lungseg.inference.inputs import Input, collect, find_clashes
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.rows import CaseRow, case_log, failed_row, read_done, write_cases
 from lungseg.system import console
@@ -82,7 +82,9 @@ def infer(
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     items = collect([Path(path) for path in given])
     output = Path(output)
-    refuse_nonempty(output, overwrite or resume, also="--resume to leave out what is done, or ")
+    refuse_nonempty(
+        output, overwrite or resume, also="leave out what is done with --resume (resume=True), "
+    )
     paths = model_paths(None if run is None else Path(run), None if model is None else Path(model))
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
@@ -147,9 +149,6 @@ def _on_cluster(
     log: Log,
 ) -> None:
     """Let the workers of a Dask cluster segment the inputs."""
-    # Imported here because only a cluster needs Dask.
-    from lungseg.inference.cluster import map_cases
-
     with console.progress(len(items), "infer", "case") as bar:
         for row in map_cases(scheduler, items, paths, output, config):
             log([row])

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.folders import Input, collect, find_clashes
 from lungseg.imaging.volume_files import read_ct, write_volume
-from lungseg.inference.inputs import Input, collect, find_clashes
 from lungseg.inference.postprocess import count_voxels, millilitres
 from lungseg.inference.threshold import label_lungs
 from lungseg.system import console

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import Likeness, most_alike_pairs, report_leaks
 from lungseg.dataset.patients import assign_patients, share_out
 from lungseg.dataset.reading import is_layout, read_layout, read_manifest
+from lungseg.dataset.similarity import Likeness, most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
 from lungseg.system.files import existing_folder, staged_folder

@@ -11,14 +11,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.leakage import most_alike_pairs
 from lungseg.dataset.patients import assign_patients
-from lungseg.dataset.reading import fold_folders, is_layout, read_layout, read_manifest
+from lungseg.dataset.reading import (
+    check_layout,
+    fold_folders,
+    is_layout,
+    read_layout,
+    read_manifest,
+)
+from lungseg.dataset.similarity import most_alike_pairs
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
-from lungseg.system.files import existing_folder, refuse_nonempty
-from lungseg.system.locks import hold_folder
+from lungseg.system.files import existing_folder, hold_folder, refuse_nonempty
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_run
 from lungseg.training.run_folder import (
@@ -184,11 +189,12 @@ def _train(
 def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overwrite: bool) -> Path:
     """Return the data set, after a check that it exists and that the run folder may be written."""
     dataset = existing_folder(dataset, "slices")
-    if not is_layout(dataset):
-        raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
+    check_layout(dataset)
     if is_chief():
         if not resume:
-            refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
+            refuse_nonempty(
+                run, overwrite, also="go on with its training with --resume (resume=True), "
+            )
         elif run.exists():
             check_same_config(config, run)
     return dataset

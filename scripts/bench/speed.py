@@ -89,7 +89,8 @@ def prepare_memory() -> dict[str, float]:
 
 def scoring() -> dict[str, float]:
     """All surface scores of 300 pairs of 512 x 512 masks, against full images through SciPy."""
-    from lungseg.evaluation.cases import PixelSize, score_classes
+    from lungseg.evaluation.cases import score_classes
+    from lungseg.evaluation.metrics import PixelSize
     from lungseg.phantom.drawing import make_slice
     from lungseg.phantom.patient import make_patient
     from lungseg.system.environment import ordered_map

@@ -10,8 +10,14 @@ import pytest
 
 from lungseg.errors import DataError
 from lungseg.evaluation.folders import pair_masks
-from lungseg.imaging.folders import by_stem, pair_folders, pair_volumes, stem_of
-from lungseg.inference.inputs import collect, find_clashes
+from lungseg.imaging.folders import (
+    by_stem,
+    collect,
+    find_clashes,
+    pair_folders,
+    pair_volumes,
+    stem_of,
+)
 
 
 def fill(folder: Path, *names: str) -> Path:

@@ -15,9 +15,8 @@ from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
 from lungseg.imaging.volume_files import read_ct
 from lungseg.imaging.volumes import Ct
-from lungseg.inference.measure import measure
+from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import tidy
-from lungseg.inference.sides import label_sides
 from lungseg.system.tables import read_csv
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series

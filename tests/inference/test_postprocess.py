@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lungseg.config.schema import InferConfig
+from lungseg.inference.measure import LEFT, RIGHT, label_sides
 from lungseg.inference.postprocess import tidy
-from lungseg.inference.sides import LEFT, RIGHT, label_sides
 
 BLOBS = arrays(np.uint8, (4, 9, 10), elements=st.integers(0, 1))
 

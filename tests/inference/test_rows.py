@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lungseg.errors import DataError
-from lungseg.inference.inputs import Input
+from lungseg.imaging.folders import Input
 from lungseg.inference.rows import LungMeasures, Measures, done_row, read_done, write_cases
 from lungseg.system.tables import read_json
 
@@ -41,7 +41,7 @@ def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
 
 def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("case,input,status,mask,height\na,a.png,done,a.png,tall\n")
-    with pytest.raises(DataError, match=r"cases\.csv: column height: 'tall' is no int"):
+    with pytest.raises(DataError, match=r"cases\.csv: line 2, column height: .* found 'tall'"):
         read_done(tmp_path)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lungseg.config.schema import Config
-from lungseg.inference import cluster
-from lungseg.inference.inputs import Input
+from lungseg.imaging.folders import Input
+from lungseg.inference import cases
 from lungseg.system import console
 
 
@@ -95,10 +95,10 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
 def test_a_worker_of_a_cluster_prints_its_messages(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "segment_case", lambda *_: console.warn("no lung"))
+    monkeypatch.setattr(cases, "segment_case", lambda *_: console.warn("no lung"))
     job: Any = (Input(Path("ct.mha"), "ct", True), [], Path("out"), Config())
-    cluster._work(cluster._this_process(), *job)  # in the process that asked for it
+    cases._work(cases._this_process(), *job)  # in the process that asked for it
     assert capsys.readouterr().err == ""
     for _ in range(2):
-        cluster._work(("another machine", 1), *job)
+        cases._work(("another machine", 1), *job)
     assert capsys.readouterr().err == "warning: no lung\n" * 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungseg.errors import DataError
-from lungseg.system.tables import columns_of, decimals, read_rows, write_rows
+from lungseg.system.tables import columns_of, decimals, read_rows, to_record, write_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,45 @@ def test_a_cell_of_another_type_is_named_with_its_line(
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text(f"case,slices,dice,volume,flat,distance\nx,1,0.5,2,False,4\n{cells}\n")
-    with pytest.raises(DataError, match=f"line 3: {column} is damaged") as caught:
+    with pytest.raises(DataError, match=f"line 3, column {column}: expected") as caught:
         read_rows(path, Row)
     assert caught.value.path == path
+
+
+@dataclass(frozen=True)
+class Lung:
+    volume: float
+    mean: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str = field(metadata={"column": "class"})
+    left: Lung = field(metadata={"prefix": "left_"})
+    right: Lung | None = field(default=None, metadata={"prefix": "right_"})
+
+
+CASES = [Case("a", Lung(1.5), Lung(2.0, -8.0)), Case("b", Lung(0.0, 3.0))]
+
+
+def test_a_nested_row_is_a_group_of_columns(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    write_rows(path, Case, CASES)
+    assert path.read_text() == (
+        "class,left_volume,left_mean,right_volume,right_mean\na,1.5,,2.0,-8.0\nb,0.0,3.0,,\n"
+    )
+    assert read_rows(path, Case) == CASES
+    assert to_record(CASES[1]) == {"class": "b", "left_volume": 0.0, "left_mean": 3.0}
+
+
+def test_a_damaged_cell_of_a_nested_row_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("class,left_volume,right_volume,right_mean\na,1,,-8\n")
+    with pytest.raises(DataError, match="line 2, column right_volume: expected a number, found ''"):
+        read_rows(path, Case)
+    path.write_text("class,left_volume\na,\n")
+    with pytest.raises(DataError, match="line 2, column left_volume: expected a number, found ''"):
+        read_rows(path, Case)
+    path.write_text("class,left_mean\na,1\n")
+    with pytest.raises(DataError, match="expected the columns class, left_volume;"):
+        read_rows(path, Case)

@@ -12,8 +12,8 @@ from typer.testing import Result
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.pixels import read_pixels, write_png
-from lungseg.inference.predictor import Predictor, at_size, labels_of
+from lungseg.imaging.pixels import labels_of, read_pixels, write_png
+from lungseg.inference.predictor import Predictor, at_size
 from lungseg.system.tables import read_csv
 from lungseg.verbs.infer import infer
 from tests.support.phantoms import SIDE

@@ -21,8 +21,8 @@ from typer.testing import Result
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.masks import resize_labels
-from lungseg.imaging.pixels import apply_window, pad_to_square, read_pixels, write_png
-from lungseg.inference.predictor import Predictor, crop, labels_of, tiles
+from lungseg.imaging.pixels import apply_window, labels_of, pad_to_square, read_pixels, write_png
+from lungseg.inference.predictor import Predictor, crop, tiles
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.verbs.infer import infer
@@ -244,9 +244,9 @@ def test_a_worker_that_dies_loses_no_case(
 def test_a_scheduler_that_does_not_answer_is_an_error(
     trained_run: Path, tmp_path: Path, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lungseg.inference import cluster
+    from lungseg.inference import cases
 
-    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    monkeypatch.setattr(cases, "CONNECT_S", 1)
     source = write_nifti(tmp_path / "ct.nii.gz")
     with pytest.raises(UsageError, match="no Dask scheduler answers"):
         infer(

@@ -354,7 +354,7 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.locks import hold_folder\n"
+        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.files import hold_folder\n"
         "with hold_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     run = tmp_path / "run"
@@ -368,7 +368,7 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     assert not run.exists()
     first.kill()
     first.wait()
-    from lungseg.system.locks import hold_folder
+    from lungseg.system.files import hold_folder
 
     # A lock dies with its process, even one killed outright.
     with hold_folder(run):

@@ -18,28 +18,17 @@ from lungseg.errors import DataError
 from lungseg.system.files import require_regular
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
-
-
 PATIENT_ID, BITS = "0010|0020", "0028|0100"
-
-
 TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # tag and type, as each file begins with them
-
-
 BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
-
-
 PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)  # the first: no types
-
 
 # DICOM PS3.5, 7.1.2: types of values, and those whose length takes four bytes.
 LONG_TYPES = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
-
 TYPES = LONG_TYPES | frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )
-
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
 

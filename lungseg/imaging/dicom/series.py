@@ -29,8 +29,6 @@ from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular
 
 SPACING_TOLERANCE = 0.05  # fraction of the distance between slices
-
-
 TILT_TOLERANCE_DEGREES = 0.5
 
 
