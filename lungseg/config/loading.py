@@ -182,7 +182,7 @@ def _read_chain(path: Path) -> list[Source]:
         sources.insert(0, (name, with_new_names(data, name)))
         if base is None:
             return sources
-        if not isinstance(base, str):
+        if not isinstance(base, str) or not base:
             raise UsageError(f"{name}: extends: expected the name of a config file, not {base!r}.")
         path, child = path.parent / base, name
 

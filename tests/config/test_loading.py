@@ -1,0 +1,17 @@
+"""Odd configs: the message names the file or override that is wrong, and what is wrong with it."""
+
+
+import pytest
+
+from lungseg.config.loading import load_config
+from lungseg.errors import UsageError
+
+
+def test_an_empty_name_extends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text('extends: ""\n')
+    with pytest.raises(UsageError, match="expected the name of a config file, not ''"):
+        load_config(tmp_path / "a.yaml")
+
+
+def test_the_override_with_the_unknown_network_is_named() -> None:
+    with pytest.raises(UsageError, match=r"model\.name: 'u_net' is none of") as caught:
