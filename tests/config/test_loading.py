@@ -1,6 +1,5 @@
 """Odd configs: the message names the file or override that is wrong, and what is wrong with it."""
 
-
 import pytest
 
 from lungseg.config.loading import load_config
@@ -15,3 +14,9 @@ def test_an_empty_name_extends_nothing(tmp_path: Path) -> None:
 
 def test_the_override_with_the_unknown_network_is_named() -> None:
     with pytest.raises(UsageError, match=r"model\.name: 'u_net' is none of") as caught:
+        load_config(None, ["model.name=u_net", "model.base_filters=8"])
+    assert str(caught.value).endswith("(in --set model.name=u_net)")
+
+
+def test_a_standard_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # what Python makes of `<&-`
