@@ -210,6 +210,8 @@ def _read(path: Path, name: str, child: str) -> dict[str, Any]:
 
 
 def _read_standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError("-c -: the config is read from standard input, but it is closed.")
     if sys.stdin.isatty():
         raise UsageError(
             "-c -: the config is read from standard input, but that is the terminal. Pipe a config "

@@ -1,5 +1,8 @@
 """Odd configs: the message names the file or override that is wrong, and what is wrong with it."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from lungseg.config.loading import load_config
@@ -20,3 +23,9 @@ def test_the_override_with_the_unknown_network_is_named() -> None:
 
 def test_a_standard_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)  # what Python makes of `<&-`
+    with pytest.raises(UsageError, match="it is closed"):
+        load_config("-")
+
+
+def test_one_override_may_be_given_as_text() -> None:
+    assert load_config(None, "train.epochs=3").train.epochs == 3
