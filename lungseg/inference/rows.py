@@ -12,7 +12,7 @@ from typing import Any
 from lungseg.errors import DataError
 from lungseg.inference.inputs import Input
 from lungseg.system import console
-from lungseg.system.files import UNDECODED
+from lungseg.system.files import UNDECODED, write_bytes
 from lungseg.system.records import columns_of, from_record, to_record
 from lungseg.system.tables import read_csv, write_csv, write_json
 
@@ -170,6 +170,14 @@ def _cells(row: CaseRow) -> dict[str, Any]:
     return cells
 
 
+def _drop_unfinished(path: Path) -> None:
+    """Remove a last row without its line end: the program was killed while it wrote that row."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if 0 < end < len(content):
+        write_bytes(path, content[:end])
+
+
 def read_done(output: Path) -> dict[str, CaseRow]:
     """Read the rows of an earlier call whose masks are still there, by case.
 
@@ -179,6 +187,7 @@ def read_done(output: Path) -> dict[str, CaseRow]:
     path = output / "cases.csv"
     if not path.exists():
         return {}
+    _drop_unfinished(path)
     texts = read_csv(path, ("case", "status", "mask"))
     try:
         rows = [from_record(CaseRow, each) for each in texts]
