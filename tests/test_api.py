@@ -208,6 +208,9 @@ HU = np.full((4, 5), -900, dtype=np.int16)
         (np.where(HU < 0, np.nan, 1.0), api.DataError, "20 values are NaN"),
         (np.zeros((4, 5)), api.DataError, "near -1000 HU"),
         ([["a"]], api.UsageError, "<U1"),
+        ([[-900, -800], [-900]], api.UsageError, "one length"),
+        (np.ma.masked_less(HU, -800), api.UsageError, "masked array"),
+        ("scan.mha", api.UsageError, "segment_volume"),
     ],
 )  # fmt: skip
 def test_an_array_without_clear_meaning_is_refused(
@@ -383,6 +386,15 @@ def test_empty_masks_are_scored_by_the_rules_of_evaluate() -> None:
         (np.ones((3, 4)), np.ones((3, 4)), {"spacing": (1, 1, 1)}, "each of 2 axes"),
         (np.ones((3, 4)), np.ones((3, 4)), {"spacing": (1, 0)}, "positive size"),
         (np.ones((3, 4)), np.ones((3, 4)), {"tolerances": (0,)}, "tolerances"),
+        (np.ones((3, 4)), np.ones((3, 4)), {"tolerances": 2}, "tolerances"),
+        (np.ones((3, 4)), np.ones((3, 4)), {"tolerances": (1, np.nan)}, "tolerances"),
+        (np.ones((3, 4)), np.ones((3, 4)), {"spacing": 2}, "positive size"),
+        (np.ones((3, 4)), np.ones((3, 4)), {"spacing": (1, np.nan)}, "positive size"),
+        (np.ones((3, 4)), np.ones((3, 4)), {"spacing": (np.inf, 1)}, "positive size"),
+        (np.ones((3, 4)), -np.ones((3, 4), int), {}, "mask: .* 0 and above"),
+        (np.full((3, 4), np.inf), np.ones((3, 4)), {}, "truth: .*whole numbers"),
+        ([[1], [1, 0]], np.ones((3, 4)), {}, "truth: .*one length"),
+        (np.ones((3, 4)), np.ma.masked_equal(np.eye(3, 4), 1), {}, "mask: .*masked array"),
     ],
 )
 def test_masks_that_cannot_be_scored_are_refused(

@@ -79,6 +79,8 @@ def warn_of_old_name(origin: str, old: tuple[str, ...]) -> None:
 def _location(error: Mapping[str, Any]) -> list[str | int]:
     """Return the keys that lead to an error, as a person wrote them."""
     keys = list(error["loc"])
+    if error["type"] == "union_tag_invalid":
+        return [*keys, "name"]
     # Below `model` pydantic puts the network's name into the path.
     return keys[:1] + keys[2:] if keys[:1] == ["model"] else keys
 
@@ -90,7 +92,7 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key{_nearest(error['loc'])}"
     if error["type"] == "union_tag_invalid":
-        return f"{path}.name: {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+        return f"{path}: {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
     if error["type"] == "value_error":
         return f"{path}: {error['msg'].removeprefix('Value error, ')}"
     return f"{path}: {error['msg']}, not {error['input']!r}"

@@ -75,7 +75,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     Args:
         path: a YAML file, which may name another at its top: `extends: FILE`, relative to itself.
             `-` is standard input. Without a path the defaults are used.
-        overrides: texts such as `train.epochs=3`; the value is YAML.
+        overrides: texts such as `train.epochs=3`, or one of them; the value is YAML.
 
     Raises:
         UsageError: if a file is missing or is no config; otherwise it lists every unknown key and
@@ -91,7 +91,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     data: dict[str, Any] = {}
     for _, layer in sources:
         data = _merge(data, layer)
-    for override in overrides:
+    for override in [overrides] if isinstance(overrides, str) else overrides:
         keys, value = _parse_override(override)
         source: Source = (f"--set {override}", {})
         for target in (data, source[1]):
@@ -182,7 +182,7 @@ def _read_chain(path: Path) -> list[Source]:
         sources.insert(0, (name, with_new_names(data, name)))
         if base is None:
             return sources
-        if not isinstance(base, str):
+        if not isinstance(base, str) or not base:
             raise UsageError(f"{name}: extends: expected the name of a config file, not {base!r}.")
         path, child = path.parent / base, name
 
@@ -210,6 +210,8 @@ def _read(path: Path, name: str, child: str) -> dict[str, Any]:
 
 
 def _read_standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError("-c -: the config is read from standard input, but it is closed.")
     if sys.stdin.isatty():
         raise UsageError(
             "-c -: the config is read from standard input, but that is the terminal. Pipe a config "

@@ -35,6 +35,13 @@ def _dataset_of(folder: str) -> str:
     return str(Path(folder).parent.parent)
 
 
+def _colours_of(rgb_map: dict[Any, Any]) -> dict[str, list[int]]:
+    """Turn `{colour: index}` into the colour of each class, in the order of the indices."""
+    ordered = sorted(rgb_map.items(), key=lambda item: item[1])
+    names = _class_names(len(ordered))
+    return {name: list(colour) for name, (colour, _) in zip(names, ordered, strict=True)}
+
+
 # (section, key) there -> (dotted key here, how the value changes).
 KEYS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("model", "model"): ("model.name", lambda name: NETWORKS[name]),
@@ -61,7 +68,7 @@ KEYS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("train", "num_infer_images"): ("train.epoch_change_images", _same),
     ("train", "images_dir"): ("data.dataset", _dataset_of),
     ("infer", "images_dir"): ("train.mini_test", _same),
-    ("mask", "rgb_map"): ("data.rgb_map", _same),
+    ("mask", "rgb_map"): ("data.rgb_map", _colours_of),
 }
 # Read together with another key, or true for every run here.
 UNDERSTOOD = {
@@ -120,10 +127,6 @@ def convert_ini(text: str, origin: str) -> tuple[dict[str, Any], list[str]]:
         _put(data, "train.reducer", reducer)
     if given.get(("train", "epoch_change_infer")) is False:
         _put(data, "train.epoch_change_images", 0)
-    if isinstance(given.get(("mask", "rgb_map")), dict):
-        ordered = sorted(given["mask", "rgb_map"].items(), key=lambda item: item[1])
-        names = _class_names(len(ordered))
-        _put(data, "data.rgb_map", {n: list(c) for n, (c, _) in zip(names, ordered, strict=True)})
     # What the original always does.
     _put(data, "train.samples_per_epoch", 0)
     _put(data, "train.schedule", "constant")

@@ -68,6 +68,10 @@ def _slice(row: ManifestRow | SplitRow, folder: Path, origin: Path) -> Slice:
         pack([row.phash])
     except ValueError:
         raise DataError(origin, f"phash of {row.case} is damaged: {row.phash!r}.") from None
+    if not 0 <= row.lung_fraction <= 1:
+        raise DataError(
+            origin, f"lung_fraction of {row.case} is {row.lung_fraction:g}, expected 0 to 1."
+        )
     return Slice(
         row.case,
         row.source,
@@ -90,7 +94,12 @@ def read_layout(folder: Path, config: Config) -> dict[str, list[Slice]]:
     if listing.exists():
         parts: dict[str, list[Slice]] = {part: [] for part in PARTS}
         for row in read_rows(listing, SplitRow):
-            parts.setdefault(row.part, []).append(_slice(row, folder, listing))
+            if row.part not in parts:
+                raise DataError(
+                    listing,
+                    f"{row.case} is in the part {row.part!r}; there are {', '.join(PARTS)}.",
+                )
+            parts[row.part].append(_slice(row, folder, listing))
         missing = [s.image for part in parts.values() for s in part if not s.image.exists()]
         if missing:
             raise DataError(missing[0], f"named in {listing}, but there is no such file.")

@@ -15,6 +15,7 @@ from lungseg.errors import UsageError
 from lungseg.evaluation import metrics
 from lungseg.evaluation.metrics import PixelSize
 from lungseg.evaluation.surfaces import boundary_iou, surface_distances
+from lungseg.imaging.pixels import as_array
 from lungseg.system.tables import to_record
 
 # Class indices of any integer type, `(H, W)` or `(D, H, W)`.
@@ -228,7 +229,8 @@ def score(
         HD95 0; if one is, Dice is 0 and HD95 the image diagonal.
 
     Raises:
-        UsageError: for masks of different shapes, probabilities, or a spacing that does not fit.
+        UsageError: for masks of different shapes, masked arrays, probabilities, labels below 0, or
+            a spacing that does not fit.
 
     Examples:
         >>> truth = np.zeros((4, 4), dtype=np.uint8)
@@ -240,30 +242,42 @@ def score(
     true, guess = _lung(truth, "truth"), _lung(mask, "mask")
     if true.shape != guess.shape:
         raise UsageError(f"truth has the shape {true.shape}, mask {guess.shape}: they must agree.")
-    if spacing is not None and (len(spacing) != true.ndim or min(spacing) <= 0):
+    if spacing is not None and not (_are_positive(spacing) and len(spacing) == true.ndim):
         raise UsageError(
             f"spacing: expected a positive size in mm for each of {true.ndim} axes, got "
-            f"{tuple(spacing)}."
+            f"{spacing!r}."
         )
-    if any(tolerance <= 0 for tolerance in tolerances):
-        raise UsageError(f"tolerances: expected positive numbers, got {tuple(tolerances)}.")
+    if not _are_positive(tolerances):
+        raise UsageError(f"tolerances: expected positive numbers, got {tolerances!r}.")
     pixel_size = PixelSize(None if spacing is None else tuple(float(size) for size in spacing))
     lung = score_classes(true, guess, ("background", "lung"), pixel_size, tolerances)["lung"]
     return {**lung.metrics, "pixel_accuracy": metrics.pixel_accuracy(true, guess)}
 
 
+def _are_positive(values: Sequence[float]) -> bool:
+    """Whether these are numbers in a sequence, all above 0 and finite."""
+    numbers = np.asarray(values)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+        return numbers.shape == (0,)
+    return bool(np.isfinite(numbers).all() and (numbers > 0).all())
+
+
 def _lung(labels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Return labels as 0 and 1; raise `UsageError` if they are no mask."""
-    labels = np.asarray(labels)
+    labels = as_array(labels, name)
     if labels.ndim not in (2, 3) or not labels.size:
         raise UsageError(f"{name}: expected (H, W) or (D, H, W), got the shape {labels.shape}.")
     if labels.dtype.kind not in ("b", "u", "i") and not (
-        labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels))
+        labels.dtype.kind == "f"
+        and np.isfinite(labels).all()
+        and np.array_equal(labels, np.rint(labels))
     ):
         raise UsageError(
             f"{name}: expected bool or whole numbers, got {labels.dtype} with other values. Turn "
             "probabilities into a mask first, for example by p > 0.5."
         )
+    if labels.dtype.kind in "if" and labels.min() < 0:
+        raise UsageError(f"{name}: expected labels of 0 and above, got {labels.min():g}.")
     return (labels > 0).astype(np.uint8)
 
 

@@ -118,6 +118,7 @@ def read_other(folder: Path | None) -> OtherEvaluation | None:
 
     Raises:
         UsageError: if there is no `per_case.csv`.
+        DataError: if it is damaged.
     """
     if folder is None:
         return None
@@ -125,6 +126,10 @@ def read_other(folder: Path | None) -> OtherEvaluation | None:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file (--against); lungseg evaluate writes it.")
     rows = read_csv(path, ("case", "class", "dice"))
+    for line, row in enumerate(rows, 2):
+        cells = sum(cell is not None for cell in row.values())
+        if cells < len(row):
+            raise DataError(path, f"line {line}: holds {cells} of {len(row)} cells.")
     return OtherEvaluation(path, {(row["case"], row["class"]): row for row in rows})
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lungseg.config.schema import DataConfig
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular, write_bytes
 
@@ -28,6 +28,27 @@ Labels = NDArray[np.uint8]
 MAX_PIXELS = 2**26  # 8192 x 8192: far above any slice, far below the memory of a machine
 MAX_FILE_BYTES = 300 << 20  # MAX_PIXELS of 4 bytes
 _FILTERS = threading.Lock()
+
+
+def as_array(values: object, name: str) -> Pixels:
+    """Return the values that a Python program gave, as an array.
+
+    Args:
+        values: an array, or numbers in nested lists.
+        name: of the argument, for the error.
+
+    Raises:
+        UsageError: if the lists have different lengths, or if values of the array are masked.
+    """
+    if np.ma.is_masked(values):
+        raise UsageError(
+            f"{name}: a masked array has values without a meaning. Fill them first, for example "
+            "by array.filled(-1000)."
+        )
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UsageError(f"{name}: expected rows of one length.") from None
 
 
 def read_pixels(path: Path) -> Pixels:
@@ -113,7 +134,8 @@ def _to_array(image: Image.Image) -> Pixels:
 def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
     """Map HU to grey: `window[0]` and below is 0, `window[1]` and above 255, linear between."""
     low, high = window
-    scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, thus black or white
+        scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
     return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
 
 

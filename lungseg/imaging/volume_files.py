@@ -99,14 +99,18 @@ def write_volume(image: Any, path: Path) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    partial = partial_path(path)
+    suffix = volume_suffix(path) or ""
+    # ITK knows the suffixes in lower case alone.
+    partial = partial_path(path.with_name(path.name[: len(path.name) - len(suffix)] + suffix))
     try:
+        if not path.parent.is_dir():
+            raise DataError(path, "cannot be written: there is no such folder.")
         sitk.WriteImage(image, str(partial), useCompression=True)
         partial.replace(path)
     except (RuntimeError, OSError) as problem:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise DataError(path, f"cannot be written: {problem}") from None
+        raise DataError(path, f"cannot be written: {reason_of(problem)}") from None
 
 
 def _unpack(path: Path, target: Path) -> Path:
@@ -135,6 +139,8 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(path))
+        if suffix in (".mha", ".mhd") and not path.name.endswith(suffix):
+            reader.SetImageIO("MetaImageIO")  # ITK finds it by the suffix in lower case alone
         reader.ReadImageInformation()
         voxels = math.prod(reader.GetSize())
         # Checked before memory is taken for the voxels. Those of an MHD are in another file.
@@ -152,6 +158,9 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
 def _require_volume(path: str | Path, image: Any) -> Any:
     """Return the image if it has three dimensions and one value per voxel."""
     dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    kind = image.GetPixelIDTypeAsString()
+    if (dimensions, values) == (3, 1) and " of " in kind:
+        raise DataError(path, f"expected one number per voxel, found {kind}.")
     if (dimensions, values) != (3, 1):
         raise DataError(
             path,

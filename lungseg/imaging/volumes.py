@@ -16,7 +16,7 @@ from lungseg.imaging.findings import Finding
 GEOMETRY_TOLERANCE = 1e-2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelVolume:
     """Labels on a grid in space, oriented so that axes run to the patient's left, back and head.
 
@@ -40,7 +40,7 @@ class LabelVolume:
         return (float(z), float(y), float(x))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ct:
     """A CT volume in HU.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
 from lungseg.system import console
-from lungseg.system.files import UNDECODED
+from lungseg.system.files import UNDECODED, write_bytes
 from lungseg.system.tables import (
     cells_of,
     columns_of,
@@ -165,6 +165,14 @@ def write_cases(output: Path, rows: Sequence[CaseRow]) -> None:
     write_json(output / "cases.json", [to_record(row) for row in rows])
 
 
+def _drop_unfinished(path: Path) -> None:
+    """Remove a last row without its line end: the program was killed while it wrote that row."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if 0 < end < len(content):
+        write_bytes(path, content[:end])
+
+
 def read_done(output: Path) -> dict[str, CaseRow]:
     """Read the rows of an earlier call whose masks are still there, by case.
 
@@ -174,6 +182,7 @@ def read_done(output: Path) -> dict[str, CaseRow]:
     path = output / "cases.csv"
     if not path.exists():
         return {}
+    _drop_unfinished(path)
     return {
         row.case: row
         for row in read_rows(path, CaseRow)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import check_config
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.pixels import apply_window, labels_of
+from lungseg.imaging.pixels import apply_window, as_array, labels_of
 from lungseg.imaging.volume_files import MAX_AIR_HU, ct_from_image, read_ct
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.predictor import Predictor, model_paths
@@ -132,10 +132,11 @@ class Segmenter:
 
 def _check_array(ct: NDArray[Any]) -> NDArray[Any]:
     """Return an array of slices; raise an error if its shape or values have no clear meaning."""
-    ct = np.asarray(ct)
+    ct = as_array(ct, "the array")
     if ct.ndim not in (2, 3) or not ct.size:
         raise UsageError(
-            f"expected a slice (H, W) or a volume (D, H, W), got an array of shape {ct.shape}."
+            f"expected a slice (H, W) or a volume (D, H, W), got an array of shape {ct.shape}. "
+            "For a file or a SimpleITK image use segment_volume."
         )
     if ct.dtype == np.uint8 and ct.ndim == 3 and ct.shape[-1] in (3, 4):
         raise UsageError(

@@ -76,10 +76,12 @@ class TerminalHandler(logging.Handler):
         """The console on standard error."""
         from rich.console import Console
 
-        console = Console(stderr=True, highlight=False)
+        # Names hold brackets and colons: a message is printed as it is.
+        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+        console = Console(stderr=True, **plain)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             # Cut off at the 80 columns assumed for a file or a pipe, a table says nothing.
-            console = Console(stderr=True, highlight=False, width=140)
+            console = Console(stderr=True, width=140, **plain)
         return console
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -91,9 +93,7 @@ class TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
         prefix, style = next(look[1:] for look in self.LOOKS if record.levelno >= look[0])
-        self.console.print(
-            prefix + record.getMessage(), style=style or None, markup=False, soft_wrap=True
-        )
+        self.console.print(prefix + record.getMessage(), style=style or None, soft_wrap=True)
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def table(
         view.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         view.add_row(*[str(cell) for cell in row])
-    handler.console.print(view, markup=False)
+    handler.console.print(view)
 
 
 def emit_json(document: object) -> None:
@@ -214,12 +214,12 @@ def progress(total: int, label: str, unit: str = "img") -> Iterator[Bar]:
     from rich.progress import TimeRemainingColumn as TimeLeft
 
     columns: list[Any] = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeLeft(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[extra]}", style="dim"),
+        TextColumn("{task.fields[extra]}", style="dim", markup=False),
     ]
     with Progress(*columns, console=handler.console, transient=False) as view:
         yield Bar(total, label, unit, view)

@@ -98,9 +98,15 @@ def staged_folder(
 
     Raises:
         UsageError: if `output` is a file, holds something while `overwrite` is not set, or holds
-            one of the `inputs`.
+            one of the `inputs` or the current folder.
         DataError: if the folder cannot be made.
     """
+    here, target = Path.cwd(), output.resolve()
+    if target == here or target in here.parents:
+        raise UsageError(
+            f"{output}: this is the current folder, or holds it, and cannot be replaced. Name a "
+            "folder in it."
+        )
     for given in inputs:
         if given is None or not given.exists():
             continue

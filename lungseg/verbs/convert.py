@@ -44,6 +44,8 @@ def convert(source: Path, output: Path | None = None, *, overwrite: bool = False
             or if `output` exists.
         DataError: if `output` cannot be written.
     """
+    if output is not None and output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output}: this is the file to convert; choose another output.")
     if output is not None and output.exists() and not overwrite:
         raise UsageError(
             f"{output}: the file exists. Choose another, or replace it with "

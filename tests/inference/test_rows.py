@@ -48,3 +48,22 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
 def test_a_row_without_its_mask_is_not_done(tmp_path: Path) -> None:
     write_cases(tmp_path, [done_row(IMAGE, "007.png", (1, 3, 3), 1, "")])
     assert read_done(tmp_path) == {}
+
+
+def test_a_row_that_was_not_finished_is_not_done(tmp_path: Path) -> None:
+    rows = [
+        done_row(IMAGE, "007.png", (1, 3, 3), 1, ""),
+        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", Measures(LUNG, LUNG, LUNG, 3, True)),
+    ]
+    for row in rows:
+        (tmp_path / str(row.mask)).touch()
+    write_cases(tmp_path, rows)
+    path = tmp_path / "cases.csv"
+    content = path.read_bytes()
+    start = content.index(b"scan")
+    # Killed after any number of bytes of the last row.
+    for end in range(start, len(content)):
+        path.write_bytes(content[:end])
+        assert list(read_done(tmp_path).values()) == rows[:1], content[start:end]
+    path.write_bytes(content)
+    assert list(read_done(tmp_path).values()) == rows

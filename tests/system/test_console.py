@@ -102,3 +102,21 @@ def test_a_worker_of_a_cluster_prints_its_messages(
     for _ in range(2):
         cases._work(("another machine", 1), *job)
     assert capsys.readouterr().err == "warning: no lung\n" * 2
+
+
+def test_names_are_printed_as_they_are_everywhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    name = "a:b:c [/x] [red]d"
+    with console.show():
+        console.warn(name)
+        console.table(f"title {name}", ["case"], [[f"cell {name}"]], f"footer {name}")
+        with console.progress(1, f"bar {name}") as bar:
+            bar.advance(1, f"extra {name}")
+    printed = capsys.readouterr().err
+    for what in ("warning:", "title", "cell", "footer", "bar", "extra"):
+        assert f"{what} {name}" in printed, what

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
 from lungseg.system.files import require_regular, staged_folder, write_bytes
 from lungseg.system.tables import read_csv, write_csv
 
@@ -42,3 +42,18 @@ def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing", Path("/dev/zero")):
         with pytest.raises(DataError, match=str(path)):
             require_regular(path)
+
+
+@pytest.mark.parametrize("output", [".", "..", "../here", "/"])
+def test_the_folder_in_which_one_works_is_not_replaced(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(UsageError, match="the current folder"), staged_folder(Path(output), True):
+        pass
+    assert list(here.iterdir()) == []
+    with staged_folder(Path("new"), False):
+        pass
+    assert [path.name for path in here.iterdir()] == ["new"]

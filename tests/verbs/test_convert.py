@@ -131,3 +131,21 @@ def test_a_value_that_makes_no_sense_is_refused(source: Path, tmp_path: Path, lu
         assert not output.exists()
     result = lungseg("convert", tmp_path / "nowhere.config", "-o", output)
     assert (result.exit_code, "no such config file" in result.stderr) == (2, True)
+
+
+def test_the_source_is_never_replaced(source: Path, lungseg: Cli) -> None:
+    before = source.read_text()
+    result = lungseg("convert", source, "-o", source, "--overwrite")
+    assert (result.exit_code, "is the file to convert" in result.stderr) == (2, True)
+    assert source.read_text() == before
+
+
+@pytest.mark.parametrize("colours", ["{0: 0, 1: 1}", "{(0,0,0): 0, (1,1,1): 'x'}"])
+def test_colours_that_make_no_sense_are_listed(colours: str, source: Path, lungseg: Cli) -> None:
+    source.write_text(f"[mask]\nrgb_map = {colours}\n")
+    result = lungseg("convert", source, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "rgb_map" in result.stderr
+    document = json.loads(result.stdout)
+    assert document["config"]["data"]["rgb_map"]["lung"] == [255, 255, 255]
+    assert len(document["not_carried_over"]) == 1

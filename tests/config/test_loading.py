@@ -1,0 +1,31 @@
+"""Odd configs: the message names the file or override that is wrong, and what is wrong with it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungseg.config.loading import load_config
+from lungseg.errors import UsageError
+
+
+def test_an_empty_name_extends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text('extends: ""\n')
+    with pytest.raises(UsageError, match="expected the name of a config file, not ''"):
+        load_config(tmp_path / "a.yaml")
+
+
+def test_the_override_with_the_unknown_network_is_named() -> None:
+    with pytest.raises(UsageError, match=r"model\.name: 'u_net' is none of") as caught:
+        load_config(None, ["model.name=u_net", "model.base_filters=8"])
+    assert str(caught.value).endswith("(in --set model.name=u_net)")
+
+
+def test_a_standard_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # what Python makes of `<&-`
+    with pytest.raises(UsageError, match="it is closed"):
+        load_config("-")
+
+
+def test_one_override_may_be_given_as_text() -> None:
+    assert load_config(None, "train.epochs=3").train.epochs == 3
