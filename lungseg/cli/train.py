@@ -101,7 +101,7 @@ def train(
         results = []
         for dataset, target in training_jobs(source, run or cfg.train.run, fold):
             if dry_run:
-                parts = count_slices(cfg, dataset)
+                parts = count_slices(cfg, dataset, target, resume=resume, overwrite=overwrite)
                 counts = ", ".join(f"{count} {part}" for part, count in parts.items())
                 console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
                 continue
