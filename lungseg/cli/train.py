@@ -26,7 +26,7 @@ from lungseg.cli.options import (
 from lungseg.errors import UsageError
 from lungseg.system import console
 
-EXAMPLE = "Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30"
+EXAMPLE = "Example: lungseg train --data data/dataset --run runs/lung -s train.epochs=9"
 
 # Written by scripts/bench/networks.py.
 MEASURED = Path(__file__).parent.parent / "models" / "measured.json"
