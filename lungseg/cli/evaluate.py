@@ -27,7 +27,7 @@ from lungseg.system import console
 
 @app.command(
     short_help="Score a run, or any folder of masks.",
-    epilog="Example: lungseg evaluate --run runs/lung --data data/dataset. "
+    epilog="Example: lungseg evaluate --run runs/lung --data data/dataset\n\n"
     "Or: lungseg evaluate --pred masks --truth lungs -o scores",
 )
 def evaluate(

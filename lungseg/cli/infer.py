@@ -66,18 +66,20 @@ def infer(
         cfg = read_config(
             config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
         )
-        from lungseg.imaging.folders import collect
-        from lungseg.verbs.infer import infer
+        from lungseg.verbs.infer import check, infer
 
-        if dry_run:
-            console.note(f"{len(collect(inputs))} inputs would be segmented into {output}")
-            return
         if run is not None and model is not None:
             raise UsageError(
                 "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
             )
         if run is None and model is None:
             run = cfg.train.run
+        if dry_run:
+            items, _ = check(
+                inputs, output, run=run, model=model, overwrite=overwrite, resume=resume
+            )
+            console.note(f"{len(items)} inputs would be segmented into {output}")
+            return
         result = infer(
             cfg,
             inputs,
@@ -89,7 +91,9 @@ def infer(
             scheduler=scheduler,
         )
         done = len(result.cases) - len(result.failed)
-        console.note(f"{result.output}: {done} masks and cases.csv")
+        masks = "1 mask" if done == 1 else f"{done} masks"
+        overlays = ", overlays" if cfg.infer.overlay and done else ""
+        console.note(f"{result.output}: {masks}{overlays} and cases.csv")
         if json:
             cases = [to_record(case) for case in result.cases]
             console.emit_json({"output": result.output, "cases": cases})

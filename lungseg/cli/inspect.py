@@ -10,7 +10,7 @@ from lungseg.system import console
 
 @app.command(
     short_help="Show a network's layers and size.",
-    epilog="Example: lungseg inspect -c configs/original.yaml",
+    epilog="Example: lungseg inspect -s model.name=unet3plus",
 )
 def inspect(
     config: ConfigFile = None,

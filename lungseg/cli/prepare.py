@@ -65,7 +65,9 @@ def prepare(
         console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")
         for code, number in result.count().items():
             first = next(issue for issue in result.issues if issue.code == code)
-            console.note(f"  {number} x {code} ({first.severity}): {first.file}: {first.detail}")
+            which = ", the first" if number > 1 else ""
+            found = f"{first.file}: {first.detail}"
+            console.note(f"  {number} x {code} ({first.severity}){which}: {found}")
         if result.issues:
             console.note(f"  all of them: {result.output / 'issues.csv'}")
         if json:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @app.command(
     short_help="Share slices out by patient.",
-    epilog="Example: lungseg split --input data/prepared -o data/dataset -s split.folds=5",
+    epilog="Example: lungseg split --input data/prepared -s split.group_regex='^(p\\d+)_'",
 )
 def split(
     config: ConfigFile = None,

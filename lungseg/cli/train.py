@@ -27,7 +27,7 @@ from lungseg.cli.options import (
 from lungseg.errors import UsageError
 from lungseg.system import console
 
-EXAMPLE = "Example: lungseg train -c configs/lung.yaml --run runs/lung -s train.epochs=30"
+EXAMPLE = "Example: lungseg train --data data/dataset --run runs/lung -s train.epochs=9"
 
 # Written by scripts/bench/networks.py.
 MEASURED = Path(__file__).parent.parent / "models" / "measured.json"
@@ -100,7 +100,7 @@ def train(
         results = []
         for dataset, target in training_jobs(source, run or cfg.train.run, fold):
             if dry_run:
-                parts = count_slices(cfg, dataset)
+                parts = count_slices(cfg, dataset, target, resume=resume, overwrite=overwrite)
                 counts = ", ".join(f"{count} {part}" for part, count in parts.items())
                 console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
                 continue

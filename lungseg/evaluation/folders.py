@@ -187,6 +187,10 @@ def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> N
             f"{len(scores.remarks)} masks were read with an assumption, the first: {remark.case}: "
             f"{remark.detail}"
         )
+    if config.split.group_regex is None:
+        console.note(
+            "each file counts as one patient; if a patient has several files, set split.group_regex"
+        )
     if len({row.scores.distance_unit for row in scores.rows}) > 1:
         raise DataError(
             pairing.truth,

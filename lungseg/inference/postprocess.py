@@ -50,7 +50,7 @@ def _tidy_box(lungs: Any, settings: InferConfig, hu: Any) -> tuple[Any, list[str
         lungs, dropped = _without_air(lungs, hu, min_voxels)
         if dropped:
             steps.append(
-                f"{len(dropped)} parts of air dropped (bowel, airways, around the patient): "
+                f"{_parts(dropped)} of air dropped (bowel, airways, around the patient): "
                 f"{millilitres(lungs, sum(dropped)):.1f} mL"
             )
     before = count_voxels(lungs)
@@ -67,9 +67,13 @@ def _tidy_box(lungs: Any, settings: InferConfig, hu: Any) -> tuple[Any, list[str
         if dropped:
             lungs = parts.select([1] * keep)
             steps.append(
-                f"{len(dropped)} small parts dropped: {millilitres(lungs, sum(dropped)):.1f} mL"
+                f"{_parts(dropped, 'small ')} dropped: {millilitres(lungs, sum(dropped)):.1f} mL"
             )
     return lungs, steps
+
+
+def _parts(sizes: Sequence[int], kind: str = "") -> str:
+    return f"{len(sizes)} {kind}part{'' if len(sizes) == 1 else 's'}"
 
 
 def _without_air(lungs: Any, hu: Any, min_voxels: float) -> tuple[Any, list[int]]:

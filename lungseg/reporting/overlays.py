@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def contact_sheet(
     Args:
         pictures: grey or RGB.
         captions: one text per picture.
-        columns: pictures per row.
+        columns: pictures per row, at most; fewer if that takes no more rows.
         side: width and height in pixels that each picture is fitted into.
 
     Returns:
@@ -100,7 +101,7 @@ def contact_sheet(
             cv2.LINE_AA,
         )  # fmt: skip
         cells.append(cell)
-    columns = min(columns, len(cells))
+    columns = math.ceil(len(cells) / math.ceil(len(cells) / columns))
     while len(cells) % columns:
         cells.append(np.full_like(cells[0], 24))
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]

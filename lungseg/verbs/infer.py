@@ -80,12 +80,15 @@ def infer(
         (21, 0)
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
-    items = collect([Path(path) for path in given])
     output = Path(output)
-    refuse_nonempty(
-        output, overwrite or resume, also="leave out what is done with --resume (resume=True), "
+    items, paths = check(
+        [Path(path) for path in given],
+        output,
+        run=None if run is None else Path(run),
+        model=None if model is None else Path(model),
+        overwrite=overwrite,
+        resume=resume,
     )
-    paths = model_paths(None if run is None else Path(run), None if model is None else Path(model))
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
@@ -104,6 +107,23 @@ def infer(
     rows.sort(key=lambda row: order.get(row.case, len(order)))
     write_cases(output, rows)
     return InferResult(output, rows)
+
+
+def check(
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    run: Path | None,
+    model: Path | None,
+    overwrite: bool,
+    resume: bool,
+) -> tuple[list[Input], list[Path]]:
+    """Check the paths of `infer`; return the inputs, and the ONNX files that predict together."""
+    items = collect(inputs)
+    refuse_nonempty(
+        output, overwrite or resume, also="leave out what is done with --resume (resume=True), "
+    )
+    return items, model_paths(run, model)
 
 
 def _make_folders(output: Path, config: Config) -> None:

@@ -16,6 +16,7 @@ from lungseg.dataset.reading import is_layout, read_layout, read_manifest
 from lungseg.dataset.similarity import Likeness, most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
+from lungseg.system import console
 from lungseg.system.files import existing_folder, staged_folder
 
 
@@ -67,7 +68,9 @@ def split(
     if is_layout(source):
         plans = {"": (read_layout(source, config), [])}
     else:
-        slices, merged = assign_patients(read_manifest(source), config.split)
+        prepared = read_manifest(source)
+        _warn_of_unnamed(prepared, config)
+        slices, merged = assign_patients(prepared, config.split)
         plans = {name: (parts, merged) for name, parts in share_out(slices, config).items()}
     results = []
     with staged_folder(output, overwrite, (source,)) as staged:
@@ -77,3 +80,13 @@ def split(
             write_dataset(staged / name, parts)
             results.append(SplitResult(output / name, parts, audit, merged))
     return results
+
+
+def _warn_of_unnamed(slices: list[Slice], config: Config) -> None:
+    """Warn if likeness has to stand in for the names of patients, as it can miss a patient."""
+    unnamed = sum(not s.group for s in slices)
+    if unnamed and config.split.group_regex is None and config.split.group_csv is None:
+        console.warn(
+            f"the patients of {unnamed} slices are not named: slices that look alike count as one "
+            "patient's, which can miss a patient. Set split.group_regex or split.group_csv."
+        )

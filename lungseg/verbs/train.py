@@ -67,9 +67,11 @@ def stored_config(run: Path | None) -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def count_slices(config: Config, dataset: str | Path) -> dict[str, int]:
-    """Return the number of slices in each part of a data set."""
-    parts = read_layout(existing_folder(dataset, "slices"), config)
+def count_slices(
+    config: Config, dataset: Path, run: Path, *, resume: bool = False, overwrite: bool = False
+) -> dict[str, int]:
+    """Check folders and slices as `train` does, and return the number of slices in each part."""
+    parts, _ = _read_parts(config, _check_folders(config, dataset, run, resume, overwrite))
     return {part: len(slices) for part, slices in parts.items()}
 
 

@@ -29,6 +29,16 @@ def test_every_verb_has_help_with_an_example(verb: str, lungseg: Cli) -> None:
     assert f"Example: lungseg {verb}" in result.stdout
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_example_can_be_copied(verb: str, lungseg: Cli) -> None:
+    text = lungseg(verb, "--help").stdout
+    paragraphs = [p.strip() for p in text[text.index("Example: ") :].split("\n\n")]
+    examples = [p for p in paragraphs if p.startswith(("Example: ", "Or: "))]
+    assert all(f": lungseg {verb}" in p and "\n" not in p for p in examples), examples
+    assert "Or: " not in examples[0], "the second example has its own paragraph"
+    assert "configs/" not in "".join(examples), "there is no configs/ beside an installed lungseg"
+
+
 def test_help_imports_nothing_heavy() -> None:
     done = run_python(
         "import sys\n"

@@ -180,7 +180,7 @@ def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
     image.CopyInformation(lungs)
     found, steps = tidy(image, InferConfig(min_component_ml=0.5))
     assert any("holes filled" in step for step in steps)
-    assert any("1 small parts dropped" in step for step in steps)
+    assert any("1 small part dropped" in step for step in steps)
     again, nothing = tidy(found, InferConfig(min_component_ml=0.5))
     assert nothing == []
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(found))

@@ -74,6 +74,6 @@ def test_bowel_gas_and_air_around_the_patient_are_no_lung() -> None:
     assert not labels[:, :, bowel].any()
     assert labels[:, :, lung].any()
     assert labels[:, :, other].any()
-    assert "1 parts of air dropped" in done[0]
+    assert "1 part of air dropped" in done[0]
     off = InferConfig(components=2, min_component_ml=1, drop_air=False)
     assert sitk.GetArrayFromImage(tidy(image, off, ct)[0])[:, :, bowel].any()

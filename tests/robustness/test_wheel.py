@@ -1,6 +1,6 @@
 """What `pip install` puts down is whole: the wheel, away from the checkout, does what README shows.
 
-The console blocks of README in which each command is `lungseg` are run in order, in one folder.
+The shell blocks of README in which each command is `lungseg` are run in order, in one folder.
 What a command reads and no earlier one wrote is provided under README's name: phantoms, and the run
 of `make demo`. Trainings are cut to one epoch of small slices.
 """
@@ -68,11 +68,11 @@ def run(command: str, environment: Path, folder: Path) -> Watched:
 
 
 def commands_of(readme: str) -> list[str]:
-    """Return the commands of the console blocks in which each command is `lungseg`."""
+    """Return the commands of the shell blocks in which each command is `lungseg`."""
     commands = []
-    for block in re.findall(r"^```console\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE):
-        # A line that ends with a backslash goes on in the next one; other lines are output.
-        shown = re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, flags=re.MULTILINE)
+    for block in re.findall(r"^```sh\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE):
+        # A line that ends with a backslash goes on in the next one.
+        shown = re.findall(r"^(?:.*\\\n)*.+$", block, flags=re.MULTILINE)
         if all(command.startswith("lungseg ") for command in shown):
             commands += shown
     return commands

@@ -1,0 +1,33 @@
+"""A dry run fails where the run itself would fail, and writes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import Result
+
+Cli = Callable[..., Result]
+
+
+def test_train_checks_the_data_set(raw: Path, tmp_path: Path, lungseg: Cli) -> None:
+    result = lungseg("train", "--dry-run", "--data", raw, "--run", tmp_path / "run")
+    assert (result.exit_code, "expected train/images" in result.stderr) == (3, True)
+
+
+def test_train_checks_the_run_folder(dataset: Path, trained_run: Path, lungseg: Cli) -> None:
+    result = lungseg("train", "--dry-run", "--data", dataset, "--run", trained_run)
+    assert (result.exit_code, "not empty" in result.stderr) == (2, True)
+    result = lungseg("train", "--dry-run", "--data", dataset, "--run", trained_run, "--resume")
+    assert (result.exit_code, "would be trained on" in result.stderr) == (0, True)
+
+
+def test_infer_checks_the_run_and_the_output(
+    raw: Path, trained_run: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    images, out = raw / "images", tmp_path / "out"
+    result = lungseg("infer", "--dry-run", "--run", tmp_path / "no", images, "-o", out)
+    assert (result.exit_code, "no such run folder (--run)" in result.stderr) == (2, True)
+    result = lungseg("infer", "--dry-run", "--run", trained_run, images, "-o", raw)
+    assert (result.exit_code, "not empty" in result.stderr) == (2, True)
+    result = lungseg("infer", "--dry-run", "--run", trained_run, images, "-o", out)
+    assert (result.exit_code, "20 inputs would be segmented" in result.stderr) == (0, True)
+    assert not out.exists()
