@@ -32,7 +32,7 @@ from lungseg.system.records import to_record
 def infer(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Images, CT volumes, folders of them."),
+        typer.Argument(help="Images, CT volumes, and folders of both."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
     config: ConfigFile = None,
@@ -42,11 +42,14 @@ def infer(
         bool, typer.Option("--overlay", help="Also draw each mask's outline.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out what is done already.")
+        bool, typer.Option("--resume", help="Skip inputs whose masks exist already.")
     ] = False,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", help="Dask scheduler to share the cases, tcp://host:8786."),
+        typer.Option(
+            "--scheduler",
+            help="Address of a Dask scheduler that shares out the cases: tcp://host:8786.",
+        ),
     ] = None,
     settings: Settings = None,
     seed: Seed = None,
@@ -60,7 +63,7 @@ def infer(
     """Predict lung masks in each input's own size and geometry.
 
     Reads PNG, JPG, TIF and BMP slices, and CT in HU: DICOM folders and zips, NIfTI, MHA, NRRD.
-    Volumes are measured (mL, HU) in cases.csv, which also names what failed (exit code 4).
+    cases.csv lists the size of each lung mask (mL, HU) and the inputs that failed (exit code 4).
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(
@@ -73,9 +76,7 @@ def infer(
             console.note(f"{len(collect(inputs))} inputs would be segmented into {output}")
             return
         if run is not None and model is not None:
-            raise UsageError(
-                "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
-            )
+            raise UsageError("Give the trained model: either --run RUN or --model FILE.onnx.")
         if run is None and model is None:
             run = cfg.train.run
         result = infer(

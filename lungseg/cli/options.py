@@ -12,7 +12,7 @@ from lungseg.errors import UsageError
 def input_folder(
     given: Path | None, configured: Path | None, what: str, option: str, key: str
 ) -> Path:
-    """Return a folder to read: the one on the command line, or else the config's.
+    """Return the folder to read: the command line's, or the config's if the option is absent.
 
     Args:
         given: the value of the option.
@@ -22,7 +22,7 @@ def input_folder(
         key: the config key.
 
     Raises:
-        UsageError: if neither names a folder, or there is none.
+        UsageError: if neither names a folder, or the folder does not exist.
     """
     from lungseg.system.files import existing_folder
 
@@ -63,16 +63,18 @@ Overwrite = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print details too.")]
 
 
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say what would be done.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check the input and print what would be done.")
+]
 
 
 ImagesFolder = Annotated[Path | None, typer.Option("--images", help="Folder of raw images.")]
@@ -87,14 +89,15 @@ PreparedOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Fol
 
 
 PreparedFolder = Annotated[
-    Path | None, typer.Option("--input", help="What prepare wrote, or a train|valid|test data set.")
+    Path | None,
+    typer.Option("--input", help="Folder that prepare wrote, or a train|valid|test data set."),
 ]
 
 
 DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data set to write.")]
 
 
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set, as split writes it.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set that split wrote.")]
 
 
 NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]
@@ -105,7 +108,7 @@ ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to sco
 
 EvaluationOutput = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Folder for the results; the run folder where absent."),
+    typer.Option("-o", "--output", help="Folder for the results; by default the run folder."),
 ]
 
 

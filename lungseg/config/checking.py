@@ -33,7 +33,8 @@ def check(data: dict[str, Any], origin: str, sources: Sequence[Source]) -> Confi
     Args:
         data: nested by section.
         origin: file that the data are from, for messages.
-        sources: what the data were merged from, the last in front, to name the source of an error.
+        sources: what the data were merged from, to name the source of an error. If two of them set
+            a key, the later one holds.
 
     Raises:
         UsageError: listing every unknown key and wrong value at once.
@@ -64,14 +65,14 @@ def with_new_names(data: dict[str, Any], origin: str) -> dict[str, Any]:
                 f"{origin}: {'.'.join(old)} is the old name of {'.'.join(new)}; give one of them."
             )
         warn_of_old_name(origin, old)
-        # In place of the old key, as the order of keys is kept.
+        # The new key takes the place of the old one, so the order of the keys stays.
         renamed = {new[1] if key == old[1] else key: value for key, value in section.items()}
         data = {**data, old[0]: renamed}
     return data
 
 
 def warn_of_old_name(origin: str, old: tuple[str, ...]) -> None:
-    """Warn of a key with a name of version 0.1."""
+    """Warn about a key with a name of version 0.1."""
     console.warn(
         f"{origin}: {'.'.join(old)} is now called {'.'.join(RENAMED[old])}; the old name works in "
         "this version only."
@@ -92,7 +93,7 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key{_nearest(error['loc'])}"
     if error["type"] == "union_tag_invalid":
-        return f"{path}.name: {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+        return f"{path}.name: {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
     if error["type"] == "value_error":
         return f"{path}: {error['msg'].removeprefix('Value error, ')}"
     return f"{path}: {error['msg']}, not {error['input']!r}"
@@ -107,7 +108,7 @@ def _source_of(error: Mapping[str, Any], origin: str, sources: Sequence[Source])
                 value = value[part]
         except (KeyError, IndexError, TypeError):
             continue
-        # What is wrong with a section as a whole may come from several sources.
+        # An error that concerns a whole section may come from several sources.
         whole = isinstance(value, dict) and error["type"] == "value_error"
         return "" if whole or name == origin else f" (in {name})"
     return ""

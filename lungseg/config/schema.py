@@ -43,7 +43,7 @@ class DataConfig(Section):
         description="more prepared folders to train on, of other sources or phantoms",
     )
     train_only_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.25, description="share of these in the slices of an epoch, at most"
+        default=0.25, description="largest share of the slices of train_only in an epoch"
     )
     image_size: tuple[Side, Side] = Field(
         default=(512, 512), description="height and width of a prepared slice, in pixels"
@@ -98,7 +98,7 @@ class PrepareConfig(Section):
     )
     blank_contrast: Amount = Field(
         default=2.0,
-        description="below this standard deviation of grey values an image is blank",
+        description="an image is blank if the standard deviation of its grey values is lower",
     )
 
 
@@ -120,7 +120,7 @@ class SplitConfig(Section):
     )
     neighbour_gap: Count = Field(
         default=3,
-        description="if neither is given: slices at most this far apart in number ...",
+        description="without regex and CSV: slices at most this far apart in number ...",
     )
     neighbour_similarity: Probability = Field(
         default=0.85, description="... and at least this similar (0 to 1) are one patient's"
@@ -137,7 +137,9 @@ class SplitConfig(Section):
     @classmethod
     def _fractions_sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if abs(sum(value) - 1) > 1e-6 or value[0] == 0:
-            raise ValueError(f"train, valid and test must sum to 1, train above 0; got {value}")
+            raise ValueError(
+                f"train, valid and test must sum to 1, with train above 0, not {value}"
+            )
         return value
 
     @field_validator("group_regex")
@@ -158,7 +160,9 @@ class SplitConfig(Section):
     @classmethod
     def _one_fold_is_none(cls, value: int) -> int:
         if value == 1:
-            raise ValueError("1 fold holds nothing back; use 0 for a plain split, or 2 and more")
+            raise ValueError(
+                "1 fold leaves nothing to validate on; use 0 for a plain split, or 2 or more"
+            )
         return value
 
 
@@ -174,7 +178,7 @@ class EvaluateConfig(Section):
     batch_size: Positive = Field(default=4, description="slices predicted at a time")
     tolerances: list[PositiveAmount] = Field(
         default_factory=lambda: [1.0, 2.0],
-        description="of the surface Dice: mm if the spacing is known, else pixels",
+        description="tolerances of the surface Dice: mm, or pixels if the spacing is unknown",
     )
     flips: bool = Field(
         default=True,
@@ -182,7 +186,7 @@ class EvaluateConfig(Section):
     )
     missing: Literal["score_as_empty", "leave_out"] = Field(
         default="score_as_empty",
-        description="--pred, --truth: a missing prediction scores 0; or leave_out",
+        description="with --pred: a missing prediction scores 0; leave_out: it is not scored",
     )
     threads: Count = Field(default=0, description="CPU threads; 0: all cores")
 

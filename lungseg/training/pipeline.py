@@ -48,7 +48,7 @@ class Pipeline:
         self.config = config
         self.train = list(train)
         self.valid = list(valid)
-        wanted = config.train.slices_an_epoch(len(self.train))
+        wanted = config.train.slices_per_epoch(len(self.train))
         self.batch_size = min(config.train.batch_size, wanted)
         # Slices of the next round fill up the last batch, so all batches have the same shape and
         # no slice is left out.

@@ -59,7 +59,7 @@ def set_up(
         UsageError: TensorFlow is not installed, the time budget is too short, or `train.strategy`
             does not fit this machine.
     """
-    slices_to_see = config.train.epochs * config.train.slices_an_epoch(epoch_slices)
+    slices_to_see = config.train.epochs * config.train.slices_per_epoch(epoch_slices)
     if config.train.time_budget:
         slices_to_see = MIN_SLICES_TO_CALIBRATE
     execution = choose(config, slices_to_see)

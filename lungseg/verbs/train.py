@@ -79,7 +79,7 @@ def training_jobs(
         fold: None, the number of a fold, or `all`.
 
     Raises:
-        UsageError: the fold does not exist, or `dataset` holds folds and `fold` is None.
+        UsageError: if the fold does not exist, or if `dataset` holds folds and `fold` is None.
     """
     dataset, run = existing_folder(dataset, "slices"), Path(run)
     folds = fold_folders(dataset)
@@ -118,9 +118,9 @@ def train(
         command: the command line, for `run.json`.
 
     Raises:
-        UsageError: a folder is missing, the run folder exists or is in use, the config of a
+        UsageError: if a folder is missing, the run folder exists or is in use, the config of a
             resumed run has changed, or `resume` and `overwrite` are both true.
-        DataError: the data are unusable, or the loss became NaN or infinite.
+        DataError: if the data are unusable, or the loss became NaN or infinite.
 
     Examples:
         >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
@@ -188,7 +188,7 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
         raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     if is_chief():
         if not resume:
-            refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
+            refuse_nonempty(run, overwrite, also="--resume to continue it, or ")
         elif run.exists():
             check_same_config(config, run)
     return dataset
@@ -198,8 +198,8 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
     """Read the lists of slices.
 
     Returns:
-        The slices of each part, those of `data.train_only` in `train`, and the slices of an epoch,
-        in which the slices of the data set are repeated.
+        The slices of each part, with those of `data.train_only` in `train`; and the slices of an
+        epoch, in which the slices of the data set are repeated.
     """
     parts = read_layout(dataset, config)
     own = list(parts["train"])
