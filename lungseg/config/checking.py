@@ -37,7 +37,7 @@ def check(data: dict[str, Any], origin: str, sources: Sequence[Source]) -> Confi
             a key, the later one holds.
 
     Raises:
-        UsageError: listing every unknown key and wrong value at once.
+        UsageError: if there are unknown keys or wrong values; the message lists all of them.
     """
     data = with_new_names(data, origin)
     if isinstance(data.get("model"), dict) and "name" not in data["model"]:

@@ -58,7 +58,7 @@ def parse_yaml(text: str, origin: str) -> Any:
     """Parse YAML text as plain data.
 
     Raises:
-        UsageError: naming `origin`, the line and the problem.
+        UsageError: if the text is no YAML; the message gives `origin`, the line and the problem.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
@@ -104,7 +104,7 @@ def check_config(data: dict[str, Any], origin: str) -> Config:
     """Check plain data against the schema.
 
     Raises:
-        UsageError: naming `origin` and listing all errors.
+        UsageError: if there are errors; the message gives `origin` and lists all of them.
     """
     return check(data, origin, [])
 

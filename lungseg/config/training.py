@@ -202,7 +202,8 @@ class TrainConfig(Section):
     )
     monitor: str = Field(
         default="val_lung_dice",
-        description="keep the model of the epoch with the best value of this; last: of the last epoch",
+        description="keep the model of the epoch with the best value of this; last: keep the last "
+        "epoch's model",
     )
     patience: Count = Field(
         default=0, description="stop after this many epochs without a better value; 0: never"

@@ -27,7 +27,7 @@ class SliceWriter:
     """Writes prepared slices, and their augmented copies.
 
     Attributes:
-        config: says how many copies, and the masks' colours.
+        config: gives the number of copies and the colours of the masks.
         output: folder that holds `images/` and `masks/`.
         augmenter: draws the copies; None if there are none.
     """
@@ -69,7 +69,7 @@ class SliceWriter:
     ) -> Iterator[ManifestRow]:
         if self.augmenter is None:
             return
-        # The seed depends on the name, so added cases leave the copies of the others as they are.
+        # The seed depends on the name, so the copies of a case stay the same if others are added.
         name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
         for copy in range(self.config.prepare.copies):
             seed = draw_seed(self.config.seed, name_hash, copy)

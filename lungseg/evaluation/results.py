@@ -126,7 +126,7 @@ def finish(
     run: Path | None,
     other: OtherEvaluation | None,
 ) -> Evaluation:
-    """Summarise, draw the examples, and write all files to `output`, or into `run` without one."""
+    """Summarise, draw the examples, and write all files to `output`, by default the run folder."""
     summary = _summaries(config, scored)
     if other is not None:
         summary["against"] = _comparison(config, scored, other)
@@ -221,8 +221,8 @@ def _comparison(config: Config, scored: Scored, other: OtherEvaluation) -> dict[
     in_one_only = {row.case for row in scored.of_model} ^ {case for case, _ in other.cells}
     if in_one_only:
         console.warn(
-            f"{len(in_one_only)} cases are in one of the two evaluations only and are not "
-            f"compared, the first is {sorted(in_one_only)[0]}"
+            f"{len(in_one_only)} cases are in only one of the two evaluations and are not "
+            f"compared; the first is {sorted(in_one_only)[0]}"
         )
         comparison["not_compared"] = sorted(in_one_only)
     return comparison

@@ -63,9 +63,7 @@ def read_pixels(path: Path) -> Pixels:
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
-                raise DataError(
-                    path, f"holds {frames} frames; save each slice as a file of its own."
-                )
+                raise DataError(path, f"holds {frames} frames; save each slice as a separate file.")
             pixels = _to_array(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise DataError(path, "this is not a PNG, JPG, TIF or BMP image.") from None
@@ -95,7 +93,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _open(content: bytes) -> Image.Image:
-    """Open an image without Pillow's warning of its size: `read_pixels` checks that itself."""
+    """Open an image without Pillow's warning about its size, which `read_pixels` checks itself."""
     # Filters of warnings belong to the whole process, and images are read in threads.
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -147,7 +145,7 @@ def to_slice(
     grey, findings = _to_grey(pixels, data, path)
     if data.channels == 1 and grey.ndim == 3:
         if not is_grey(grey):
-            detail = "a colour image was made grey"
+            detail = "a colour image was converted to grey"
             findings.append(Finding("colour_image", "warning", detail, path))
             grey = np.asarray(cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY), np.uint8)
         else:
@@ -171,7 +169,7 @@ def _to_grey(
         if highest >= 4096:
             return grey, []
         detail = (
-            f"the highest of 65535 is {highest:g}: if these are HU + 1024, "
+            f"the highest value is {highest:g} of 65535. If the values are HU + 1024, "
             "set data.unsigned_16bit: hu_plus_1024"
         )
         return grey, [Finding("narrow_16bit", "warning", detail, path)]

@@ -43,19 +43,19 @@ class Segmentation:
             left lung 1 and right lung 2.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
-        steps: a line for each step that changed the mask.
+        steps: one line per step that changed the mask.
         certainty: probability of lung as uint8 on the canonical grid, 255 for certain, if the
             config asks for it.
-        written: a line for each file that could not be written.
+        written: one line per file that could not be written.
 
     Examples:
         >>> lungs = lungseg.Segmenter("demo/run")
-        >>> found = lungs.segment_volume("scan.mha")
-        >>> found.mask.shape, found.mask.dtype
+        >>> result = lungs.segment_volume("scan.mha")
+        >>> result.mask.shape, result.mask.dtype
         ((12, 64, 64), dtype('uint8'))
-        >>> found.measures["lung_volume_ml"] > 0
+        >>> result.measures["lung_volume_ml"] > 0
         True
-        >>> found.save("lungs.nii.gz")
+        >>> result.save("lungs.nii.gz")
     """
 
     ct: Ct
@@ -75,7 +75,7 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
 
-        With `sides` 1 is the left lung and 2 the right one.
+        If `sides` was set, 1 is the left lung and 2 the right lung.
         """
         return np.asarray(sitk.GetArrayFromImage(self.image))
 
@@ -93,7 +93,7 @@ class Segmentation:
         """Write the mask in the scan's own geometry: `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
 
         Raises:
-            UsageError: for another suffix.
+            UsageError: if the suffix is another one.
             DataError: if the file cannot be written.
         """
         path = Path(path)
@@ -107,10 +107,10 @@ def segment_file(
 ) -> Segmentation:
     """Segment one volume and write its mask, and what else the config asks for, to `output`.
 
-    Memory holds the volume, its labels, and a few slices of the network's.
+    The volume, its labels, and a few slices at the network's size are in memory.
 
     Raises:
-        DataError: where the volume cannot be read, or a file not be written.
+        DataError: if the volume cannot be read, or if a file cannot be written.
     """
     found = segment_ct(
         predictor, read_ct(path, name=name, series_uid=config.infer.series_uid), config
@@ -179,7 +179,7 @@ def _write(
 def _predict(
     predictor: Predictor, hu: NDArray[Any], name: str, config: Config
 ) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the lungs, a SimpleITK image of 0 and 1, and their probability where asked for."""
+    """Return the lungs, a SimpleITK image of 0 and 1, and their probability if asked for."""
     lungs = np.zeros(hu.shape, dtype=np.uint8)
     certainty = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     greys = (apply_window(one, predictor.data.window) for one in hu)
@@ -210,7 +210,7 @@ def predict_slices(
         if settings.tiles and min(size) > max(predictor.data.image_size):
             yield from (predictor.tiled(_with_channels(grey, predictor)) for grey in batch)
             continue
-        # Padded to squares, so that patients are not stretched.
+        # Pad the slices to squares, so that patients are not stretched.
         squares = [resize_image(pad_to_square(grey), predictor.data.image_size) for grey in batch]
         found = predictor.probabilities([_with_channels(square, predictor) for square in squares])
         yield from (crop(probabilities, size) for probabilities in found)

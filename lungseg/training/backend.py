@@ -63,7 +63,7 @@ def start_tensorflow(execution: Execution) -> Any:
     """Import TensorFlow without its log messages and set it up.
 
     oneDNN can only be switched before TensorFlow is imported, and the number of threads only
-    before its first operation. Later calls change the precision alone.
+    before its first operation. Later calls change only the precision.
 
     Args:
         execution: the settings to apply.
@@ -72,7 +72,7 @@ def start_tensorflow(execution: Execution) -> Any:
         The module `tensorflow`.
 
     Raises:
-        UsageError: TensorFlow is not installed.
+        UsageError: if TensorFlow is not installed.
     """
     running = "tensorflow" in sys.modules
     if not running:
@@ -98,7 +98,7 @@ def import_tensorflow() -> Any:
         The module `tensorflow`.
 
     Raises:
-        UsageError: TensorFlow is not installed.
+        UsageError: if TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console.note("loading TensorFlow ...")

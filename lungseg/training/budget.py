@@ -22,7 +22,7 @@ EXPORT_S = 20.0
 # Plan with slightly less time than there is, because machines slow down.
 SHARE_PLANNED = 0.93
 
-# To predict a slice takes about a third of the time of a training step.
+# Predicting a slice takes about a third of the time that training on it takes.
 VALIDATION_SHARE = 1 / 3
 
 
@@ -68,7 +68,7 @@ def plan(config: Config, seconds: float, seconds_per_slice: float, validation_sl
         validation_slices: number of slices that each epoch ends with.
 
     Raises:
-        UsageError: the time is too short for one epoch of `MIN_BATCHES` batches.
+        UsageError: if the time is too short for one epoch of `MIN_BATCHES` batches.
     """
     batch = config.train.batch_size
     usable = SHARE_PLANNED * seconds - EXPORT_S

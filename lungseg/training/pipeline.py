@@ -34,7 +34,7 @@ class Pipeline:
         steps: batches per epoch.
         samples_per_epoch: slices per epoch, a multiple of the batch size.
         problem: the first error while reading, None if there was none. It is kept here because
-            TensorFlow replaces it by an error of its own.
+            TensorFlow replaces it by its own error.
     """
 
     def __init__(self, config: Config, train: Sequence[Slice], valid: Sequence[Slice]) -> None:
@@ -42,7 +42,7 @@ class Pipeline:
 
         Args:
             config: the whole config.
-            train: the slices to train on, repeated where the data set mixes sources.
+            train: the slices to train on, repeated if the data set mixes sources.
             valid: the slices to validate on; may be empty.
         """
         self.config = config

@@ -56,8 +56,8 @@ def set_up(
         validation_slices: number of slices that each epoch ends with.
 
     Raises:
-        UsageError: TensorFlow is not installed, the time budget is too short, or `train.strategy`
-            does not fit this machine.
+        UsageError: if TensorFlow is not installed, the time budget is too short, or
+            `train.strategy` does not fit this machine.
     """
     slices_to_see = config.train.epochs * config.train.slices_per_epoch(epoch_slices)
     if config.train.time_budget:

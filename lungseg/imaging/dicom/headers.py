@@ -23,13 +23,14 @@ MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
 PATIENT_ID, BITS = "0010|0020", "0028|0100"
 
 
-TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # tag and type, as each file begins with them
+TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # its tag and type
 
 
 BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
 
 
-PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)  # the first: no types
+# Elements of the first state no types.
+PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)
 
 
 # DICOM PS3.5, 7.1.2: types of values, and those whose length takes four bytes.
@@ -75,7 +76,7 @@ def quiet_itk() -> Iterator[None]:
     """Keep ITK's own warnings off the terminal while it reads or writes.
 
     GDCM prints warnings about every folder without DICOM; our errors and findings report what
-    matters. The switch belongs to the whole process, so the last of several threads puts it back.
+    matters. The switch belongs to the whole process, so the last of several threads restores it.
     """
     global _quiet_blocks, _was_shown
     with _switch:
@@ -157,7 +158,7 @@ def _transfer_syntax(start: bytes) -> bytes:
 
 
 def _is_compressed(path: Path) -> bool:
-    """Whether a DICOM file says that its pixels are compressed."""
+    """Whether a DICOM file declares its pixels as compressed."""
     with path.open("rb") as stream:
         return _transfer_syntax(stream.read(4096)) not in (b"", *PLAIN_SYNTAXES)
 
