@@ -110,7 +110,7 @@ def check_config(data: dict[str, Any], origin: str) -> Config:
 
 
 def with_overrides(config: Config, values: Mapping[str, Any]) -> Config:
-    """Return a config with some keys changed, checked anew.
+    """Return a config with some keys changed, after checking it again.
 
     Args:
         config: the config to start from.

@@ -43,7 +43,7 @@ class DataConfig(Section):
         description="more prepared folders to train on, of other sources or phantoms",
     )
     train_only_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.25, description="largest share of the slices of train_only in an epoch"
+        default=0.25, description="at most this share of an epoch's slices comes from train_only"
     )
     image_size: tuple[Side, Side] = Field(
         default=(512, 512), description="height and width of a prepared slice, in pixels"
@@ -98,7 +98,7 @@ class PrepareConfig(Section):
     )
     blank_contrast: Amount = Field(
         default=2.0,
-        description="an image is blank if the standard deviation of its grey values is lower",
+        description="blank: the standard deviation of the grey values is below this",
     )
 
 
@@ -120,7 +120,7 @@ class SplitConfig(Section):
     )
     neighbour_gap: Count = Field(
         default=3,
-        description="without regex and CSV: slices at most this far apart in number ...",
+        description="without regex or CSV: slices at most this many numbers apart ...",
     )
     neighbour_similarity: Probability = Field(
         default=0.85, description="... and at least this similar (0 to 1) are one patient's"
@@ -178,7 +178,7 @@ class EvaluateConfig(Section):
     batch_size: Positive = Field(default=4, description="slices predicted at a time")
     tolerances: list[PositiveAmount] = Field(
         default_factory=lambda: [1.0, 2.0],
-        description="tolerances of the surface Dice: mm, or pixels if the spacing is unknown",
+        description="surface Dice tolerances in mm (pixels if the spacing is unknown)",
     )
     flips: bool = Field(
         default=True,
@@ -186,7 +186,7 @@ class EvaluateConfig(Section):
     )
     missing: Literal["score_as_empty", "leave_out"] = Field(
         default="score_as_empty",
-        description="with --pred: a missing prediction scores 0; leave_out: it is not scored",
+        description="with --pred: a missing prediction scores 0; or leave_out",
     )
     threads: Count = Field(default=0, description="CPU threads; 0: all cores")
 

@@ -40,7 +40,7 @@ class ElasticConfig(Section):
 
 
 class StrengthConfig(Section):
-    """A transform with one strength, drawn anew each time up to a limit."""
+    """A transform with one strength, which is drawn each time, up to a limit."""
 
     p: Probability = Field(default=0.0, description=CHANCE)
     limit: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -202,8 +202,7 @@ class TrainConfig(Section):
     )
     monitor: str = Field(
         default="val_lung_dice",
-        description="keep the model of the epoch with the best value of this; last: keep the last "
-        "epoch's model",
+        description="keep the epoch with the best value of this; last: the last epoch",
     )
     patience: Count = Field(
         default=0, description="stop after this many epochs without a better value; 0: never"
@@ -223,7 +222,7 @@ class TrainConfig(Section):
     )
     tune: Literal["none", "auto"] = Field(
         default="none",
-        description="auto: before a long run, measure which of the next four settings is fastest",
+        description="auto: before long runs, find the fastest next four settings",
     )
     threads: Count = Field(default=0, description="CPU threads; 0: all cores")
     onednn: bool = Field(default=True, description="use the oneDNN kernels on CPUs")

@@ -46,7 +46,7 @@ def with_exact_edges(
         image: grey values `(H, W)`.
         lung: the label.
         share: a pixel darker than this share of soft tissue's grey is lung.
-        band: pixels on either side of the border that are decided anew.
+        band: width of the strip on either side of the border whose pixels are decided again.
     """
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
     label = lung.astype(np.uint8)

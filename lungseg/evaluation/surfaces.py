@@ -2,7 +2,7 @@
 
 The surface of a mask is the set of its pixels that share a face with background. Everything
 outside the image is background. Distances are Euclidean, exact, between pixel centres, and in the
-unit of `spacing`. A k-d tree of SciPy holds the surface pixels alone. It gives the same values as a
+unit of `spacing`. A k-d tree of SciPy holds only the surface pixels. It gives the same values as a
 full distance transform in a fraction of the time (`make bench`).
 
 Masks are boolean arrays `(H, W)` or `(D, H, W)`; `spacing` has the order of their axes.

@@ -85,7 +85,7 @@ def start_tensorflow(execution: Execution) -> Any:
         tensorflow.config.threading.set_intra_op_parallelism_threads(execution.threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(execution.threads)
     except RuntimeError:
-        console.detail("TensorFlow has already started, so its number of threads stays as it is")
+        console.detail("TensorFlow has already started, so its number of threads does not change")
     policy = "mixed_float16" if execution.mixed_precision else "float32"
     keras.mixed_precision.set_global_policy(policy)
     return tensorflow

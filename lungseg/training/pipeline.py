@@ -1,7 +1,7 @@
 """The tf.data input pipelines: decode, augment, batch, prefetch. Nothing is kept in memory.
 
 Training reads one endless stream of samples. It goes through the slices again and again, each round
-in a new order. The seed and the number `k` alone decide which slice is sample `k` and how it is
+in a new order. Only the seed and the number `k` decide which slice is sample `k` and how it is
 augmented. A resumed training therefore goes on exactly where it stopped, and the cases of any batch
 can be listed afterwards.
 """
