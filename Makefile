@@ -22,7 +22,7 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make .venv (LOCKED=1: the locked versions; GPU=1: for an NVIDIA GPU)
 
-# uv where it is present, else pip. Both put everything into $(VENV).
+# uv if it is installed, otherwise pip. Both put everything into $(VENV).
 $(VENV)/.installed: pyproject.toml
 	@if [ -n "$(LOCKED)" ]; then \
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	    $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(EXTRAS)]'; \
 	fi
-# The CPU and the GPU build fill the same folder: with both asked for, the GPU build goes in last.
+# The CPU and the GPU build fill the same folder. If both are wanted, the GPU build comes last.
 	@if [ -n "$(GPU)" ]; then \
 	    $(BIN)/python -m pip uninstall -q -y tensorflow-cpu; \
 	    $(BIN)/python -m pip install -q --force-reinstall --no-deps '$(TENSORFLOW)'; \

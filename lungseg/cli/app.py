@@ -99,8 +99,8 @@ def _program(
 ) -> None:
     """Train, judge and run lung segmentation on chest CT.
 
-    In order: prepare, split, train, evaluate, infer.
-    Every command reads one YAML config and has an example in its --help.
+    In order: prepare, split, train, evaluate, infer. These read one YAML config.
+    Every command has an example in its --help.
     """
 
 

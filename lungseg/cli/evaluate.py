@@ -57,8 +57,9 @@ def evaluate(
 ) -> None:
     """Score a run on its test part, or predicted masks against true ones.
 
-    The main score is lung Dice. Trivial baselines stand beside every score. No case is left out.
-    Writes report.html, evaluation.csv, evaluation.json and per_case.csv. Needs no TensorFlow.
+    The main score is lung Dice. Trivial baselines stand beside every score. A true mask without a
+    prediction scores as if the prediction were empty. Writes report.html, evaluation.csv,
+    evaluation.json and per_case.csv. Needs no TensorFlow.
     With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
     """
     with shell(quiet, verbose, debug):

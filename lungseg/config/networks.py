@@ -61,7 +61,7 @@ class FlexUNetConfig(_LevelsConfig):
     )
     dropout_rate: Rate = Field(
         default=0.04,
-        description="dropout at the second level; 0 at the first, then times 2, 3 ...",
+        description="dropout at level i is i times this; levels count from 0",
     )
     dilation: tuple[Positive, Positive] = Field(
         default=(1, 1), description="dilation of the first level; 1 less at each level, at least 1"

@@ -50,7 +50,7 @@ ORIGINAL = Preset(
     head="""\
 The parameters of the published system: FlexUNet, 125 million parameters, 512 x 512 RGB.
 
-Needs first:  its data set, unpacked as train|valid|test/{images,masks}, or prepare and split.
+Needs first:  its data set, unpacked as train|valid|test/{images,masks}, or one that split wrote.
               About 6 GB of memory, and days on a CPU.
 Run:          lungseg train -c configs/original.yaml --data dataset/Lung --run runs/original
 Override:     lungseg inspect -c configs/original.yaml -s model.base_filters=8
@@ -60,7 +60,8 @@ Override:     lungseg inspect -c configs/original.yaml -s model.base_filters=8
         "data.image_size": Noted([512, 512], "the original's image_height and image_width"),
         "data.channels": Noted(3, "the original's image_channels"),
         "data.rgb_map": Noted(
-            {"background": [0, 0, 0], "lung": [255, 255, 255]}, "{(0,0,0): 0, (255,255,255): 1}"
+            {"background": [0, 0, 0], "lung": [255, 255, 255]},
+            "the original's {(0,0,0): 0, (255,255,255): 1}",
         ),
         "split.fractions": Noted([0.8, 0.15, 0.05], "the original's shares, but by patient"),
         "augment.online": Noted({}, "none: the original writes its copies to disk"),
@@ -115,7 +116,7 @@ Override:     lungseg train -c configs/smoke.yaml -s train.epochs=3
     keys={
         "seed": 137,
         "data.images": Noted("demo/raw/images", "what lungseg phantom writes"),
-        "data.masks": Noted("demo/raw/masks", "the masks of these"),
+        "data.masks": Noted("demo/raw/masks", "their masks"),
         "data.prepared": "demo/prepared",
         "data.dataset": "demo/dataset",
         "data.image_size": Noted([128, 128], "a sixteenth of the pixels of a real slice"),

@@ -53,7 +53,7 @@ class Scored:
         head: what was scored; the first keys of `evaluation.json`.
         rows: one row for each case, class and method.
         classes: names of the classes by index, background first.
-        draw: draws a case with truth and prediction outlined.
+        draw: function that draws a case with truth and prediction outlined.
         extras: further parts of the JSON, such as calibration.
         history: rows of a run's `history.csv`.
         config: text of the config, for the report.

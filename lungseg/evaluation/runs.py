@@ -174,7 +174,7 @@ def _predict(part: ScoredPart, config: Config, calibration: Calibration) -> Iter
 
 
 def _score_slice(case: _Predicted, part: ScoredPart, config: Config) -> list[CaseScore]:
-    """Return the rows of one slice: the network's, then each baseline's, for every class."""
+    """Return the rows of one slice for every class: first the network, then each baseline."""
     masks = {"model": labels_of(case.probabilities)}
     masks |= {name: baseline(case.image) for name, baseline in BASELINES.items()}
     classes = list(part.predictor.data.rgb_map)

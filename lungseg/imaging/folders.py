@@ -142,7 +142,7 @@ def _pair(
             pair = Pair(stem_of(group[0]), group[0], partners[0])
             pairs.append(pair)
             if pair.case != stem_of(pair.mask):
-                detail = f"paired with {pair.mask.name}, whose stem has other capital letters"
+                detail = f"paired with {pair.mask.name}, which differs in capital letters"
                 findings.append(Finding("stem_case", "warning", detail, pair.image))
     findings += [
         Finding("orphan_mask", "left_out", no_image, group[0])

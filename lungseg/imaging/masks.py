@@ -61,9 +61,9 @@ def decode_mask(
 
 
 def _from_indices(values: NDArray[np.int64], path: Path | None) -> tuple[Labels, list[Finding]]:
-    """Take grey values below the number of classes as class indices."""
+    """Use grey values below the number of classes as class indices."""
     listed = ", ".join(str(value) for value in sorted(set(values.tolist())))
-    detail = f"values {listed} taken as class indices"
+    detail = f"values {listed} read as class indices"
     return values.astype(np.uint8), [Finding("mask_indices", "repaired", detail, path)]
 
 
@@ -93,7 +93,8 @@ def _check_blends(
         raise DataError(
             path,
             f"{foreign_count / total:.1%} of the mask's pixels have a colour that is not in "
-            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]}).",
+            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]}). Set data.rgb_map to "
+            "the mask's colours.",
         )
     if blended > total / 1000 and not nearest.any():
         # All colours are dark greys. These are more likely labels of another kind than an empty

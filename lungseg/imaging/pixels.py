@@ -124,7 +124,7 @@ def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
 
 
 def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Stack slices of one size as a network takes them: float32 `(B, H, W, C)`."""
+    """Stack slices of one size to the input of a network: float32 `(B, H, W, C)`."""
     batch = np.stack(slices).astype(np.float32)
     return batch[..., None] if batch.ndim == 3 else batch
 
@@ -174,7 +174,7 @@ def _to_grey(
         )
         return grey, [Finding("narrow_16bit", "warning", detail, path)]
     if pixels.dtype == np.float32 and lowest >= 0 and highest <= 1:
-        detail = "float values in 0..1 taken as black to white"
+        detail = "float values in 0..1 read as black to white"
         grey = np.rint(pixels * 255).astype(np.uint8)
         return grey, [Finding("unit_range", "repaired", detail, path)]
     if lowest < 0:

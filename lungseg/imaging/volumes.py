@@ -114,7 +114,7 @@ def match_grids(
 
 
 def resample_labels(image: Any, grid: Any) -> Any:
-    """Return labels on another image's grid, by nearest neighbour; 0 outside of them."""
+    """Return labels on another image's grid, by nearest neighbour; 0 outside of the image."""
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
 
 

@@ -53,7 +53,7 @@ def label_lungs(hu: Any) -> Any:
 
 
 def drop_bowel(hu: Any, dark: Any) -> Any:
-    """Return the connected parts of a uint8 mask, without those that are small and dark as gas."""
+    """Return a uint8 mask without the connected parts that are small and as dark as gas."""
     parts = sitk.ConnectedComponent(dark)
     within = sitk.Mask(parts, sitk.BinaryErode(dark, [1, 1, 0]))
     statistics = sitk.LabelIntensityStatisticsImageFilter()

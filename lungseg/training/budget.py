@@ -65,7 +65,7 @@ def plan(config: Config, seconds: float, seconds_per_slice: float, validation_sl
         config: the whole config.
         seconds: time left, in seconds.
         seconds_per_slice: measured training time per slice.
-        validation_slices: number of slices that each epoch ends with.
+        validation_slices: number of slices that are validated after each epoch.
 
     Raises:
         UsageError: if the time is too short for one epoch of `MIN_BATCHES` batches.

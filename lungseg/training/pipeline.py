@@ -76,7 +76,7 @@ class Pipeline:
 
         Args:
             first_epoch: number of epochs already done.
-            epochs: number of epochs at the end of the stream.
+            epochs: number of epochs done when the stream ends.
 
         Returns:
             Batches of images, float32 `(B, H, W, channels)` with grey values 0..255, and labels,

@@ -53,7 +53,7 @@ def set_up(
         run: the run folder, which keeps the plan.
         started: when the training began, in seconds of the clock `time.monotonic`.
         epoch_slices: length of the list of slices to train on, repetitions included.
-        validation_slices: number of slices that each epoch ends with.
+        validation_slices: number of slices that are validated after each epoch.
 
     Raises:
         UsageError: if TensorFlow is not installed, the time budget is too short, or
@@ -79,7 +79,7 @@ def _plan(
     strategy: Any,
     validation_slices: int,
 ) -> budget.Plan:
-    """Return the plan of a run with a time budget: the one it began with, or a new one."""
+    """Return the plan of a run with a time budget: its stored plan, or a new one."""
     from lungseg.training.compiling import compile_model
 
     path = run / "plan.json"

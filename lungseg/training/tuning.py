@@ -24,7 +24,7 @@ from lungseg.training.backend import Execution, configured, start_tensorflow
 # A calibration takes longer than it saves if the training takes fewer slices than this.
 MIN_SLICES_TO_CALIBRATE = 2000
 
-# For each candidate, in seconds.
+# Time limit per candidate, in seconds.
 MAX_CALIBRATION_S = 180.0
 
 

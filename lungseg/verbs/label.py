@@ -82,7 +82,7 @@ def label(
     for later, earlier in find_clashes(items).items():
         raise UsageError(
             f"{later}: has the same name as {earlier}, so both would be written to one file. "
-            "Rename one, or label them into different folders."
+            "Rename one, or write their labels to different folders."
         )
     cases: list[LabelledCt] = []
     problems: list[DataError] = []
