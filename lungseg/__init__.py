@@ -1,4 +1,4 @@
-"""Train, judge and run lung segmentation on chest CT, from a shell or from Python.
+"""Train, evaluate and run lung segmentation on chest CT, from a shell or from Python.
 
 >>> import lungseg
 >>> lungs = lungseg.Segmenter("demo/run")  # a run folder, or its model.onnx

@@ -97,7 +97,7 @@ def _program(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Train, judge and run lung segmentation on chest CT.
+    """Train, evaluate and run lung segmentation on chest CT.
 
     In order: prepare, split, train, evaluate, infer. These read one YAML config.
     Every command has an example in its --help.

@@ -34,7 +34,7 @@ def evaluate(
     config: ConfigFile = None,
     run: ScoredRun = None,
     data: DataFolder = None,
-    part: Annotated[str | None, typer.Option(help="train, valid or test.")] = None,
+    part: Annotated[str | None, typer.Option(help="Part to score: train, valid or test.")] = None,
     pred: Annotated[
         Path | None, typer.Option("--pred", help="Folder of predicted masks, from any tool.")
     ] = None,

@@ -57,9 +57,13 @@ def _networks() -> str:
         f"  {format_or_dash(row, 'dice')}"
         for name, row in measured["networks"].items()
     ]
-    about = f"per slice of 512 x 512 on {measured['hardware']['cores']} cores, {measured['date']};"
+    hardware = f"on {measured['hardware']['cores']} cores, {measured['date']}"
+    about = [
+        f"Networks at 512 x 512, {hardware}.",
+        "GFLOP and seconds are per slice. Dice is that of one short run.",
+    ]
     # The mark "\b" stops Click from joining these lines.
-    return "\n".join(["\b", f"Networks ({about}", "Dice of one short run):", *lines])
+    return "\n".join(["\b", *about, *lines])
 
 
 @app.command(cls=_TrainCommand, short_help="Train a network, or resume a training.")
