@@ -129,5 +129,5 @@ def _nearest(location: Sequence[str | int]) -> str:
 
 def _sections_in(annotation: Any) -> list[type[Section]]:
     if get_origin(annotation) is not None:
-        return [found for part in get_args(annotation) for found in _sections_in(part)]
+        return [section for part in get_args(annotation) for section in _sections_in(part)]
     return [annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []

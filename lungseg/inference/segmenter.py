@@ -92,7 +92,7 @@ class Segmenter:
             (dtype('float32'), True)
         """
         ct = _check_array(ct)
-        maps = [np.clip(1 - found[..., 0], 0, 1) for found in self._predict(ct)]
+        maps = [np.clip(1 - classes[..., 0], 0, 1) for classes in self._predict(ct)]
         return np.stack(maps).reshape(ct.shape)
 
     def segment_volume(self, ct: Ct | str | Path | Any, *, sides: bool = False) -> Segmentation:

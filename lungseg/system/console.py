@@ -134,8 +134,8 @@ def _install(quiet: bool, verbose: bool) -> TerminalHandler:
 
 def _shown() -> TerminalHandler | None:
     """Return the handler of `show`; None if nothing is to be drawn."""
-    found = (h for h in logger.handlers if isinstance(h, TerminalHandler) and not h.quiet)
-    return next(found, None)
+    handlers = (h for h in logger.handlers if isinstance(h, TerminalHandler) and not h.quiet)
+    return next(handlers, None)
 
 
 def table(

@@ -97,10 +97,10 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Apply `function` to each item in threads and yield the results in the order of the items.
 
-    Decoding, resizing and ONNX Runtime release Python's lock, so threads can use every core. If a
-    forked process died, its reason would be lost, so there are none. At most four items per thread
-    are in progress, so memory does not grow with the number of items. If an item fails, its error
-    is raised and items that have not begun are left out.
+    Decoding, resizing and ONNX Runtime release Python's lock, so threads can use every core. They
+    are used instead of processes, because a forked process that dies does not report why. At most
+    four items per thread are in progress, so memory does not grow with the number of items. If an
+    item fails, its error is raised and items that have not begun are left out.
 
     Args:
         function: called with one item; must be safe to call from several threads.
