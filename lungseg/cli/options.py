@@ -63,18 +63,16 @@ Overwrite = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print details too.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 
 
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
 
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check the input and print what would be done.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say what would be done.")]
 
 
 ImagesFolder = Annotated[Path | None, typer.Option("--images", help="Folder of raw images.")]
@@ -97,7 +95,7 @@ PreparedFolder = Annotated[
 DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data set to write.")]
 
 
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set that split wrote.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set, as split writes it.")]
 
 
 NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]

@@ -69,7 +69,7 @@ class SliceWriter:
     ) -> Iterator[ManifestRow]:
         if self.augmenter is None:
             return
-        # The seed depends on the name, so the copies of a case stay the same if others are added.
+        # The seed depends on the name, so added cases leave the copies of the others as they are.
         name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
         for copy in range(self.config.prepare.copies):
             seed = draw_seed(self.config.seed, name_hash, copy)

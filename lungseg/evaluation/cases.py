@@ -258,8 +258,7 @@ def score(
         1 and HD95 is 0. If only one is empty, Dice is 0 and HD95 is the image diagonal.
 
     Raises:
-        UsageError: if the masks differ in shape or hold probabilities, or if `spacing` does not
-            fit.
+        UsageError: for masks of different shapes, probabilities, or a spacing that does not fit.
 
     Examples:
         >>> truth = np.zeros((4, 4), dtype=np.uint8)

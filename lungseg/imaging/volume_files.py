@@ -27,7 +27,7 @@ from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
-MAX_AIR_HU = -500.0  # every chest CT holds air, at least in the lungs
+MAX_AIR_HU = -500.0  # every chest CT holds air: in the lungs, if nowhere else
 
 
 MAX_UNPACKED_BYTES = 8 << 30

@@ -210,12 +210,10 @@ def predict_slices(
         if settings.tiles and min(size) > max(predictor.data.image_size):
             yield from (predictor.tiled(_with_channels(grey, predictor)) for grey in batch)
             continue
-        # Pad the slices to squares, so that patients are not stretched.
+        # Padded to squares, so that patients are not stretched.
         squares = [resize_image(pad_to_square(grey), predictor.data.image_size) for grey in batch]
-        predicted = predictor.probabilities(
-            [_with_channels(square, predictor) for square in squares]
-        )
-        yield from (crop(probabilities, size) for probabilities in predicted)
+        found = predictor.probabilities([_with_channels(square, predictor) for square in squares])
+        yield from (crop(probabilities, size) for probabilities in found)
 
 
 def _with_channels(grey: NDArray[np.uint8], predictor: Predictor) -> NDArray[np.uint8]:

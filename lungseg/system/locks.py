@@ -15,10 +15,10 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """Lock a folder for this process.
 
     The lock file lies beside the folder, so the folder need not exist, and is released when the
-    process ends. On Windows nothing is locked, because it has no such lock.
+    process ends. Windows has no such lock; there, nothing is locked.
 
     Raises:
-        UsageError: if another process holds the lock; the message gives its process number.
+        UsageError: if another process holds it; the message gives that process's number.
     """
     try:
         import fcntl

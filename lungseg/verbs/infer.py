@@ -82,7 +82,7 @@ def infer(
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     items = collect([Path(path) for path in given])
     output = Path(output)
-    refuse_nonempty(output, overwrite or resume, also="--resume to skip finished inputs, or ")
+    refuse_nonempty(output, overwrite or resume, also="--resume to leave out what is done, or ")
     paths = model_paths(None if run is None else Path(run), None if model is None else Path(model))
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
@@ -150,7 +150,7 @@ def _on_cluster(
     log: Log,
 ) -> None:
     """Let the workers of a Dask cluster segment the inputs."""
-    # Only a cluster needs Dask.
+    # Imported here because only a cluster needs Dask.
     from lungseg.inference.cluster import map_cases
 
     with console.progress(len(items), "infer", "case") as bar:

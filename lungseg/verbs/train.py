@@ -188,7 +188,7 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
         raise DataError(dataset, "expected train/images and train/masks; run lungseg split.")
     if is_chief():
         if not resume:
-            refuse_nonempty(run, overwrite, also="--resume to continue it, or ")
+            refuse_nonempty(run, overwrite, also="--resume to go on with it, or ")
         elif run.exists():
             check_same_config(config, run)
     return dataset

@@ -89,7 +89,7 @@ def prepare_memory() -> dict[str, float]:
 
 
 def scoring() -> dict[str, float]:
-    """Compare all surface scores of 300 pairs of 512 x 512 masks with SciPy on full images."""
+    """All surface scores of 300 pairs of 512 x 512 masks, against full images through SciPy."""
     from lungseg.evaluation.cases import PixelSize, score_classes
     from lungseg.phantom.drawing import make_slice
     from lungseg.phantom.patient import make_patient
