@@ -120,7 +120,7 @@ def _refuse_clashes(items: Sequence[Input], log: Log) -> list[Input]:
         if item.path in clashes:
             name = clashes[item.path].name
             problem = DataError(
-                None, f"its mask would replace that of {name}, which has the same name. Rename one."
+                None, f"its mask would have the same file name as that of {name}. Rename one."
             )
             log([failed_row(item, problem)])
     return [item for item in items if item.path not in clashes]
