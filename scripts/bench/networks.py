@@ -242,7 +242,7 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
         "## The original system and this one, at 512 x 512",
         "",
         "| | training, s per slice | times faster | inference, s per slice | times faster "
-        "| peak memory in training, MiB | settings | on |",
+        "| peak memory in training, MiB | settings | date |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
@@ -276,7 +276,8 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
             "so it ran with `stem_stride: 1` here."
         ),
         "",
-        "| network | parameters | GFLOP | training, s | inference, s | training, MiB | Dice | on |",
+        "| network | parameters | GFLOP | training, s | inference, s | training, MiB "
+        "| Dice | date |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
