@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    short_help="Divide slices into parts by patient.",
+    short_help="Share slices out by patient.",
     epilog="Example: lungseg split --input data/prepared -o data/dataset -s split.folds=5",
 )
 def split(
