@@ -22,7 +22,7 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make .venv (LOCKED=1: the locked versions; GPU=1: for an NVIDIA GPU)
 
-# uv where it is present, else pip. Both put everything into $(VENV).
+# uv if it is installed, otherwise pip. Both put everything into $(VENV).
 $(VENV)/.installed: pyproject.toml
 	@if [ -n "$(LOCKED)" ]; then \
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
@@ -35,14 +35,14 @@ $(VENV)/.installed: pyproject.toml
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	    $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(EXTRAS)]'; \
 	fi
-# The CPU and the GPU build fill the same folder: with both asked for, the GPU build goes in last.
+# The CPU and the GPU build fill the same folder. If both are wanted, the GPU build comes last.
 	@if [ -n "$(GPU)" ]; then \
 	    $(BIN)/python -m pip uninstall -q -y tensorflow-cpu; \
 	    $(BIN)/python -m pip install -q --force-reinstall --no-deps '$(TENSORFLOW)'; \
 	fi
 	@touch $@
 
-demo: setup  ## the five verbs on 12 synthetic patients, into demo/
+demo: setup  ## run the five main commands on 12 synthetic patients, into demo/
 	@rm -rf demo
 	$(LUNGSEG) phantom -o demo/raw --patients 12 --slices 8
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
@@ -56,7 +56,7 @@ demo: setup  ## the five verbs on 12 synthetic patients, into demo/
 	@echo "  demo/run/evaluation.json, per_case.csv the scores, beside trivial baselines"
 	@echo "  demo/masks/overlays/                   predicted lungs, outlined"
 
-smoke: setup  ## the same, tiny, for CI, into smoke/
+smoke: setup  ## run the demo with tiny data into smoke/, as CI does
 	@rm -rf smoke
 	$(LUNGSEG) phantom -o smoke/raw --patients 6 --slices 3 --size 128
 	$(LUNGSEG) prepare -c configs/smoke.yaml --images smoke/raw/images --masks smoke/raw/masks -o smoke/prepared
@@ -65,50 +65,50 @@ smoke: setup  ## the same, tiny, for CI, into smoke/
 	$(LUNGSEG) evaluate -c configs/smoke.yaml --run smoke/run --data smoke/dataset
 	$(LUNGSEG) infer -c configs/smoke.yaml --run smoke/run smoke/dataset/test/images -o smoke/masks
 
-prepare: setup  ## prepare with CONFIG=configs/lung.yaml
+prepare: setup  ## run lungseg prepare with CONFIG= (by default configs/lung.yaml)
 	$(LUNGSEG) prepare -c $(CONFIG) $(ARGS)
 
-split: setup  ## split with CONFIG=
+split: setup  ## run lungseg split with CONFIG=
 	$(LUNGSEG) split -c $(CONFIG) $(ARGS)
 
-train: setup  ## train with CONFIG=
+train: setup  ## run lungseg train with CONFIG=
 	$(LUNGSEG) train -c $(CONFIG) $(ARGS)
 
-evaluate: setup  ## evaluate with CONFIG=
+evaluate: setup  ## run lungseg evaluate with CONFIG=
 	$(LUNGSEG) evaluate -c $(CONFIG) $(ARGS)
 
-infer: setup  ## infer with CONFIG=, ARGS="images/ -o masks"
+infer: setup  ## run lungseg infer with CONFIG= and ARGS="images/ -o masks"
 	$(LUNGSEG) infer -c $(CONFIG) $(ARGS)
 
-test: setup  ## the tests, but the slow ones; under 5 minutes
+test: setup  ## run the tests without the slow ones; takes under 5 minutes
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: setup  ## every test, and which lines of lungseg no test runs
+test-all: setup  ## run every test, and list the lines of lungseg that no test runs
 	$(BIN)/python -m pytest --durations=25 --cov=lungseg
 
-configs: setup  ## configs/ anew, as `lungseg config` prints them
+configs: setup  ## write configs/ again, as `lungseg config` prints them
 	for name in lung original smoke; do $(LUNGSEG) config $$name > configs/$$name.yaml || exit 1; done
 	$(LUNGSEG) config --schema > configs/lungseg.schema.json
 
-lint: setup  ## ruff, spelling, the direction of imports, and the size of files
+lint: setup  ## check style, spelling, the direction of imports and the size of files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m scripts.maintain.check_sizes
 
-format: setup  ## let ruff put the code in order
+format: setup  ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-typecheck: setup  ## mypy, strict
+typecheck: setup  ## check the types with mypy
 	$(BIN)/mypy
 
-bench: setup  ## speed and memory, as ratios measured in one run
+bench: setup  ## measure speed and memory, as ratios within one run
 	$(BIN)/python -m scripts.bench.speed
 	$(BIN)/python -m scripts.bench.networks --anew
 
-soak: setup  ## break it: 50 kills, 10,000 slices, every bad input, fuzzing; half an hour
+soak: setup  ## try to break it: 50 kills, 10,000 slices, bad inputs, fuzzing; half an hour
 	@rm -f scripts/maintain/robustness.json
 	LUNGSEG_SOAK=1 $(BIN)/python -m pytest tests/bad_inputs tests/robustness/test_faults.py \
 	    tests/robustness/test_load.py --deselect tests/bad_inputs/test_bad_inputs.py::test_the_page_lists_every_kind
@@ -116,24 +116,24 @@ soak: setup  ## break it: 50 kills, 10,000 slices, every bad input, fuzzing; hal
 	$(BIN)/python -m scripts.maintain.write_robustness
 
 FUZZ_SECONDS ?= 60
-fuzz: setup  ## throw random bytes at the readers, FUZZ_SECONDS= each
+fuzz: setup  ## give random bytes to the readers, for FUZZ_SECONDS= each
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[fuzz]'
 	$(BIN)/python -m scripts.maintain.fuzz --seconds $(FUZZ_SECONDS)
 
-lock: setup  ## .ci/requirements.lock anew: the newest allowed versions, with hashes
+lock: setup  ## write .ci/requirements.lock again: the newest allowed versions, with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra dev --upgrade \
 	    pyproject.toml -o $(LOCK)
 
-audit: setup  ## known vulnerabilities of the locked packages
+audit: setup  ## list known vulnerabilities of the locked packages
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r $(LOCK)
 
-docs: setup  ## the documentation as a site, into site/
+docs: setup  ## build the documentation site, into site/
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pictures: setup  ## draw the pictures in docs/ again
 	$(BIN)/python -m scripts.maintain.make_doc_pictures
 
-clean:  ## remove what the targets above made, .venv included
+clean:  ## remove everything that these targets made, including .venv
 	rm -rf $(VENV) demo smoke site build dist *.egg-info .pytest_cache .coverage .ruff_cache .mypy_cache \
 	    .hypothesis fuzz

@@ -1,12 +1,12 @@
-"""Train, judge and run lung segmentation on chest CT, from a shell or from Python.
+"""Train, evaluate and run lung segmentation on chest CT, from a shell or from Python.
 
 >>> import lungseg
 >>> lungs = lungseg.Segmenter("demo/run")  # a run folder, or its model.onnx
->>> found = lungs.segment_volume("scan")  # DICOM folder or zip, NIfTI, MHA, NRRD
->>> found.mask.shape
+>>> result = lungs.segment_volume("scan")  # DICOM folder or zip, NIfTI, MHA, NRRD
+>>> result.mask.shape
 (12, 64, 64)
 
-Each name is imported when it is first used, so that importing the package takes a moment only.
+Each name is imported when it is first used, so importing the package itself takes only a moment.
 Messages go to the logger `lungseg`; nothing is printed.
 """
 
@@ -72,8 +72,8 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module 'lungseg' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return found
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 class LungsegError(Exception):
-    """A failure with a known cause; the message is shown without a traceback.
+    """A failure with a known cause. The command line shows the message without a traceback.
 
     Examples:
         >>> try:
@@ -65,7 +65,7 @@ class DataError(LungsegError):
 
     def __init__(self, path: Path | str | None, what: str) -> None:
         """Keep the file and the problem apart; `str()` joins them."""
-        # Both go to `args`, from which pickle makes the error anew in another process.
+        # Both go to `args`, from which pickle rebuilds the error in another process.
         super().__init__(path, what)
         self.path = path
         self.what = what

@@ -136,7 +136,7 @@ def test_the_command_line_names_option_and_key(lungseg: Callable[..., Any], note
     result = lungseg("split", "--input", "no")
     assert (result.exit_code, "(--input)" in result.stderr) == (2, True)
     result = lungseg("infer", "scan.mha", "-o", "o", "--run", "demo/run", "--model", "m.onnx")
-    assert (result.exit_code, "by --run RUN or by --model" in result.stderr) == (2, True)
+    assert (result.exit_code, "either --run RUN or --model" in result.stderr) == (2, True)
 
 
 # Arrays.

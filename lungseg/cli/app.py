@@ -47,12 +47,15 @@ def _exit_code(debug: bool) -> Iterator[None]:
         console.error(str(problem))
         raise typer.Exit(problem.exit_code) from None
     except KeyboardInterrupt:
-        console.error("interrupted; what was finished is whole, and the same command goes on.")
+        console.error(
+            "interrupted. Every file already written is complete. To continue, run the same "
+            "command again; train and infer need --resume as well."
+        )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except OSError as problem:
-        # A full disk, a folder that may not be written, a file that went away meanwhile: no bug.
+        # Not a bug: a full disk, a folder without write permission, a file that was removed.
         if debug:
             traceback.print_exc()
         console.error(f"{problem.filename or 'the output'}: {problem.strerror or problem}.")
@@ -89,10 +92,10 @@ def _program(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Train, judge and run lung segmentation on chest CT.
+    """Train, evaluate and run lung segmentation on chest CT.
 
-    In order: prepare, split, train, evaluate, infer.
-    Every command reads one YAML config and has an example in its --help.
+    In order: prepare, split, train, evaluate, infer. These read one YAML config.
+    Every command has an example in its --help.
     """
 
 
@@ -102,18 +105,18 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main() -> None:
     """Run the program."""
-    # A polite kill ends as Ctrl-C does: staged output is removed, state is kept.
+    # SIGTERM ends the program as Ctrl-C does: staged output is removed, finished work is kept.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except BrokenPipeError:
-        # The reader of our output has gone; Python must not fail again as it flushes.
+        # The program that read our output has ended. Python must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except SystemExit as end:
         if "tensorflow" in sys.modules:
-            # TensorFlow's reading threads may wait for Python's lock, and the end of Python for
-            # them: after an error in the middle of an epoch the process would hang.
+            # TensorFlow's reading threads may wait for Python's lock while Python waits for these
+            # threads to end. After an error in the middle of an epoch the process would hang.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))

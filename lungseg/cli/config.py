@@ -20,23 +20,23 @@ def config(
         str,
         typer.Argument(
             metavar=f"[{'|'.join(PRESETS)}]",
-            help="Which config: the default, the published system's, or a tiny one for a trial.",
+            help="lung: the default; original: the published system's; smoke: tiny, for a trial.",
         ),
     ] = "lung",
     schema: Annotated[
         bool,
         typer.Option(
-            "--schema", help="Print the JSON schema for editors, lungseg.schema.json, instead."
+            "--schema", help="Print the JSON schema for editors (lungseg.schema.json) instead."
         ),
     ] = False,
     debug: Debug = False,
 ) -> None:
     """Print a config on standard output, with a comment on each key.
 
-    Keep it in a file and change what you like, or pipe it into a command:
+    Save it to a file and change its keys, or pipe it into a command:
     lungseg config lung | lungseg train -c - --data DATASET
 
-    A file that changes only a few keys of another begins with "extends: lung.yaml".
+    To change only a few keys of another file, begin yours with "extends: lung.yaml".
     """
     with shell(False, False, debug):
         from lungseg.config.writing import json_schema, preset_config

@@ -12,16 +12,16 @@ from lungseg.system import console
 
 
 @app.command(
-    short_help="Turn an original's INI config into YAML.",
+    short_help="Convert an INI config of the original system to YAML.",
     epilog="Example: lungseg convert train_eval_infer.config -o mine.yaml",
 )
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="The original's config, in INI form.", metavar="INI")
+        Path, typer.Argument(help="INI config of the original system.", metavar="INI")
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="YAML file to write; standard output without it."),
+        typer.Option("-o", "--output", help="YAML file to write; by default standard output."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an output that exists.")
@@ -31,7 +31,7 @@ def convert(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Turn a train_eval_infer.config of the original system into a YAML config.
+    """Convert a train_eval_infer.config of the original system to a YAML config.
 
     Nothing in the file is run as code. Keys that have no counterpart here are listed as warnings.
     """

@@ -34,16 +34,17 @@ def evaluate(
     config: ConfigFile = None,
     run: ScoredRun = None,
     data: DataFolder = None,
-    part: Annotated[str | None, typer.Option(help="train, valid or test.")] = None,
+    part: Annotated[str | None, typer.Option(help="Part to score: train, valid or test.")] = None,
     pred: Annotated[
         Path | None, typer.Option("--pred", help="Folder of predicted masks, from any tool.")
     ] = None,
     truth: Annotated[Path | None, typer.Option("--truth", help="Folder of true masks.")] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="With --pred: the images, for the pictures.")
+        Path | None, typer.Option("--images", help="With --pred: folder of the images, to draw.")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", help="Another evaluation's folder, to compare.")
+        Path | None,
+        typer.Option("--against", help="Folder of another evaluation, to compare with."),
     ] = None,
     output: EvaluationOutput = None,
     settings: Settings = None,
@@ -56,17 +57,18 @@ def evaluate(
 ) -> None:
     """Score a run on its test part, or predicted masks against true ones.
 
-    Lung Dice leads; trivial baselines stand beside every score; no case is dropped. Writes
-    report.html, evaluation.csv, evaluation.json and per_case.csv. TensorFlow is not needed.
+    The main score is lung Dice. Trivial baselines stand beside every score. A true mask without a
+    prediction scores as if the prediction were empty. Writes report.html, evaluation.csv,
+    evaluation.json and per_case.csv. Needs no TensorFlow.
     With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
     """
     with shell(quiet, verbose, debug):
         if (pred is None) != (truth is None):
-            raise UsageError("--pred and --truth go together.")
+            raise UsageError("--pred and --truth need each other: give both.")
         if pred is not None and (run is not None or data is not None or part is not None):
-            raise UsageError("--pred/--truth need no --run, --data or --part.")
+            raise UsageError("--pred and --truth exclude --run, --data and --part.")
         if pred is None and images is not None:
-            raise UsageError("--images goes with --pred and --truth.")
+            raise UsageError("--images can be used only with --pred and --truth.")
         parts = [f"evaluate.part={part}"] if part else []
         cfg = read_config(config, [*(settings or []), *parts], seed)
         from lungseg.system.files import existing_folder
@@ -97,7 +99,7 @@ def evaluate(
 
 
 def show(summary: Mapping[str, Any]) -> None:
-    """Print the tables of an evaluation: a column for the network, one for each baseline."""
+    """Print the tables of an evaluation: one column for the network and one per baseline."""
     overall = summary["overall"]
     methods = {"model": overall, **summary["baselines"]}
     unit = summary["distance_unit"]

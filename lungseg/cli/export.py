@@ -33,7 +33,7 @@ def export(
         from lungseg.verbs.export import FILES, export_run
 
         if format not in FILES:
-            raise UsageError(f"--format {format}: there are {', '.join(FILES)}.")
+            raise UsageError(f"--format {format}: expected one of {', '.join(FILES)}.")
         difference = export_run(run, format)
         path = run / FILES[format]
         console.note(f"{path}: differs from Keras by {difference:.1e} at most")

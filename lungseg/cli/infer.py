@@ -32,7 +32,7 @@ from lungseg.system.tables import to_record
 def infer(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Images, CT volumes, folders of them."),
+        typer.Argument(help="Images, CT volumes, and folders of both."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
     config: ConfigFile = None,
@@ -42,11 +42,14 @@ def infer(
         bool, typer.Option("--overlay", help="Also draw each mask's outline.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out what is done already.")
+        bool, typer.Option("--resume", help="Skip inputs whose masks exist already.")
     ] = False,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", help="Dask scheduler to share the cases, tcp://host:8786."),
+        typer.Option(
+            "--scheduler",
+            help="Address of a Dask scheduler that shares out the cases: tcp://host:8786.",
+        ),
     ] = None,
     settings: Settings = None,
     seed: Seed = None,
@@ -60,7 +63,8 @@ def infer(
     """Predict lung masks in each input's own size and geometry.
 
     Reads PNG, JPG, TIF and BMP slices, and CT in HU: DICOM folders and zips, NIfTI, MHA, NRRD.
-    Volumes are measured (mL, HU) in cases.csv, which also names what failed (exit code 4).
+    cases.csv lists the volume (mL) and density (HU) of the lungs in each CT, and the inputs that
+    failed (exit code 4).
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(
@@ -69,9 +73,7 @@ def infer(
         from lungseg.verbs.infer import check, infer
 
         if run is not None and model is not None:
-            raise UsageError(
-                "Give the trained model by --run RUN or by --model FILE.onnx, one of them."
-            )
+            raise UsageError("Give the trained model: either --run RUN or --model FILE.onnx.")
         if run is None and model is None:
             run = cfg.train.run
         if dry_run:

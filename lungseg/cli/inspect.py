@@ -20,7 +20,7 @@ def inspect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show the network of a config: its layers, parameters and GFLOP a slice."""
+    """Show the network of a config: its layers, parameters and GFLOP per slice."""
     with shell(quiet, verbose, debug):
         cfg = read_config(config, settings, None)
         from lungseg.training.backend import import_tensorflow
@@ -32,7 +32,7 @@ def inspect(
             [r.name, r.kind, " x ".join(map(str, r.shape)), f"{r.parameters:,}", f"{r.gflop:.3f}"]
             for r in network.layers
         ]
-        total = f"{network.parameters:,} parameters, {network.gflop:.1f} GFLOP a slice"
+        total = f"{network.parameters:,} parameters, {network.gflop:.1f} GFLOP per slice"
         if json:
             console.emit_json(asdict(network))
         else:

@@ -21,7 +21,7 @@ from lungseg.system import console
 def label(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="CT volumes, DICOM folders, folders of them.", metavar="CT"),
+        typer.Argument(help="CT volumes, DICOM folders, and folders of both.", metavar="CT"),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for images/ and masks/.")],
     slices: Annotated[
@@ -37,8 +37,8 @@ def label(
     """Label the lungs of CT volumes by a threshold and connected parts, as further training data.
 
     These labels are no ground truth. They are good where lungs are healthy, but they miss disease:
-    consolidation, tumours and fluid. Look at each before use, and keep the slices where they are
-    right (--slices). Writes each CT and its mask as NIfTI, which prepare reads.
+    consolidation, tumours and fluid. Look at each label before use, and keep only the slices whose
+    labels are right (--slices). Writes each CT and its mask as NIfTI, which prepare reads.
     Exits with 4 if some CTs could not be used.
     """
     with shell(quiet, verbose, debug):

@@ -12,7 +12,7 @@ from lungseg.errors import UsageError
 def input_folder(
     given: Path | None, configured: Path | None, what: str, option: str, key: str
 ) -> Path:
-    """Return a folder to read: the one on the command line, or else the config's.
+    """Return the folder to read: the command line's, or the config's if the option is absent.
 
     Args:
         given: the value of the option.
@@ -22,7 +22,7 @@ def input_folder(
         key: the config key.
 
     Raises:
-        UsageError: if neither names a folder, or there is none.
+        UsageError: if neither names a folder, or the folder does not exist.
     """
     from lungseg.system.files import existing_folder
 
@@ -75,7 +75,8 @@ MasksFolder = Annotated[
 PreparedOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write.")]
 
 PreparedFolder = Annotated[
-    Path | None, typer.Option("--input", help="What prepare wrote, or a train|valid|test data set.")
+    Path | None,
+    typer.Option("--input", help="Folder that prepare wrote, or a train|valid|test data set."),
 ]
 
 DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data set to write.")]
@@ -88,7 +89,7 @@ ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to sco
 
 EvaluationOutput = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Folder for the results; the run folder where absent."),
+    typer.Option("-o", "--output", help="Folder for the results; by default the run folder."),
 ]
 
 RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder with model.onnx.")]

@@ -45,8 +45,8 @@ def prepare(
 ) -> None:
     """Check and resize raw images and masks; write a manifest, a list of issues and a plot.
 
-    Reads PNG, JPG, TIF and BMP, 8 or 16 bit or HU as signed or float TIFF.
-    Exits with 4 if some cases could not be used; issues.csv names each.
+    Reads PNG, JPG, TIF and BMP of 8 or 16 bits, HU as signed or float TIFF, and CT volumes.
+    Exits with 4 if some cases could not be used. issues.csv lists them.
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(config, settings, seed)
@@ -69,7 +69,7 @@ def prepare(
             found = f"{first.file}: {first.detail}"
             console.note(f"  {number} x {code} ({first.severity}){which}: {found}")
         if result.issues:
-            console.note(f"  all of them: {result.output / 'issues.csv'}")
+            console.note(f"  all findings: {result.output / 'issues.csv'}")
         if json:
             console.emit_json({**asdict(result), "failed": result.failed})
         if result.failed:

@@ -40,10 +40,10 @@ def split(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Share slices out among train, valid and test by patient, and look for leaks.
+    """Divide slices into train, valid and test by patient, and look for leaks.
 
-    Name the patients with split.group_regex or split.group_csv; else slices that look alike count
-    as one patient's.
+    Name the patients with split.group_regex or split.group_csv. Without either, slices that look
+    alike count as one patient's.
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(config, settings, seed)
@@ -69,10 +69,10 @@ def show(result: "SplitResult") -> None:
         rows.append([part, len(originals), len(slices) - len(originals), groups, f"{area:.1%}"])
     console.table(str(result.folder), ["part", "slices", "copies", "groups", "lung area"], rows)
     for cases in result.merged:
-        console.note(f"one group, as they look alike: {', '.join(cases)}")
+        console.note(f"one group, because they look alike: {', '.join(cases)}")
     for like in result.audit:
         console.note(
-            f"most alike across {like.parts[0]} and {like.parts[1]}: {like.cases[0]}, "
+            f"most similar slices of {like.parts[0]} and {like.parts[1]}: {like.cases[0]}, "
             f"{like.cases[1]}, similarity {like.similarity:.3f}"
         )
 

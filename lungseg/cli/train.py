@@ -56,18 +56,22 @@ def _networks() -> str:
         f"  {format_or_dash(row, 'dice')}"
         for name, row in measured["networks"].items()
     ]
-    about = f"a slice of 512 x 512 on {measured['hardware']['cores']} cores, {measured['date']};"
+    hardware = f"on {measured['hardware']['cores']} cores, {measured['date']}"
+    about = [
+        f"Networks at 512 x 512, {hardware}.",
+        "GFLOP and seconds are per slice. Dice is that of one short run.",
+    ]
     # The mark "\b" stops Click from joining these lines.
-    return "\n".join(["\b", f"Networks ({about}", "Dice of one short run):", *lines])
+    return "\n".join(["\b", *about, *lines])
 
 
-@app.command(cls=_TrainCommand, short_help="Train a network; stop it and go on.")
+@app.command(cls=_TrainCommand, short_help="Train a network, or resume a training.")
 def train(
     config: ConfigFile = None,
     data: DataFolder = None,
     run: NewRun = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
+        bool, typer.Option("--resume", help="Continue a run that was stopped.")
     ] = False,
     fold: Annotated[
         str | None,
@@ -82,10 +86,10 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network on the train part of a data set, watched on its valid part.
+    """Train a network on the train part of a data set, and validate it on the valid part.
 
-    The run folder gets the best model (model.keras, model.onnx), history, plots and all that is
-    needed to repeat the run. Stop it with Ctrl-C and go on with --resume.
+    The run folder holds the best model (model.keras, model.onnx), history, plots and all that is
+    needed to repeat the run. Stop it with Ctrl-C and continue with --resume.
     """
     with shell(quiet, verbose, debug):
         if resume and overwrite:

@@ -31,10 +31,11 @@ def check(data: dict[str, Any], origin: str, sources: Sequence[Source]) -> Confi
     Args:
         data: nested by section.
         origin: file that the data are from, for messages.
-        sources: what the data were merged from, the last in front, to name the source of an error.
+        sources: what the data were merged from, to name the source of an error. If two of them set
+            a key, the later one holds.
 
     Raises:
-        UsageError: listing every unknown key and wrong value at once.
+        UsageError: if there are unknown keys or wrong values; the message lists all of them.
     """
     data = with_new_names(data, origin)
     if isinstance(data.get("model"), dict) and "name" not in data["model"]:
@@ -62,14 +63,14 @@ def with_new_names(data: dict[str, Any], origin: str) -> dict[str, Any]:
                 f"{origin}: {'.'.join(old)} is the old name of {'.'.join(new)}; give one of them."
             )
         warn_of_old_name(origin, old)
-        # In place of the old key, as the order of keys is kept.
+        # The new key takes the place of the old one, so the order of the keys stays.
         renamed = {new[1] if key == old[1] else key: value for key, value in section.items()}
         data = {**data, old[0]: renamed}
     return data
 
 
 def warn_of_old_name(origin: str, old: tuple[str, ...]) -> None:
-    """Warn of a key with a name of version 0.1."""
+    """Warn about a key with a name of version 0.1."""
     console.warn(
         f"{origin}: {'.'.join(old)} is now called {'.'.join(RENAMED[old])}; the old name works in "
         "this version only."
@@ -107,7 +108,7 @@ def _source_of(error: Mapping[str, Any], origin: str, sources: Sequence[Source])
                 value = value[part]
         except (KeyError, IndexError, TypeError):
             continue
-        # What is wrong with a section as a whole may come from several sources.
+        # An error that concerns a whole section may come from several sources.
         whole = isinstance(value, dict) and error["type"] == "value_error"
         return "" if whole or name == origin else f" (in {name})"
     return ""
@@ -128,5 +129,5 @@ def _nearest(location: Sequence[str | int]) -> str:
 
 def _sections_in(annotation: Any) -> list[type[Section]]:
     if get_origin(annotation) is not None:
-        return [found for part in get_args(annotation) for found in _sections_in(part)]
+        return [section for part in get_args(annotation) for section in _sections_in(part)]
     return [annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []

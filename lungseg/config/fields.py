@@ -17,6 +17,6 @@ Colour = tuple[Level, Level, Level]
 
 
 class Section(BaseModel):
-    """A part of the config: no unknown keys, no change after loading."""
+    """A part of the config. It accepts no unknown keys, and it cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -58,7 +58,7 @@ def parse_yaml(text: str, origin: str) -> Any:
     """Parse YAML text as plain data.
 
     Raises:
-        UsageError: naming `origin`, the line and the problem.
+        UsageError: if the text is no YAML; the message gives `origin`, the line and the problem.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
@@ -78,8 +78,8 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
         overrides: texts such as `train.epochs=3`, or one of them; the value is YAML.
 
     Raises:
-        UsageError: if a file is missing or is no config; otherwise it lists every unknown key and
-            wrong value at once.
+        UsageError: if a file is missing or is no config, or if keys are unknown or values wrong.
+            The message lists all of them.
 
     Examples:
         >>> config = lungseg.load_config("lung.yaml", ["train.epochs=3", "seed=1"])
@@ -104,13 +104,13 @@ def check_config(data: dict[str, Any], origin: str) -> Config:
     """Check plain data against the schema.
 
     Raises:
-        UsageError: naming `origin` and listing all errors.
+        UsageError: if there are errors; the message gives `origin` and lists all of them.
     """
     return check(data, origin, [])
 
 
 def with_overrides(config: Config, values: Mapping[str, Any]) -> Config:
-    """Return a config with some keys changed, checked anew.
+    """Return a config with some keys changed, after checking it again.
 
     Args:
         config: the config to start from.
@@ -126,7 +126,7 @@ def with_overrides(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """Return the config with each relative path made absolute, from the current folder."""
+    """Return the config with absolute paths; relative ones start at the current folder."""
     return Config.model_validate(_absolute(config.model_dump()))
 
 
@@ -163,7 +163,7 @@ def _absolute(value: Any) -> Any:
 
 
 def _read_chain(path: Path) -> list[Source]:
-    """Return a config file and the files it extends, the last of these first."""
+    """Return a config file and the files it extends, the base of all of them first."""
     sources: list[Source] = []
     seen: list[str] = []
     child = ""
@@ -221,11 +221,11 @@ def _read_standard_input() -> str:
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Lay one config over another: sections key by key, every other value as a whole."""
+    """Merge `top` into `base`: sections key by key, every other value as a whole."""
     merged = copy.deepcopy(base)
     for key, value in top.items():
         below: Any = merged.get(key)
-        # The order of the classes gives their index: a colour map is one value.
+        # A colour map is one value, because the order of its classes gives their index.
         both = isinstance(below, dict) and isinstance(value, dict) and key != "rgb_map"
         if both and key == "model" and "name" in value:
             both = _network_of(below) == value["name"]

@@ -16,9 +16,9 @@ NAME = "the network; lungseg train --help compares all of them"
 
 
 class NetworkConfig(Section):
-    """What every network has."""
+    """The parameters that every network has."""
 
-    # How often the network halves the sides of its input, if no key of its own decides that.
+    # How many times the network halves the sides of its input. Networks with levels compute it.
     halvings: ClassVar[int] = 0
 
     name: str = Field(description=NAME)
@@ -61,7 +61,7 @@ class FlexUNetConfig(_LevelsConfig):
     )
     dropout_rate: Rate = Field(
         default=0.04,
-        description="dropout at the second level; 0 at the first, then times 2, 3 ...",
+        description="dropout at level i is i times this; levels count from 0",
     )
     dilation: tuple[Positive, Positive] = Field(
         default=(1, 1), description="dilation of the first level; 1 less at each level, at least 1"
@@ -93,10 +93,10 @@ class ResUNetConfig(_LevelsConfig):
     )
     max_filters: Positive = Field(default=256, description="no level has more filters than this")
     stem_stride: Literal[1, 2, 4] = Field(
-        default=4, description="1, 2 or 4: the first level works on image_size / this"
+        default=4, description="1, 2 or 4: the first level works on image_size divided by this"
     )
     normalization: Literal["batch", "group"] = Field(
-        default="batch", description="or group: independent of the batch, but slower to predict"
+        default="batch", description="batch; or group: independent of the batch, slower to predict"
     )
 
     @property

@@ -70,7 +70,7 @@ KEYS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("infer", "images_dir"): ("train.mini_test", _same),
     ("mask", "rgb_map"): ("data.rgb_map", _colours_of),
 }
-# Read together with another key, or true for every run here.
+# Keys that need no entry above: they are read with another key, or they hold for every run here.
 UNDERSTOOD = {
     ("model", "image_width"), ("model", "image_height"), ("model", "num_classes"),
     ("train", "learning_rate_reducer"), ("train", "reducer_factor"), ("train", "reducer_patience"),
@@ -82,11 +82,11 @@ def convert_ini(text: str, origin: str) -> tuple[dict[str, Any], list[str]]:
     """Convert the text of an INI config.
 
     Args:
-        text: of the whole file.
-        origin: its name, for an error.
+        text: content of the file.
+        origin: name of the file, for an error.
 
     Returns:
-        Plain data for our schema, and a line for each key that was not carried over.
+        Plain data for our schema, and one line per key that was not carried over.
 
     Raises:
         UsageError: if it is no INI file.

@@ -1,4 +1,4 @@
-"""The configs that lungseg brings along: lung, original and smoke.
+"""The configs that come with lungseg: lung, original and smoke.
 
 Plain data, without pydantic, because the command line's help lists the names.
 """
@@ -50,17 +50,18 @@ ORIGINAL = Preset(
     head="""\
 The parameters of the published system: FlexUNet, 125 million parameters, 512 x 512 RGB.
 
-Needs first:  its data set, unpacked as train|valid|test/{images,masks}, or prepare and split.
+Needs first:  its data set, unpacked as train|valid|test/{images,masks}, or one that split wrote.
               About 6 GB of memory, and days on a CPU.
 Run:          lungseg train -c configs/original.yaml --data dataset/Lung --run runs/original
 Override:     lungseg inspect -c configs/original.yaml -s model.base_filters=8
 """,
     keys={
         "seed": Noted(137, "the original's; it had no effect there"),
-        "data.image_size": Noted([512, 512], "its image_height and image_width"),
-        "data.channels": Noted(3, "its image_channels"),
+        "data.image_size": Noted([512, 512], "the original's image_height and image_width"),
+        "data.channels": Noted(3, "the original's image_channels"),
         "data.rgb_map": Noted(
-            {"background": [0, 0, 0], "lung": [255, 255, 255]}, "{(0,0,0): 0, (255,255,255): 1}"
+            {"background": [0, 0, 0], "lung": [255, 255, 255]},
+            "the original's {(0,0,0): 0, (255,255,255): 1}",
         ),
         "split.fractions": Noted([0.8, 0.15, 0.05], "the original's shares, but by patient"),
         "augment.online": Noted({}, "none: the original writes its copies to disk"),
@@ -71,7 +72,7 @@ Override:     lungseg inspect -c configs/original.yaml -s model.base_filters=8
         "augment.offline.elastic": {"p": 0.3, "alpha": 60, "sigma": 8},
         "augment.offline.barrel": {"p": 0.3, "limit": 0.3},
         "augment.offline.grid": {"p": 0.3, "limit": 0.3},
-        "model.name": Noted("flexunet", "its TensorFlowFlexUNet"),
+        "model.name": Noted("flexunet", "the original's TensorFlowFlexUNet"),
         "model.base_filters": 16,
         "model.base_kernels": [9, 9],
         "model.num_layers": 8,
@@ -95,11 +96,12 @@ Override:     lungseg inspect -c configs/original.yaml -s model.base_filters=8
         "train.schedule": Noted("constant", "the reducer lowers the rate"),
         "train.reducer": Noted(
             {"factor": 0.4, "patience": 4},
-            "its reducer_factor and reducer_patience; the second was misspelt, so 10 took effect",
+            "the original's reducer_factor and reducer_patience; the second was misspelt, so 10 "
+            "took effect",
         ),
-        "train.monitor": Noted("val_loss", "picks the best epoch's model, as its checkpoint does"),
+        "train.monitor": Noted("val_loss", "picks the best epoch's model, as in the original"),
         "train.patience": 10,
-        "train.epoch_change_images": Noted(6, "its num_infer_images"),
+        "train.epoch_change_images": Noted(6, "the original's num_infer_images"),
     },
 )
 
@@ -114,7 +116,7 @@ Override:     lungseg train -c configs/smoke.yaml -s train.epochs=3
     keys={
         "seed": 137,
         "data.images": Noted("demo/raw/images", "what lungseg phantom writes"),
-        "data.masks": Noted("demo/raw/masks", "the masks of these"),
+        "data.masks": Noted("demo/raw/masks", "their masks"),
         "data.prepared": "demo/prepared",
         "data.dataset": "demo/dataset",
         "data.image_size": Noted([128, 128], "a sixteenth of the pixels of a real slice"),

@@ -44,7 +44,7 @@ class DataConfig(Section):
         description="more prepared folders to train on, of other sources or phantoms",
     )
     train_only_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.25, description="share of these in the slices of an epoch, at most"
+        default=0.25, description="at most this share of an epoch's slices comes from train_only"
     )
     image_size: tuple[Side, Side] = Field(
         default=(512, 512), description="height and width of a prepared slice, in pixels"
@@ -99,7 +99,7 @@ class PrepareConfig(Section):
     )
     blank_contrast: Amount = Field(
         default=2.0,
-        description="below this standard deviation of grey values an image is blank",
+        description="blank: the standard deviation of the grey values is below this",
     )
 
 
@@ -121,7 +121,7 @@ class SplitConfig(Section):
     )
     neighbour_gap: Count = Field(
         default=3,
-        description="if neither is given: slices at most this far apart in number ...",
+        description="without regex or CSV: slices at most this many numbers apart ...",
     )
     neighbour_similarity: Probability = Field(
         default=0.85, description="... and at least this similar (0 to 1) are one patient's"
@@ -138,7 +138,9 @@ class SplitConfig(Section):
     @classmethod
     def _fractions_sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if abs(sum(value) - 1) > 1e-6 or value[0] == 0:
-            raise ValueError(f"train, valid and test must sum to 1, train above 0; got {value}")
+            raise ValueError(
+                f"train, valid and test must sum to 1, with train above 0, not {value}"
+            )
         return value
 
     @field_validator("group_regex")
@@ -157,7 +159,9 @@ class SplitConfig(Section):
     @classmethod
     def _one_fold_is_none(cls, value: int) -> int:
         if value == 1:
-            raise ValueError("1 fold holds nothing back; use 0 for a plain split, or 2 and more")
+            raise ValueError(
+                "1 fold leaves nothing to validate on; use 0 for a plain split, or 2 or more"
+            )
         return value
 
 
@@ -173,7 +177,7 @@ class EvaluateConfig(Section):
     batch_size: Positive = Field(default=4, description="slices predicted at a time")
     tolerances: list[PositiveAmount] = Field(
         default_factory=lambda: [1.0, 2.0],
-        description="of the surface Dice: mm if the spacing is known, else pixels",
+        description="surface Dice tolerances in mm (pixels if the spacing is unknown)",
     )
     flips: bool = Field(
         default=True,
@@ -181,7 +185,7 @@ class EvaluateConfig(Section):
     )
     missing: Literal["score_as_empty", "leave_out"] = Field(
         default="score_as_empty",
-        description="--pred, --truth: a missing prediction scores 0; or leave_out",
+        description="with --pred: a missing prediction scores 0; or leave_out",
     )
     threads: Count = Field(default=0, description="CPU threads; 0: all cores")
 

@@ -40,7 +40,7 @@ class ElasticConfig(Section):
 
 
 class StrengthConfig(Section):
-    """A transform with one strength, drawn anew each time up to a limit."""
+    """A transform with one strength, which is drawn each time, up to a limit."""
 
     p: Probability = Field(default=0.0, description=CHANCE)
     limit: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -53,11 +53,11 @@ def _strength(limit: float, meaning: str) -> Any:
 
 
 class TransformsConfig(Section):
-    """The transforms of one augmentation pipeline; image and mask move by the same draw."""
+    """The transforms of one augmentation pipeline; image and mask are moved in the same way."""
 
     hflip: Probability = Field(default=0.0, description="probability of a left-right flip")
     vflip: Probability = Field(
-        default=0.0, description="probability of an up-down flip (patients do not lie so)"
+        default=0.0, description="probability of an up-down flip (no patient is scanned so)"
     )
     rotate90: Probability = Field(
         default=0.0, description="probability of a turn by 90, 180 or 270 degrees"
@@ -144,11 +144,13 @@ class ReducerConfig(Section):
     factor: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.4, description="the learning rate is multiplied by this"
     )
-    patience: Positive = Field(default=4, description="epochs without a better value before that")
-    min_learning_rate: Amount = Field(default=0.0, description="the rate falls no lower")
+    patience: Positive = Field(
+        default=4, description="epochs without a better value before the rate falls"
+    )
+    min_learning_rate: Amount = Field(default=0.0, description="the rate does not fall below this")
 
 
-# Slices; sixty such epochs are what the 13 slices of docs/recipe.md need.
+# Slices. The 13 slices of docs/recipe.md need sixty epochs of this length.
 SHORTEST_EPOCH = 200
 
 TIME_BUDGET = r"^([0-9]+(?:\.[0-9]+)?)(s|min|h)$"
@@ -200,7 +202,7 @@ class TrainConfig(Section):
     )
     monitor: str = Field(
         default="val_lung_dice",
-        description="value that picks the best epoch's model; last: the last epoch's",
+        description="keep the epoch with the best value of this; last: the last epoch",
     )
     patience: Count = Field(
         default=0, description="stop after this many epochs without a better value; 0: never"
@@ -213,13 +215,14 @@ class TrainConfig(Section):
     )
     tensorboard: bool = Field(default=False, description="also write tensorboard/ for TensorBoard")
     time_budget: Annotated[str, Field(pattern=TIME_BUDGET)] | None = Field(
-        default=None, description="time for the training, as 45s, 60min or 2h; null: no limit"
+        default=None, description="time for the training, such as 45s, 60min or 2h; null: no limit"
     )
     strategy: Literal["none", "mirrored", "multiworker"] = Field(
         default="none", description="mirrored: all GPUs here; multiworker: hosts of TF_CONFIG"
     )
     tune: Literal["none", "auto"] = Field(
-        default="none", description="auto: before a long run, measure the best of the next four"
+        default="none",
+        description="auto: before long runs, find the fastest next four settings",
     )
     threads: Count = Field(default=0, description="CPU threads; 0: all cores")
     onednn: bool = Field(default=True, description="use the oneDNN kernels on CPUs")
@@ -237,8 +240,8 @@ class TrainConfig(Section):
         budget = re.match(TIME_BUDGET, self.time_budget or "")
         return float(budget[1]) * SECONDS[budget[2]] if budget else math.inf
 
-    def slices_an_epoch(self, slices: int) -> int:
-        """Return how many slices an epoch shows of the `slices` there are."""
+    def slices_per_epoch(self, slices: int) -> int:
+        """Return the number of slices in an epoch if there are `slices` to train on."""
         if self.samples_per_epoch is None:
             return max(slices, SHORTEST_EPOCH)
         return self.samples_per_epoch or slices
@@ -251,10 +254,14 @@ class TrainConfig(Section):
                 "use schedule: constant, or reducer: null"
             )
         if self.time_budget and self.strategy == "multiworker":
-            raise ValueError("time_budget: every worker would plan for itself; give epochs instead")
+            raise ValueError(
+                "time_budget: with multiworker each worker would plan its own end; set epochs"
+            )
         if self.monitor == "last":
             if self.patience or self.reducer is not None:
-                raise ValueError("monitor: last watches no value, as patience and reducer need one")
+                raise ValueError(
+                    "monitor: last watches no value, but patience and reducer need one"
+                )
             return self
         known = {"loss", *self.metrics}
         if self.monitor.removeprefix("val_") not in known:

@@ -57,8 +57,8 @@ def json_schema() -> str:
     schema["description"] = schema["description"].split("\n\n")[0]
     schema["properties"] = {
         EXTENDS: {
-            "description": "another config, whose keys hold where this file sets none; relative "
-            "to this file",
+            "description": "another config, relative to this file, whose values hold for the keys "
+            "that this file leaves out",
             "type": "string",
         },
         **schema["properties"],

@@ -21,8 +21,8 @@ _environment = threading.Lock()
 def build_pipeline(transforms: TransformsConfig) -> Compose:
     """Build the albumentations pipeline of a config section."""
     with _environment:
-        # If this variable is not set, albumentations asks the network for a newer version as it is
-        # imported. It is set for the import alone: the environment is the host program's.
+        # Without this variable, albumentations looks for a newer version on the internet when it
+        # is imported. It is set only for the import: the environment is the host program's.
         before = os.environ.get(NO_UPDATE)
         os.environ[NO_UPDATE] = "1"
         try:
@@ -41,13 +41,13 @@ class Augmenter:
     def __init__(self, transforms: TransformsConfig) -> None:
         """Keep the config; each `Compose` holds random state, so it serves one call at a time."""
         self._transforms = transforms
-        # Not one per thread: to Python, TensorFlow's threads are new ones at every call.
+        # One list for all threads, because Python sees TensorFlow's threads as new at every call.
         self._idle: list[Compose] = []
 
     def __call__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Augment a slice `(H, W)` or `(H, W, 3)` and its labels `(H, W)` by one draw."""
+        """Apply one random transform to a slice `(H, W)` or `(H, W, 3)` and its labels `(H, W)`."""
         try:
             compose = self._idle.pop()  # atomic, so it needs no lock
         except IndexError:

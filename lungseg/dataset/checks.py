@@ -18,7 +18,7 @@ from lungseg.imaging.folders import Pair
 from lungseg.imaging.masks import decode_mask, resize_labels
 from lungseg.imaging.pixels import Labels, read_pixels, resize_image, to_slice
 
-# More pairs than this say nothing new: the slices are neighbours of one volume.
+# A longer list of similar pairs adds nothing: the slices are neighbours in one volume.
 MAX_REPORTED_PAIRS = 200
 
 
@@ -50,7 +50,7 @@ def read_pair(
 
     Returns:
         The image and its labels at the configured size, the image's own height and width, and the
-        findings. With a finding `failed` or `left_out` among them the pair must not be used.
+        findings. If one of them is `failed` or `left_out`, the pair must not be used.
 
     Raises:
         DataError: if one of the files cannot be read.
@@ -83,11 +83,11 @@ def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Confi
     findings = []
     contrast = float(image.std())
     if contrast < config.prepare.blank_contrast:
-        detail = f"grey values deviate by {contrast:.2f} only"
+        detail = f"the standard deviation of the grey values is only {contrast:.2f}"
         findings.append(Finding("blank_image", "left_out", detail, pair.image))
     foreground = float((labels > 0).mean())
     if not foreground:
-        detail = "the mask holds background alone"
+        detail = "the mask holds only background"
         findings.append(Finding("empty_mask", "warning", detail, pair.mask))
     elif foreground > 0.7:
         detail = f"{foreground:.0%} of the slice is foreground: is the mask inverted?"
@@ -100,7 +100,7 @@ def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Confi
 
 
 def find_duplicates(rows: Sequence[ManifestRow], at_least: float) -> list[IssueRow]:
-    """Return an issue for each pair of source slices that are equal or at least so similar."""
+    """Return one issue per pair of source slices whose similarity is `at_least` or more."""
     originals = [row for row in rows if not row.is_copy]
     issues = []
     for i, j, similarity in similar_pairs([row.phash for row in originals], at_least):

@@ -48,7 +48,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     data = config.data
     ct = read_ct(pair.image, name=pair.case)
     mask, grid_findings = onto_grid_of(ct.canonical, read_label_volume(pair.mask).image, pair.mask)
-    # Copies, not views: a view dies with its image, and the slices are read later.
+    # Copies, not views: a view is invalid once its image is freed, and slices are read later.
     hu = sitk.GetArrayFromImage(ct.canonical)
     labels, label_findings = merge_labels(
         sitk.GetArrayFromImage(mask), config.num_classes, pair.mask
@@ -68,7 +68,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
 
 
 def onto_grid_of(scan: Any, mask: Any, path: Path) -> tuple[Any, list[Finding]]:
-    """Resample a mask onto its scan's grid by nearest neighbour, unless it is there already.
+    """Resample a mask onto its scan's grid by nearest neighbour, unless the grids are equal.
 
     Args:
         scan: SimpleITK image.
@@ -96,7 +96,7 @@ def onto_grid_of(scan: Any, mask: Any, path: Path) -> tuple[Any, list[Finding]]:
 
 
 def _slices_to_keep(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
-    """Return the slices with lung, and evenly spaced ones without, `ratio` for each of them."""
+    """Return the slices with lung and, per slice with lung, `ratio` evenly spaced ones without."""
     full, empty = np.flatnonzero(has_lung), np.flatnonzero(~has_lung)
     wanted = min(len(empty), round(ratio * len(full)))
     chosen = empty[np.linspace(0, len(empty) - 1, wanted).round().astype(int)] if wanted else []
@@ -104,7 +104,7 @@ def _slices_to_keep(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
 
 
 def patient_group(pair: Pair, salt: str) -> str:
-    """Return the name of the patient's group: a hash of a DICOM series' PatientID, else the stem.
+    """Return the name of the patient's group: a hash of the DICOM PatientID, or the file's stem.
 
     Args:
         pair: the volume and its mask.

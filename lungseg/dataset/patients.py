@@ -77,7 +77,7 @@ def _groups_by_likeness(
     Two slices are joined if they are as alike as neighbours of one volume, or somewhat alike with
     numbers close to each other. Chains of such pairs make one group, named after its first slice.
     """
-    # Imported here: it takes half a second, and a split by patient needs none of it.
+    # Imported here because it takes half a second and a split by named patients does not need it.
     from scipy.cluster.hierarchy import DisjointSet
 
     patients = DisjointSet(range(len(originals)))
@@ -106,7 +106,7 @@ def _trailing_number(case: str) -> tuple[str, int | None]:
 
 
 def share_out(slices: Sequence[Slice], config: Config) -> dict[str, dict[str, list[Slice]]]:
-    """Return folder name (`""` or `fold_k`) to parts to slices; copies go to train alone."""
+    """Return folder name (`""` or `fold_k`) to parts to slices; copies go only to train."""
     groups: dict[str, list[Slice]] = defaultdict(list)
     for s in sorted(slices, key=lambda s: natural_key(s.case)):
         groups[s.group].append(s)
@@ -165,7 +165,7 @@ def assign_groups(
         raise DataError(
             None,
             f"{len(names)} group(s) of slices cannot fill {len(open_parts)} parts without "
-            "putting one patient on two sides. Use more patients, fewer parts (split.fractions) "
+            "putting one patient into two parts. Use more patients, fewer parts (split.fractions) "
             "or another grouping (split.group_regex).",
         )
     areas = [[s.lung_fraction for s in groups[name] if not s.is_copy] for name in names]
@@ -191,7 +191,7 @@ def _deal(
     wanted: NDArray[np.float64],
     open_parts: NDArray[np.intp],
 ) -> NDArray[np.intp]:
-    """Deal groups out in `order`: one to each part, then each to the part that lacks most."""
+    """Assign groups in `order`: one to each part, then each to the part that lacks most slices."""
     shares = np.zeros(len(order), dtype=np.intp)
     goal = wanted * sizes.sum()
     filled = np.zeros(len(wanted))

@@ -72,7 +72,7 @@ class SplitRow:
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
-    """A row of a run's `data.csv`: a slice of its data set, so that `evaluate` knows it again."""
+    """A row of a run's `data.csv`: a slice of its data set, which `evaluate` must recognise."""
 
     part: str
     case: str

@@ -1,7 +1,7 @@
 """Random transforms of slices, built with albumentations.
 
-Import this module through `lungseg.dataset.augmentation`: without a variable of the environment,
-albumentations asks the network for a newer version as soon as it is imported.
+Import this module through `lungseg.dataset.augmentation`, which sets an environment variable first.
+Without it, albumentations looks for a newer version on the internet when it is imported.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     """
 
     def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
-        """Take the largest shift of an end, as a fraction of the grey range."""
+        """Set the largest shift of an end, as a fraction of the grey range."""
         super().__init__(p=p)
         self.limit = limit
 
     @property
     def targets_as_params(self) -> list[str]:
-        """Ask for the image, which shows the grey of soft tissue."""
+        """Request the image, from which the grey of soft tissue is measured."""
         return ["image"]
 
     def get_params_dependent_on_data(
@@ -45,7 +45,7 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
         """Draw the two ends; at least a fifth of the range stays between them."""
         darkest = min(self.limit, 0.6 * soft_tissue(data["image"]) / 255)
         low = self.py_random.uniform(-self.limit, darkest)
-        # Towards white the range is long: a 12-bit scanner's reaches 3071 HU.
+        # The upper end may move far, because the range of a 12-bit scanner reaches 3071 HU.
         wider = self.py_random.choice([1.0, 1.0, 4.0])
         high = 1 + self.py_random.uniform(-0.5 * self.limit, wider * self.limit)
         return {"low": low, "high": max(high, low + 0.2)}
@@ -59,7 +59,7 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
 class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
     """Make part of a lung opaque, as disease does; the label stays lung.
 
-    Classical methods miss such lung, and so does a network that has seen healthy lungs only. A
+    Classical methods miss such lung, and so does a network that has seen only healthy lungs. A
     lesion is either one to three masses, which are ragged ellipses at random lung pixels, or a
     fringe along the chest wall, mostly at the back, like dependent atelectasis or thickened pleura.
     It takes on the grey of the surrounding tissue, fully or in part. Without lung in the mask
@@ -67,19 +67,19 @@ class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
     """
 
     def __init__(self, limit: float = 0.4, p: float = 0.5) -> None:
-        """Take the largest radius of a mass, as a fraction of sqrt(lung area)."""
+        """Set the largest radius of a mass, as a fraction of sqrt(lung area)."""
         super().__init__(p=p)
         self.limit = limit
 
     @property
     def targets_as_params(self) -> list[str]:
-        """Ask for image and labels; the labels show where lung is."""
+        """Request the image and the labels, which show where lung is."""
         return ["image", "mask"]
 
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw the opacity and the grey that shows through it, both float32 `(H, W)`."""
+        """Draw the opacity of a lesion and its grey values, both float32 `(H, W)`."""
         image, lung = data["image"], (data["mask"] > 0).astype(np.float32)
         if not lung.any():
             return {"opacity": None, "grey": None}
@@ -104,7 +104,7 @@ class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
         grey: NDArray[np.float32],
         **_: Any,
     ) -> Any:
-        """Blend the grey over the image."""
+        """Blend the lesion over the image."""
         if opacity is None:
             return img
         if img.ndim == 3:
@@ -140,7 +140,7 @@ def _mass(lung: NDArray[np.float32], reach: float, rng: np.random.Generator) -> 
 def _fringe(
     lung: NDArray[np.float32], reach: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return the opacity, 0..1, of the lung that is closer to its wall than a varying depth."""
+    """Return the opacity, 0..1, of a band along the lung's wall whose depth varies."""
     angle = rng.normal(np.pi / 2, 0.4) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
     depth = rng.uniform(0.05, 1.0) * reach
     noise = _smooth_noise(lung.shape, int(rng.integers(6, 40)), rng)

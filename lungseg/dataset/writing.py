@@ -27,7 +27,7 @@ class SliceWriter:
     """Writes prepared slices, and their augmented copies.
 
     Attributes:
-        config: says how many copies, and the masks' colours.
+        config: gives the number of copies and the colours of the masks.
         output: folder that holds `images/` and `masks/`.
         augmenter: draws the copies; None if there are none.
     """

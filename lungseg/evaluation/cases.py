@@ -55,7 +55,7 @@ class ClassScores:
     """The scores of one class of one case, in the order of the tables.
 
     Attributes:
-        dice: see `metrics.dice`, as for the four that follow.
+        dice: Dice similarity; `lungseg.evaluation.metrics` defines it and the next four scores.
         iou: intersection over union.
         precision: positive predictive value.
         recall: sensitivity.
@@ -115,8 +115,9 @@ class CaseScore:
         class_name: the class.
         method: `model`, or the name of a baseline.
         pixel_accuracy: share of pixels whose class is right, over all classes.
-        probabilities: scores of the probabilities; None without them.
-        entropy: relative entropy of the mean with the mirrored image; None if not asked for.
+        probabilities: scores of the probabilities; None if there are no probabilities.
+        entropy: relative entropy of the mean prediction of the image and the mirrored image; None
+            if it was not asked for.
         scores: scores of the class.
         fold: number of the fold in a cross-validation.
         seen_in_training: whether the network was trained on the case's patient; None for masks of
@@ -165,7 +166,7 @@ def score_classes(
         prediction: class indices of the same shape.
         classes: names by index, background first.
         pixel_size: size of a pixel, if it is known.
-        tolerances: of the normalised surface Dice, in `pixel_size.unit`.
+        tolerances: tolerances of the normalised surface Dice, in `pixel_size.unit`.
 
     Returns:
         The scores of each class by its name.
@@ -218,15 +219,16 @@ def score(
     Args:
         truth: `(H, W)` or `(D, H, W)`, bool or whole numbers; all labels above 0 count as lung.
         mask: the mask to score, of the same shape.
-        spacing: pixel size in mm along each axis, for a volume ordered (z, y, x); distances are in
-            pixels if absent.
-        tolerances: of the normalised surface Dice, in mm, or in pixels without `spacing`.
+        spacing: pixel size in mm along each axis, for a volume ordered (z, y, x). If it is None,
+            distances are in pixels.
+        tolerances: tolerances of the normalised surface Dice, in mm, or in pixels if `spacing` is
+            None.
 
     Returns:
-        `dice`, `iou`, `precision`, `recall`, `specificity`, `hd95`, `assd`, `nsd_1` and so on for
-        each tolerance, `boundary_iou`, `volume_difference` (mask minus truth: mL, mm2 for a slice,
-        pixels without `spacing`) and `pixel_accuracy`. If both masks are empty, Dice is 1 and
-        HD95 0; if one is, Dice is 0 and HD95 the image diagonal.
+        `dice`, `iou`, `precision`, `recall`, `specificity`, `hd95`, `assd`, one score such as
+        `nsd_1` per tolerance, `boundary_iou`, `volume_difference` (mask minus truth, in mL; mm2 for
+        a slice; pixels if `spacing` is None) and `pixel_accuracy`. If both masks are empty, Dice is
+        1 and HD95 is 0. If only one is empty, Dice is 0 and HD95 is the image diagonal.
 
     Raises:
         UsageError: for masks of different shapes, masked arrays, probabilities, labels below 0, or

@@ -2,8 +2,8 @@
 
 Labels drawn by hand, or resized, do not lie exactly where the grey changes. This module keeps each
 label, but decides every pixel near its border by the grey: a pixel darker than a share of soft
-tissue is lung. The Dice of that against the label is about what a network can reach that finds
-every lung and every edge. A higher score needs a network that has learnt the inaccuracies of the
+tissue is lung. A network that finds every lung and every edge can reach about the Dice of these
+exact edges against the labels. To score higher, a network must imitate the inaccuracies of the
 labels.
 
 Example:
@@ -32,7 +32,7 @@ from lungseg.imaging.pixels import read_slice
 from lungseg.system import console
 from lungseg.system.files import existing_folder
 
-# Of the grey of soft tissue.
+# Fractions of the grey of soft tissue.
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
 BAND = 4  # pixels
 
@@ -46,7 +46,7 @@ def with_exact_edges(
         image: grey values `(H, W)`.
         lung: the label.
         share: a pixel darker than this share of soft tissue's grey is lung.
-        band: pixels on either side of the border that are decided anew.
+        band: width of the strip on either side of the border whose pixels are decided again.
     """
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
     label = lung.astype(np.uint8)
@@ -63,7 +63,7 @@ def edge_limits(prepared: Path, data: DataConfig, band: int = BAND) -> dict[str,
         band: pixels on either side of a border.
 
     Returns:
-        The Dice at each of `SHARES`, for each case and, under `mean`, for all.
+        The Dice at each of `SHARES` per case, and the means over the cases as `mean`.
     """
     rows: dict[str, list[float]] = {}
     for item in read_manifest(prepared):

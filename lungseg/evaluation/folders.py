@@ -110,7 +110,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
 
 
 def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
-    """Score each case; leave out what cannot be compared if `evaluate.missing` says so."""
+    """Score each case. `evaluate.missing` decides whether incomparable cases are left out."""
 
     def load_and_score(case: Case) -> tuple[Case, LoadedMasks, list[CaseScore]]:
         loaded = load_masks(case, config)
@@ -160,10 +160,10 @@ def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScor
 
 
 def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> None:
-    """Warn of predictions without a truth, of cases that were not compared, and of assumptions.
+    """Warn about predictions without a truth, cases that were not compared, and assumptions.
 
     Raises:
-        DataError: if no case can be compared, or the pixel size of some cases only is known.
+        DataError: if no case can be compared, or if the pixel size of only some cases is known.
     """
     extra = pairing.extra
     if extra:
@@ -194,7 +194,7 @@ def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> N
     if len({row.scores.distance_unit for row in scores.rows}) > 1:
         raise DataError(
             pairing.truth,
-            "pixel size is known for some cases only, and millimetres and pixels cannot "
+            "pixel size is known for only some cases, and millimetres and pixels cannot "
             "share a mean. Score volumes and plain images in separate folders.",
         )
 

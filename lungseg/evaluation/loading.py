@@ -82,7 +82,7 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
 def _read_prediction(
     case: Case, config: Config
 ) -> tuple[LabelVolume | ClassIndices | None, list[str], str]:
-    """Return the prediction, remarks about it, and why there is none."""
+    """Return the prediction, remarks about it, and the reason if there is none."""
     if case.prediction is None:
         return None, [], "there is no prediction"
     try:
@@ -90,7 +90,7 @@ def _read_prediction(
     except DataError as problem:
         return None, [], str(problem)
     if stem_of(case.prediction) != case.name:
-        remarks.append(f"{case.prediction.name}, whose stem has other capital letters")
+        remarks.append(f"paired with {case.prediction.name}, which differs in capital letters")
     return mask, remarks, ""
 
 

@@ -4,8 +4,8 @@ The docstring of each function defines its score.
 
 Masks are boolean arrays of one class, `(H, W)` or `(D, H, W)`. TP, FP, FN and TN count pixels.
 
-The rule for empty masks, which every score follows: if both masks are empty, the score is perfect
-(1); if one is empty, the score is the worst (0). Such cases are flagged and never dropped.
+Every score follows one rule for empty masks. If both masks are empty, the score is perfect (1). If
+only one is empty, the score is the worst (0). Such cases are flagged and never left out.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def precision(counts: Counts) -> float:
 
 
 def recall(counts: Counts) -> float:
-    """Sensitivity `TP / (TP + FN)`. If the truth alone is empty: 0, by the rule above."""
+    """Sensitivity `TP / (TP + FN)`. If only the truth is empty, it is 0, by the rule above."""
     return _ratio(counts.tp, counts.tp + counts.fn, counts)
 
 

@@ -52,7 +52,7 @@ class Scored:
         head: what was scored; the first keys of `evaluation.json`.
         rows: one row for each case, class and method.
         classes: names of the classes by index, background first.
-        draw: draws a case with truth and prediction outlined.
+        draw: function that draws a case with truth and prediction outlined.
         extras: further parts of the JSON, such as calibration.
         history: rows of a run's `history.csv`.
         config: text of the config, for the report.
@@ -140,7 +140,7 @@ def finish(
     run: Path | None,
     other: OtherEvaluation | None,
 ) -> Evaluation:
-    """Summarise, draw the examples, and write all files to `output`, or into `run` without one."""
+    """Summarise, draw the examples, and write all files to `output`, by default the run folder."""
     summary = _summaries(config, scored)
     if other is not None:
         summary["against"] = _comparison(config, scored, other)
@@ -235,8 +235,8 @@ def _comparison(config: Config, scored: Scored, other: OtherEvaluation) -> dict[
     in_one_only = {row.case for row in scored.of_model} ^ {case for case, _ in other.cells}
     if in_one_only:
         console.warn(
-            f"{len(in_one_only)} cases are in one of the two evaluations only and are not "
-            f"compared, the first is {sorted(in_one_only)[0]}"
+            f"{len(in_one_only)} cases are in only one of the two evaluations and are not "
+            f"compared; the first is {sorted(in_one_only)[0]}"
         )
         comparison["not_compared"] = sorted(in_one_only)
     return comparison

@@ -95,8 +95,9 @@ def _scored_part(
         seen = set().union(*(_seen_in_training(run, slices) for run in runs))
     if seen:
         console.warn(
-            f"{len(seen)} of {len(slices)} cases of {part} belong to patients (or are pixels) the "
-            f"network was trained on, the first is {sorted(seen)[0]}: the scores will be too good."
+            f"the network was trained on the patients or the pixels of {len(seen)} of "
+            f"{len(slices)} cases of {part}, so the scores will be too good; the first is "
+            f"{sorted(seen)[0]}"
         )
     return ScoredPart(predictor, parts, slices, seen, fold)
 
@@ -171,7 +172,7 @@ def _predict(part: ScoredPart, config: Config, calibration: Calibration) -> Iter
 
 
 def _score_slice(case: _Predicted, part: ScoredPart, config: Config) -> list[CaseScore]:
-    """Return the rows of one slice: the network's, then each baseline's, for every class."""
+    """Return the rows of one slice for every class: first the network, then each baseline."""
     masks = {"model": labels_of(case.probabilities)}
     masks |= {name: baseline(case.image) for name, baseline in BASELINES.items()}
     classes = list(part.predictor.data.rgb_map)
@@ -209,7 +210,7 @@ def describe(
     rows: list[CaseScore],
     calibration: Calibration,
 ) -> Scored:
-    """Gather what was scored, on what, and by a network trained how."""
+    """Gather the run, its data and its training for `evaluation.json`, beside the scores."""
     first = parts[0]
     head = {
         "run": run.name,
@@ -218,7 +219,7 @@ def describe(
         "seen_in_training": sorted(case for part in parts for case in part.seen),
     }
     if len(parts) > 1:
-        head["cross_validation"] = f"{len(parts)} folds, each scored by the network that missed it"
+        head["cross_validation"] = f"{len(parts)} folds, each scored by a network not trained on it"
     elif len(first.predictor) > 1:
         head["ensemble"] = f"mean probability of {len(first.predictor)} networks"
     extras: dict[str, Any] = {"calibration": calibration.result(), "audit": audit_parts(parts)}
@@ -250,7 +251,7 @@ def relate_uncertainty(rows: Sequence[CaseScore]) -> dict[str, Any]:
     error = [error for _, error in pairs]
     varied = len(pairs) > 2 and len(set(entropy)) > 1 and len(set(error)) > 1
     return {
-        "entropy_of": "the mean of the prediction and that of the mirrored image",
+        "entropy_of": "the mean of the predictions for the image and the mirrored image",
         "mean_entropy": float(np.mean(entropy)),
         "spearman_with_error": float(spearmanr(entropy, error).statistic) if varied else None,
     }

@@ -2,7 +2,7 @@
 
 The surface of a mask is the set of its pixels that share a face with background. Everything
 outside the image is background. Distances are Euclidean, exact, between pixel centres, and in the
-unit of `spacing`. A k-d tree of SciPy holds the surface pixels alone. It gives the same values as a
+unit of `spacing`. A k-d tree of SciPy holds only the surface pixels. It gives the same values as a
 full distance transform in a fraction of the time (`make bench`).
 
 Masks are boolean arrays `(H, W)` or `(D, H, W)`; `spacing` has the order of their axes.
@@ -29,9 +29,9 @@ class SurfaceDistances:
     """Distances from each surface pixel of one mask to the nearest of the other.
 
     Attributes:
-        to_prediction: distances from the truth's surface; empty if either mask is.
-        to_truth: distances from the prediction's surface; empty if either mask is.
-        diagonal: diagonal of the image, the distance that is used if one mask alone is empty.
+        to_prediction: distances from the truth's surface; empty if either mask is empty.
+        to_truth: distances from the prediction's surface; empty if either mask is empty.
+        diagonal: diagonal of the image, the distance that is used if only one mask is empty.
         empty: how many masks are empty: `both`, `one`, or an empty text for none.
     """
 
@@ -43,9 +43,9 @@ class SurfaceDistances:
     def hd95(self) -> float:
         """Robust Hausdorff distance: the larger of the two directed 95th percentiles.
 
-        If both masks are empty it is 0; if one is, it is the image diagonal. (Huttenlocher et al.,
-        1993; the larger of the two percentiles as in DeepMind's `surface-distance` and MONAI,
-        unweighted.)
+        If both masks are empty, it is 0. If only one is empty, it is the image diagonal.
+        (Huttenlocher et al., 1993; the larger of the two percentiles as in DeepMind's
+        `surface-distance` and MONAI, unweighted.)
         """
         if self.empty:
             return 0.0 if self.empty == "both" else self.diagonal
@@ -54,8 +54,8 @@ class SurfaceDistances:
     def assd(self) -> float:
         """Average symmetric surface distance: the mean over both surfaces' pixels together.
 
-        If both masks are empty it is 0; if one is, it is the image diagonal. (Heimann et al.,
-        2009.)
+        If both masks are empty, it is 0. If only one is empty, it is the image diagonal. (Heimann
+        et al., 2009.)
         """
         if self.empty:
             return 0.0 if self.empty == "both" else self.diagonal
@@ -65,8 +65,8 @@ class SurfaceDistances:
     def nsd(self, tolerance: float) -> float:
         """Normalised surface Dice: the share of both surfaces' pixels within `tolerance`.
 
-        If both masks are empty it is 1; if one is, it is 0. (Nikolov et al., 2018, counted in
-        pixels, unweighted.)
+        If both masks are empty, it is 1. If only one is empty, it is 0. (Nikolov et al., 2018,
+        counted in pixels, unweighted.)
         """
         if self.empty:
             return 1.0 if self.empty == "both" else 0.0
@@ -129,7 +129,7 @@ def boundary_iou(
 
     The band of a mask is the set of its pixels whose distance to the background is at most `ratio`
     of the image diagonal; it is at least one pixel wide (Cheng et al., 2021, with Euclidean
-    distance). If both masks are empty the score is 1; if one is, it is 0.
+    distance). If both masks are empty, the score is 1. If only one is empty, it is 0.
     """
     if not truth.any() or not prediction.any():
         return float(not truth.any() and not prediction.any())

@@ -70,7 +70,7 @@ def stem_of(path: Path) -> str:
 
 
 def by_stem(paths: Iterable[Path]) -> tuple[dict[str, list[Path]], list[list[Path]]]:
-    """Group paths that have one stem.
+    """Group paths that have the same stem.
 
     Upper and lower case count as the same, because some file systems store `Case.png` and
     `case.png` as one file.
@@ -104,7 +104,7 @@ def pair_folders(
     for path in (*other_files, *other_masks):
         if path.name not in others:
             kind = "a folder" if path.is_dir() else f"the suffix {path.suffix!r}"
-            detail = f"{kind} is none of {', '.join(sorted(IMAGE_SUFFIXES))}"
+            detail = f"{kind} is not one of {', '.join(sorted(IMAGE_SUFFIXES))}"
             findings.append(Finding("unsupported_file", "left_out", detail, path))
     pairs, unpaired = _pair(
         image_files,
@@ -136,7 +136,7 @@ def pair_volumes(images: Path, masks: Path) -> tuple[list[Pair], list[Finding], 
 def _pair(
     images: Sequence[Path], masks: Sequence[Path], no_mask: str, no_image: str
 ) -> tuple[list[Pair], list[Finding]]:
-    """Pair the files whose stem one image and one mask have; report all others."""
+    """Pair the image and the mask of a stem if there is one of each; report all other files."""
     (image_groups, image_clashes), (mask_groups, mask_clashes) = by_stem(images), by_stem(masks)
     findings = []
     for clash in (*image_clashes, *mask_clashes):
@@ -151,7 +151,7 @@ def _pair(
             pair = Pair(stem_of(group[0]), group[0], partners[0])
             pairs.append(pair)
             if pair.case != stem_of(pair.mask):
-                detail = f"paired with {pair.mask.name}, whose stem has other capital letters"
+                detail = f"paired with {pair.mask.name}, which differs in capital letters"
                 findings.append(Finding("stem_case", "warning", detail, pair.image))
     findings += [
         Finding("orphan_mask", "left_out", no_image, group[0])

@@ -29,9 +29,9 @@ def decode_mask(
 ) -> tuple[Labels, list[Finding]]:
     """Turn a mask's colours into class indices.
 
-    Colours of `rgb_map` are taken as they are. A blend of two of them, as interpolation leaves
-    it, goes to the nearer one and is reported. Class indices (0, 1, ...) in place of colours are
-    understood and reported.
+    Each colour of `rgb_map` becomes the index of its class. A blend of two of them, as resizing
+    produces it, becomes the nearer class and is reported. A mask may also hold class indices (0, 1,
+    ...) instead of colours, which is reported.
 
     Args:
         pixels: as `read_pixels` returns them.
@@ -61,9 +61,9 @@ def decode_mask(
 
 
 def _from_indices(values: NDArray[np.int64], path: Path | None) -> tuple[Labels, list[Finding]]:
-    """Take grey values below the number of classes as class indices."""
+    """Use grey values below the number of classes as class indices."""
     listed = ", ".join(str(value) for value in sorted(set(values.tolist())))
-    detail = f"values {listed} taken as class indices"
+    detail = f"values {listed} read as class indices"
     return values.astype(np.uint8), [Finding("mask_indices", "repaired", detail, path)]
 
 
@@ -75,7 +75,7 @@ def _check_blends(
     exact: NDArray[np.bool_],
     path: Path | None,
 ) -> list[Finding]:
-    """Check that colours beside the map's are blends of it, and report them.
+    """Check that colours that are not in the map are blends of its colours, and report them.
 
     Args:
         colours: the colours present `(N, 3)`.
@@ -93,19 +93,21 @@ def _check_blends(
         raise DataError(
             path,
             f"{foreign_count / total:.1%} of the mask's pixels have a colour that is not in "
-            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]}).",
+            f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]}). Set data.rgb_map to "
+            "the mask's colours.",
         )
     if blended > total / 1000 and not nearest.any():
-        # Nothing but dark greys: more likely labels of another kind than a mask of nothing.
+        # All colours are dark greys. These are more likely labels of another kind than an empty
+        # mask.
         listed = ", ".join(f"({r}, {g}, {b})" for r, g, b in colours[~exact][:5])
         raise DataError(
             path,
-            f"none of the mask's pixels is nearer to a class of data.rgb_map than to the "
-            f"background, but {blended / total:.1%} are no background either: {listed}.",
+            f"expected colours of data.rgb_map; every pixel of the mask is nearest to the "
+            f"background, but {blended / total:.1%} have other colours: {listed}.",
         )
     detail = (
-        f"{len(colours)} different values; {blended} of {total} pixels ({blended / total:.2%}) are "
-        "not a colour of the map and went to the nearest"
+        f"{len(colours)} different values; {blended} of {total} pixels ({blended / total:.2%}) "
+        "have a colour that is not in data.rgb_map and became the nearest class"
     )
     return [Finding("mask_grey", "repaired", detail, path)]
 

@@ -1,7 +1,7 @@
 """Checks of NIfTI files that ITK's reader does not make.
 
-It fills up a file that was cut short with zeros, turns NaN into 0, takes voxels without a size as
-1 mm, and assumes an orientation if none is given. None of this is reported.
+ITK pads a file that was cut short with zeros, turns NaN into 0, assumes 1 mm for voxels without a
+size, and assumes an orientation if none is given. It reports none of this.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ def _check(path: Path, stream: IO[bytes], max_voxels: int) -> list[Finding]:
         raise DataError(path, "the header is cut short.") from None
     shape = dimensions[1 : 1 + max(0, min(dimensions[0], 7))]
     if not 1 <= dimensions[0] <= 7 or min(shape) < 1:
-        raise DataError(path, f"the header says impossible dimensions: {dimensions}.")
+        raise DataError(path, f"the header gives impossible dimensions: {dimensions}.")
     voxels = math.prod(shape)
     if voxels > max_voxels:
-        raise DataError(path, f"the header says {voxels:,} voxels, more than a CT can have.")
+        raise DataError(path, f"the header gives {voxels:,} voxels, more than a CT can have.")
     if not all(0 < size < np.inf for size in sizes[1 : 1 + min(3, len(shape))]):
         raise DataError(path, f"the header gives voxels no size: {sizes[1:4]} mm.")
     if not 0 <= start[0] < MAX_EXTENSIONS_BYTES:
@@ -87,7 +87,7 @@ def _check(path: Path, stream: IO[bytes], max_voxels: int) -> list[Finding]:
             f"{present:,} bytes of them are there.",
         )
     if not any(codes):
-        detail = "the header says no orientation; rows are taken to run left, columns to the back"
+        detail = "the header gives no orientation; rows are assumed to run left, columns back"
         return [Finding("no_orientation", "warning", detail, path)]
     return []
 

@@ -76,9 +76,7 @@ def read_pixels(path: Path) -> Pixels:
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
-                raise DataError(
-                    path, f"holds {frames} frames; save each slice as a file of its own."
-                )
+                raise DataError(path, f"holds {frames} frames; save each slice as a separate file.")
             pixels = _to_array(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise DataError(path, "this is not a PNG, JPG, TIF or BMP image.") from None
@@ -108,7 +106,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _open(content: bytes) -> Image.Image:
-    """Open an image without Pillow's warning of its size: `read_pixels` checks that itself."""
+    """Open an image without Pillow's warning about its size, which `read_pixels` checks itself."""
     # Filters of warnings belong to the whole process, and images are read in threads.
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -140,7 +138,7 @@ def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
 
 
 def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Stack slices of one size as a network takes them: float32 `(B, H, W, C)`."""
+    """Stack slices of one size to the input of a network: float32 `(B, H, W, C)`."""
     batch = np.stack(slices).astype(np.float32)
     return batch[..., None] if batch.ndim == 3 else batch
 
@@ -176,7 +174,7 @@ def to_slice(
     grey, findings = _to_grey(pixels, data, path)
     if data.channels == 1 and grey.ndim == 3:
         if not is_grey(grey):
-            detail = "a colour image was made grey"
+            detail = "a colour image was converted to grey"
             findings.append(Finding("colour_image", "warning", detail, path))
             grey = np.asarray(cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY), np.uint8)
         else:
@@ -200,12 +198,12 @@ def _to_grey(
         if highest >= 4096:
             return grey, []
         detail = (
-            f"the highest of 65535 is {highest:g}: if these are HU + 1024, "
+            f"the highest value is {highest:g} of 65535. If the values are HU + 1024, "
             "set data.unsigned_16bit: hu_plus_1024"
         )
         return grey, [Finding("narrow_16bit", "warning", detail, path)]
     if pixels.dtype == np.float32 and lowest >= 0 and highest <= 1:
-        detail = "float values in 0..1 taken as black to white"
+        detail = "float values in 0..1 read as black to white"
         grey = np.rint(pixels * 255).astype(np.uint8)
         return grey, [Finding("unit_range", "repaired", detail, path)]
     if lowest < 0:

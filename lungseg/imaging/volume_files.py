@@ -60,9 +60,9 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
 
     Args:
         path: the volume.
-        name: of the case; the file's stem if absent.
-        series_uid: SeriesInstanceUID of the DICOM series to read; the one with most slices if
-            absent.
+        name: name of the case; by default the file's stem.
+        series_uid: SeriesInstanceUID of the DICOM series to read; by default the CT series with
+            most slices.
 
     Raises:
         DataError: if it cannot be read, is no volume, or is not in HU.
@@ -94,7 +94,7 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
 
 @quiet_itk()
 def write_volume(image: Any, path: Path) -> None:
-    """Write a volume beside its place, then rename it, so that it appears whole or not at all.
+    """Write a volume under another name, then rename it, so that it appears whole or not at all.
 
     Raises:
         DataError: if it cannot be written.
@@ -114,7 +114,7 @@ def write_volume(image: Any, path: Path) -> None:
 
 
 def _unpack(path: Path, target: Path) -> Path:
-    """Unpack a zip of DICOM files flat, under names of our own, and return the folder."""
+    """Unpack a zip of DICOM files into one folder, under new names, and return the folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
@@ -147,7 +147,7 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
         if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
             raise DataError(
                 path,
-                f"its header says {voxels:,} voxels, which a file of {size:,} bytes cannot "
+                f"its header gives {voxels:,} voxels, which a file of {size:,} bytes cannot "
                 "hold: it is damaged.",
             )
         return reader.Execute(), findings

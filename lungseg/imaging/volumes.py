@@ -89,7 +89,8 @@ class Ct:
         image = sitk.GetImageFromArray(labels)
         image.CopyInformation(self.canonical)
         image = sitk.DICOMOrient(image, self._orientation())
-        # Equal but for rounding in the last digit; a mask must match its image exactly.
+        # The geometry may differ by rounding in the last digit, but a mask must match its image
+        # exactly.
         image.CopyInformation(self.image)
         return image
 
@@ -113,7 +114,7 @@ def match_grids(
 
 
 def resample_labels(image: Any, grid: Any) -> Any:
-    """Return labels on another image's grid, by nearest neighbour; 0 outside of them."""
+    """Return labels on another image's grid, by nearest neighbour; 0 outside of the image."""
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
 
 

@@ -48,7 +48,7 @@ class LoadedImage:
 def image_batches(
     items: Sequence[Input], predictor: Predictor, config: Config
 ) -> Iterator[list[LoadedImage]]:
-    """Read images in threads and yield them in batches; an unreadable one carries its problem."""
+    """Read images in threads and yield them in batches; unreadable images have a `problem`."""
     nothing = np.zeros((0, 0), dtype=np.uint8)
 
     def load(item: Input) -> LoadedImage:
@@ -79,7 +79,7 @@ def predict_images(
 def _probabilities(
     predictor: Predictor, batch: Sequence[LoadedImage], tiles: bool
 ) -> dict[Path, NDArray[np.float32]]:
-    """Predict images, each at its own size; with `tiles`, large ones are not shrunk."""
+    """Predict images, each at its own size; if `tiles` is set, large ones are not shrunk."""
     height, width = predictor.data.image_size
     by_path: dict[Path, NDArray[np.float32]] = {}
     to_resize = []

@@ -31,7 +31,7 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
     """
     if (run is None) == (model is None):
         raise UsageError(
-            "Give the trained model as a run folder (run) or as an ONNX file (model), one of them."
+            "Give the trained model: either a run folder (run) or an ONNX file (model)."
         )
     if model is not None:
         if not model.is_file():
@@ -45,7 +45,8 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
         if not (folder / "model.onnx").is_file():
             raise UsageError(
                 f"{folder / 'model.onnx'}: the run has no exported model. If its training was "
-                "stopped, go on with lungseg train --resume; else write it with lungseg export."
+                "stopped, continue it with lungseg train --resume. If it ended, write the model "
+                "with lungseg export."
             )
     return [folder / "model.onnx" for folder in folders]
 

@@ -29,7 +29,7 @@ class LungMeasures:
 
     Attributes:
         volume_ml: volume in mL.
-        mean_hu: mean density in HU. This and the percentiles are None without any lung.
+        mean_hu: mean density in HU. It and the percentiles are None if there is no lung.
         p5_hu: 5th percentile of the density in HU.
         p15_hu: 15th percentile in HU, the lung density index Perc15 (Parr et al., 2008).
         p50_hu: median in HU.
@@ -46,7 +46,7 @@ class LungMeasures:
 
 @dataclass(frozen=True)
 class Measures:
-    """Measurements of a CT volume; the columns of `cases.csv` that a volume has and an image not.
+    """Measurements of a CT volume; the columns of `cases.csv` that only volumes have.
 
     Attributes:
         lung: both lungs together; columns `lung_volume_ml` and so on.
@@ -65,7 +65,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class CaseRow:
-    """What became of one input; None is an empty cell.
+    """The result for one input; None is an empty cell.
 
     Attributes:
         case: name of the input without its suffix.
@@ -78,7 +78,7 @@ class CaseRow:
         lung_pixels: number of pixels (of a volume: voxels) that are lung.
         lung_fraction: lung as a share of all pixels, rounded to 6 decimals.
         detail: why it failed, or what was assumed and repaired.
-        measures: measurements, of volumes only.
+        measures: measurements of a volume; None for an image.
     """
 
     case: str

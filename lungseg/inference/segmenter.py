@@ -29,8 +29,8 @@ class Segmenter:
         >>> mask = lungs.segment(hu)
         >>> mask.shape == hu.shape, mask.dtype
         (True, dtype('uint8'))
-        >>> found = lungs.segment_volume("scan", sides=True)  # a DICOM folder
-        >>> left, right = found.mask == 1, found.mask == 2
+        >>> result = lungs.segment_volume("scan", sides=True)  # a DICOM folder
+        >>> left, right = result.mask == 1, result.mask == 2
     """
 
     def __init__(
@@ -39,14 +39,16 @@ class Segmenter:
         """Load a network.
 
         Args:
-            model: a run folder, also one of folds, or an ONNX file with `model.json` beside it.
-            device: `cpu`, `gpu`, or `auto`, which takes a GPU if there is one.
-            threads: of the CPU; 0 takes every core.
-            flips: average each prediction with that of the mirrored slice; takes twice the time.
+            model: a run folder, a folder of folds, or an ONNX file with `model.json` beside it.
+            device: `cpu`, `gpu`, or `auto`, which uses a GPU if there is one.
+            threads: number of CPU threads; 0 uses every core.
+            flips: average each prediction with that of the mirrored slice. This takes twice the
+                time.
 
         Raises:
-            UsageError: for a missing model, an unknown device, or `gpu` without one.
-            DataError: for a damaged model.
+            UsageError: if the model is missing, the device is unknown, or there is no GPU for
+                `gpu`.
+            DataError: if the model is damaged.
         """
         path = Path(model)
         if not path.exists():
@@ -64,11 +66,12 @@ class Segmenter:
                 grey values that the network was trained on as uint8. The patient's front is up.
 
         Returns:
-            uint8 of the same shape: 0 background, 1 lung; class numbers for other networks.
+            uint8 of the same shape: 0 background, 1 lung. Networks with more classes return the
+            class indices.
 
         Raises:
-            UsageError: for another shape, or a type whose meaning is unclear.
-            DataError: for values that are not finite, or not HU.
+            UsageError: if the shape is another one, or the meaning of the type is unclear.
+            DataError: if values are not finite or not in HU.
 
         Examples:
             >>> lungs = lungseg.Segmenter("demo/run")
@@ -89,7 +92,7 @@ class Segmenter:
             (dtype('float32'), True)
         """
         ct = _check_array(ct)
-        maps = [np.clip(1 - found[..., 0], 0, 1) for found in self._predict(ct)]
+        maps = [np.clip(1 - classes[..., 0], 0, 1) for classes in self._predict(ct)]
         return np.stack(maps).reshape(ct.shape)
 
     def segment_volume(self, ct: Ct | str | Path | Any, *, sides: bool = False) -> Segmentation:
@@ -104,8 +107,8 @@ class Segmenter:
             DataError: if the scan cannot be read, is no volume, or is not in HU.
 
         Examples:
-            >>> found = lungseg.Segmenter("demo/run").segment_volume(lungseg.read_ct("scan.mha"))
-            >>> found.image.GetSpacing()  # the scan's own geometry
+            >>> result = lungseg.Segmenter("demo/run").segment_volume(lungseg.read_ct("scan.mha"))
+            >>> result.image.GetSpacing()  # the scan's own geometry
             (5.0, 5.0, 20.0)
         """
         if isinstance(ct, (str, Path)):

@@ -53,7 +53,7 @@ def label_lungs(hu: Any) -> Any:
 
 
 def drop_bowel(hu: Any, dark: Any) -> Any:
-    """Return the connected parts of a uint8 mask, without those that are small and dark as gas."""
+    """Return a uint8 mask without the connected parts that are small and as dark as gas."""
     parts = sitk.ConnectedComponent(dark)
     within = sitk.Mask(parts, sitk.BinaryErode(dark, [1, 1, 0]))
     statistics = sitk.LabelIntensityStatisticsImageFilter()
@@ -68,7 +68,7 @@ def drop_bowel(hu: Any, dark: Any) -> Any:
 
 
 def find_airways(hu: Any, dark: Any) -> Any:
-    """Return a uint8 mask of trachea and main bronchi; empty if they cannot be told from lung.
+    """Return a uint8 mask of trachea and main bronchi; empty if they cannot be separated from lung.
 
     Their air is darker than lung. Of the dark connected parts with the volume of an airway, the
     one that reaches highest is taken.
@@ -85,5 +85,5 @@ def find_airways(hu: Any, dark: Any) -> Any:
     if not airways:
         return dark * 0
     _, label = max(airways)
-    # The wall and its blurred edge go with the air.
+    # The wall and its blurred edge are removed with the air.
     return sitk.BinaryDilate(sitk.Cast(parts == label, sitk.sitkUInt8), [3, 3, 0])

@@ -49,19 +49,19 @@ class Segmentation:
             left lung 1 and right lung 2.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
-        steps: a line for each step that changed the mask.
-        certainty: probability of lung as uint8 on the canonical grid, 255 for certain, if the
-            config asks for it.
-        written: a line for each file that could not be written.
+        steps: one line per step that changed the mask.
+        probability: probability of lung as uint8 on the canonical grid, 255 for certain; None
+            unless the config asks for it.
+        not_written: one line per file that could not be written.
 
     Examples:
         >>> lungs = lungseg.Segmenter("demo/run")
-        >>> found = lungs.segment_volume("scan.mha")
-        >>> found.mask.shape, found.mask.dtype
+        >>> result = lungs.segment_volume("scan.mha")
+        >>> result.mask.shape, result.mask.dtype
         ((12, 64, 64), dtype('uint8'))
-        >>> found.measures["lung_volume_ml"] > 0
+        >>> result.measures["lung_volume_ml"] > 0
         True
-        >>> found.save("lungs.nii.gz")
+        >>> result.save("lungs.nii.gz")
     """
 
     ct: Ct
@@ -69,8 +69,8 @@ class Segmentation:
     lung_voxels: int
     measured: Measures
     steps: list[str]
-    certainty: NDArray[np.uint8] | None = field(default=None, repr=False)
-    written: list[str] = field(default_factory=list)
+    probability: NDArray[np.uint8] | None = field(default=None, repr=False)
+    not_written: list[str] = field(default_factory=list)
 
     @property
     def image(self) -> Any:
@@ -81,7 +81,7 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
 
-        With `sides` 1 is the left lung and 2 the right one.
+        If `sides` was set, 1 is the left lung and 2 the right lung.
         """
         return np.asarray(sitk.GetArrayFromImage(self.image))
 
@@ -93,13 +93,13 @@ class Segmentation:
     @property
     def remarks(self) -> list[str]:
         """What was assumed about the scan, and each step that changed the mask."""
-        return [*(finding.detail for finding in self.ct.findings), *self.written, *self.steps]
+        return [*(finding.detail for finding in self.ct.findings), *self.not_written, *self.steps]
 
     def save(self, path: str | Path) -> None:
         """Write the mask in the scan's own geometry: `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
 
         Raises:
-            UsageError: for another suffix.
+            UsageError: if the suffix is another one.
             DataError: if the file cannot be written.
         """
         path = Path(path)
@@ -113,15 +113,15 @@ def segment_file(
 ) -> Segmentation:
     """Segment one volume and write its mask, and what else the config asks for, to `output`.
 
-    Memory holds the volume, its labels, and a few slices of the network's.
+    The volume, its labels, and a few slices at the network's size are in memory.
 
     Raises:
-        DataError: where the volume cannot be read, or a file not be written.
+        DataError: if the volume cannot be read, or if a file cannot be written.
     """
-    found = segment_ct(
+    result = segment_ct(
         predictor, read_ct(path, name=name, series_uid=config.infer.series_uid), config
     )
-    return _write(found, predictor, path, output, config)
+    return _write(result, predictor, path, output, config)
 
 
 def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
@@ -131,7 +131,7 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         console.warn(f"{ct.name}: {finding.code}: {finding.detail}")
     canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
-    lungs, certainty = _predict(predictor, hu, ct.name, config)
+    lungs, probability = _predict(predictor, hu, ct.name, config)
     lungs.CopyInformation(canonical)
     lungs, steps = tidy(lungs, settings, canonical)
     sides, side_steps = label_sides(lungs)
@@ -143,59 +143,59 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         steps.append("no lung was found")
     if settings.sides:
         steps += side_steps
-    return Segmentation(ct, labels, lung_voxels, measured, steps, certainty)
+    return Segmentation(ct, labels, lung_voxels, measured, steps, probability)
 
 
 def _write(
-    found: Segmentation, predictor: Predictor, source: Path, output: Path, config: Config
+    result: Segmentation, predictor: Predictor, source: Path, output: Path, config: Config
 ) -> Segmentation:
-    """Write the files of a volume; return it with a remark for what could not be written."""
-    settings, name = config.infer, found.ct.name
-    write_volume(found.image, output / f"{name}{found.ct.suffix}")
-    if found.certainty is not None:
+    """Write the files of a volume; return it with a remark per file that could not be written."""
+    settings, name = config.infer, result.ct.name
+    write_volume(result.image, output / f"{name}{result.ct.suffix}")
+    if result.probability is not None:
         folder = output / "probabilities"
         folder.mkdir(exist_ok=True)
-        write_volume(found.ct.restore(found.certainty), folder / f"{name}{found.ct.suffix}")
+        write_volume(result.ct.restore(result.probability), folder / f"{name}{result.ct.suffix}")
     if settings.overlay or settings.video:
         (output / "overlays").mkdir(exist_ok=True)
-        canonical = found.ct.canonical
+        canonical = result.ct.canonical
         hu = sitk.GetArrayViewFromImage(canonical)
-        labels = sitk.GetArrayViewFromImage(found.labels)
+        labels = sitk.GetArrayViewFromImage(result.labels)
     if settings.overlay:
         write_png(output / "overlays" / f"{name}.png", _sheet(hu, labels, predictor))
     if settings.video:
-        # From head to feet, as one reads a CT.
+        # From head to feet, the order in which radiologists read a CT.
         frames = (_frame(hu, labels, k, predictor) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
-        written = write_dicom_seg(
+        not_written = write_dicom_seg(
             source,
-            found.ct,
-            found.labels,
+            result.ct,
+            result.labels,
             output / f"{name}.dcm",
             sides=settings.sides,
             series_uid=settings.series_uid,
         )
-        return replace(found, written=written)
-    return found
+        return replace(result, not_written=not_written)
+    return result
 
 
 def _predict(
     predictor: Predictor, hu: NDArray[Any], name: str, config: Config
 ) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the lungs, a SimpleITK image of 0 and 1, and their probability where asked for."""
+    """Return the lungs, a SimpleITK image of 0 and 1, and their probability if asked for."""
     lungs = np.zeros(hu.shape, dtype=np.uint8)
-    certainty = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
-    greys = (apply_window(one, predictor.data.window) for one in hu)
+    probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
+    greys = (apply_window(plane, predictor.data.window) for plane in hu)
     with console.progress(len(hu), name, "slice") as bar:
         for k, probabilities in enumerate(predict_slices(predictor, greys, config.infer)):
             lungs[k] = labels_of(probabilities) > 0
-            if certainty is not None:
-                certainty[k] = foreground_map(probabilities)
+            if probability is not None:
+                probability[k] = foreground_map(probabilities)
             bar.advance()
-    return sitk.GetImageFromArray(lungs), certainty
+    return sitk.GetImageFromArray(lungs), probability
 
 
 def predict_slices(

@@ -39,7 +39,7 @@ NETWORKS = {
 
 
 def build_model(config: Config) -> Any:
-    """Build the network of a config, as described above."""
+    """Build the network of a config; the module's docstring describes the result."""
     module = import_module(NETWORKS[config.model.name])
     input_shape = (*config.data.image_size, config.data.channels)
     return module.build(config.model, input_shape, config.num_classes)

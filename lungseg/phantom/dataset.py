@@ -135,7 +135,7 @@ def write_phantom_volumes(
     Raises:
         DataError: if a file cannot be written.
     """
-    # Imported here: who draws slices has no need of it.
+    # Imported here because slices do not need it.
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
     from lungseg.imaging.volume_files import write_volume

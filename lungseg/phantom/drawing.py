@@ -6,8 +6,8 @@ the scanner's table, noise, and pathology. Each slice can be computed by itself,
 to 1 (base). Neighbouring slices resemble each other as real ones do.
 
 The mask covers both lungs with their vessels, nodules and consolidation. Trachea, main bronchi,
-mediastinum and pleural effusion are outside. Phantoms are for testing programs. A score on phantoms
-says nothing about patients.
+mediastinum and pleural effusion are outside the mask. Phantoms are for testing programs. A score on
+phantoms says nothing about patients.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def wobbly_outline(
         y: y of each pixel.
         rx: radius in x.
         ry: radius in y.
-        patient: whose random numbers bend the contour.
+        patient: the patient; its random numbers bend the contour.
         z: position of the slice.
         key: contours with the same key are bent alike.
     """

@@ -50,7 +50,7 @@ def outline(
 def two_outlines(
     image: Picture | None, truth: NDArray[np.integer[Any]], prediction: NDArray[np.integer[Any]]
 ) -> Picture:
-    """Outline truth (green) and prediction (red) on a slice, or on black without one.
+    """Outline truth (green) and prediction (red) on a slice, or on black if there is no slice.
 
     A small slice is enlarged, so that the lines are thin compared with the lungs.
 
@@ -139,7 +139,7 @@ def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: f
 def _ascii(text: str) -> str:
     """Return a caption that OpenCV can draw: ASCII, and the end of a name that is too long.
 
-    The end is what differs between the slices of one patient.
+    The names of one patient's slices differ at their end.
     """
     plain = text.encode("ascii", "replace").decode()
     return plain if len(plain) <= 34 else "..." + plain[-31:]

@@ -1,9 +1,9 @@
 """Messages, tables and progress.
 
 Messages go to the logger `lungseg`: `note` has the level INFO, `detail` DEBUG, `warn` WARNING and
-`error` ERROR. A Python program sees them if it configures logging, and nothing otherwise. The
+`error` ERROR. A Python program sees them if it configures logging; otherwise it sees nothing. The
 command line calls `show`, which prints them to standard error, so that standard output holds
-results alone. Tables and progress bars are drawn only while `show` is in force. Rich is imported
+results alone. Tables and progress bars are drawn only while `show` is active. Rich is imported
 when something is printed, which keeps the program quick to start.
 """
 
@@ -67,7 +67,7 @@ class TerminalHandler(logging.Handler):
     )
 
     def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
-        """Take what `-q` and `-v` ask for."""
+        """Set what is printed, as `-q` and `-v` do."""
         super().__init__()
         self.quiet, self.verbose = quiet, verbose
 
@@ -80,7 +80,7 @@ class TerminalHandler(logging.Handler):
         plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
         console = Console(stderr=True, **plain)
         if not console.is_terminal and "COLUMNS" not in os.environ:
-            # Cut off at the 80 columns assumed for a file or a pipe, a table says nothing.
+            # Rich would cut tables off at the 80 columns that it assumes for a file or a pipe.
             console = Console(stderr=True, width=140, **plain)
         return console
 
@@ -110,7 +110,7 @@ def show(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
 
 
 def show_always() -> None:
-    """Print messages from now on: for a process that only works for others, as Dask's workers."""
+    """Print messages from now on, in processes that have no command line, such as Dask workers."""
     with _installing:
         if not any(isinstance(handler, TerminalHandler) for handler in logger.handlers):
             _install(quiet=False, verbose=False)
@@ -130,8 +130,8 @@ def _install(quiet: bool, verbose: bool) -> TerminalHandler:
 
 def _shown() -> TerminalHandler | None:
     """Return the handler of `show`; None if nothing is to be drawn."""
-    found = (h for h in logger.handlers if isinstance(h, TerminalHandler) and not h.quiet)
-    return next(found, None)
+    handlers = (h for h in logger.handlers if isinstance(h, TerminalHandler) and not h.quiet)
+    return next(handlers, None)
 
 
 def table(
@@ -173,7 +173,7 @@ class Bar:
     """A running count of finished pieces of work."""
 
     def __init__(self, total: int, label: str, unit: str, view: Progress | None) -> None:
-        """Start counting; without a `view` a line is logged now and then."""
+        """Start counting; if there is no `view`, a line is logged from time to time."""
         self.total, self.label, self.unit, self.view = total, label, unit, view
         self.done = 0
         self.extra = ""
@@ -204,7 +204,7 @@ class Bar:
 def progress(total: int, label: str, unit: str = "img") -> Iterator[Bar]:
     """Count pieces of work, drawn as a bar by the command line on a terminal.
 
-    Without a terminal, and in a Python program, a line is logged now and then instead.
+    Without a terminal, and in a Python program, a line is logged from time to time instead.
     """
     handler = _shown()
     if handler is None or not handler.console.is_terminal:

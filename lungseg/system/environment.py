@@ -47,7 +47,7 @@ def _versions() -> dict[str, str]:
             try:
                 versions[package] = version(name)
                 break
-            except ImportError:  # PackageNotFoundError: not installed, or the other build is
+            except ImportError:  # PackageNotFoundError: this build is not installed
                 continue
     return versions
 
@@ -65,8 +65,8 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
 
     Args:
         module: name of the package.
-        extra: the extra that brings it.
-        purpose: what needs it, as the error begins: an option, a key of the config, or a file.
+        extra: the extra that installs it.
+        purpose: the option, config key or file that needs it; the error begins with this text.
 
     Raises:
         UsageError: if it is not installed; the message gives the command that installs it.
@@ -96,10 +96,10 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Apply `function` to each item in threads and yield the results in the order of the items.
 
-    Decoding, resizing and ONNX Runtime release Python's lock, so threads can use every core. Forked
-    processes could too, but hide why one of them died. At most four items per thread are in
-    progress, so memory does not grow with the number of items. If an item fails, its error is
-    raised and items that have not begun are left out.
+    Decoding, resizing and ONNX Runtime release Python's lock, so threads can use every core. They
+    are used instead of processes, because a forked process that dies does not report why. At most
+    four items per thread are in progress, so memory does not grow with the number of items. If an
+    item fails, its error is raised and items that have not begun are left out.
 
     Args:
         function: called with one item; must be safe to call from several threads.

@@ -56,7 +56,7 @@ def require_regular(path: Path) -> int:
 
 
 def partial_path(path: Path) -> Path:
-    """Return where to write a file before it is renamed to `path`: hidden, with the same suffix."""
+    """Return the hidden path, with the same suffix, of a file that is later renamed to `path`."""
     name = path.name
     if len(os.fsencode(name)) > 240:  # with the prefix it would be too long for a file name
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + name[-8:]
@@ -88,8 +88,8 @@ def staged_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder beside `output` that takes its place when the block ends well.
 
-    An interrupted block leaves `output` as it was. The staged folder is removed at once, or, after
-    a kill, by the next run.
+    If the block is interrupted, `output` stays as it was. The staged folder is then removed at
+    once, or by the next run if the process was killed.
 
     Args:
         output: the folder to make.
@@ -97,8 +97,8 @@ def staged_folder(
         inputs: folders that are read in the block, so they must not be replaced.
 
     Raises:
-        UsageError: if `output` is a file, holds something while `overwrite` is not set, or holds
-            one of the `inputs` or the current folder.
+        UsageError: if `output` is a file, if it holds something and `overwrite` is not set, or if
+            it holds one of the `inputs` or the current folder.
         DataError: if the folder cannot be made.
     """
     here, target = Path.cwd(), output.resolve()

@@ -63,7 +63,7 @@ def start_tensorflow(execution: Execution) -> Any:
     """Import TensorFlow without its log messages and set it up.
 
     oneDNN can only be switched before TensorFlow is imported, and the number of threads only
-    before its first operation. Later calls change the precision alone.
+    before its first operation. Later calls change only the precision.
 
     Args:
         execution: the settings to apply.
@@ -72,7 +72,7 @@ def start_tensorflow(execution: Execution) -> Any:
         The module `tensorflow`.
 
     Raises:
-        UsageError: TensorFlow is not installed.
+        UsageError: if TensorFlow is not installed.
     """
     running = "tensorflow" in sys.modules
     if not running:
@@ -85,7 +85,7 @@ def start_tensorflow(execution: Execution) -> Any:
         tensorflow.config.threading.set_intra_op_parallelism_threads(execution.threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(execution.threads)
     except RuntimeError:
-        console.detail("TensorFlow has already started, so its number of threads stays as it is")
+        console.detail("TensorFlow has already started, so its number of threads does not change")
     policy = "mixed_float16" if execution.mixed_precision else "float32"
     keras.mixed_precision.set_global_policy(policy)
     return tensorflow
@@ -98,7 +98,7 @@ def import_tensorflow() -> Any:
         The module `tensorflow`.
 
     Raises:
-        UsageError: TensorFlow is not installed.
+        UsageError: if TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console.note("loading TensorFlow ...")

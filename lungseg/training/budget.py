@@ -22,7 +22,7 @@ EXPORT_S = 20.0
 # Plan with slightly less time than there is, because machines slow down.
 SHARE_PLANNED = 0.93
 
-# To predict a slice takes about a third of the time of a training step.
+# Predicting a slice takes about a third of the time that training on it takes.
 VALIDATION_SHARE = 1 / 3
 
 
@@ -65,10 +65,10 @@ def plan(config: Config, seconds: float, seconds_per_slice: float, validation_sl
         config: the whole config.
         seconds: time left, in seconds.
         seconds_per_slice: measured training time per slice.
-        validation_slices: number of slices that each epoch ends with.
+        validation_slices: number of slices that are validated after each epoch.
 
     Raises:
-        UsageError: the time is too short for one epoch of `MIN_BATCHES` batches.
+        UsageError: if the time is too short for one epoch of `MIN_BATCHES` batches.
     """
     batch = config.train.batch_size
     usable = SHARE_PLANNED * seconds - EXPORT_S

@@ -62,7 +62,7 @@ class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
         """Check the mean loss of the epoch so far.
 
         Raises:
-            DataError: it is NaN or infinite.
+            DataError: if it is NaN or infinite.
         """
         if logs and not math.isfinite(logs["loss"]):
             cases = ", ".join(self.pipeline.cases_of(self.epoch, batch))

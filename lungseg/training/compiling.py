@@ -22,7 +22,7 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
     Args:
         config: the whole config.
         steps: batches per epoch, which the learning rate schedule depends on.
-        execution: how to run TensorFlow. None means as the config says.
+        execution: how to run TensorFlow. None means as in the config.
 
     Returns:
         A compiled `keras.Model`.

@@ -36,7 +36,7 @@ def is_chief() -> bool:
     It does if it trains alone or is worker 0 of the environment variable `TF_CONFIG`.
 
     Raises:
-        UsageError: `TF_CONFIG` is not a JSON object with a task.
+        UsageError: if `TF_CONFIG` is not a JSON object with a task.
     """
     given = os.environ.get("TF_CONFIG")
     if not given:
@@ -58,8 +58,8 @@ def make_strategy(config: Config) -> Any:
     Call it before any other use of TensorFlow, because several workers connect here.
 
     Raises:
-        UsageError: several workers are wanted but `TF_CONFIG` is not set, or the batch size is not
-            a multiple of the number of replicas.
+        UsageError: if several workers are wanted but `TF_CONFIG` is not set, or if the batch size
+            is not a multiple of the number of replicas.
     """
     import tensorflow as tf
 
@@ -97,7 +97,7 @@ def patch_for_workers(model: Any, strategy: Any, config: Config) -> Any:
         The model.
 
     Raises:
-        UsageError: this version of Keras lacks the private methods that have to be replaced.
+        UsageError: if this version of Keras lacks the private methods that have to be replaced.
     """
     import keras
     import tensorflow as tf

@@ -42,8 +42,8 @@ def export_run(run: Path, format: str = "onnx") -> float:
         The largest difference of a probability between Keras and the runtime of the format.
 
     Raises:
-        UsageError: the run or its model is missing.
-        DataError: the model is damaged, or the exported file differs from Keras.
+        UsageError: if the run or its model is missing.
+        DataError: if the model is damaged, or the exported file differs from Keras.
     """
     path = run / "model.keras"
     for needed in (path, run / "config.yaml"):
@@ -82,7 +82,7 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
         The largest difference of a probability between Keras and ONNX Runtime on one batch.
 
     Raises:
-        DataError: they differ by more than `TOLERANCE`. Nothing is written then.
+        DataError: if they differ by more than `TOLERANCE`. Nothing is written then.
     """
     difference = export(model, config, folder, "onnx")
     write_json(folder / "model.json", describe(model, config, difference))
@@ -102,7 +102,7 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
         The largest difference of a probability between Keras and the runtime of the format.
 
     Raises:
-        DataError: they differ by more than `TOLERANCE`. Nothing is written then.
+        DataError: if they differ by more than `TOLERANCE`. Nothing is written then.
     """
     shape = (2, *config.data.image_size, config.data.channels)
     rng = np.random.default_rng(config.seed)

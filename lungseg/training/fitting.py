@@ -56,7 +56,7 @@ def fit(
         The recorder, which holds the history and the best epoch.
 
     Raises:
-        DataError: the data are unusable, the loss became NaN or infinite, or the monitored value
+        DataError: if the data are unusable, the loss became NaN or infinite, or the monitored value
             was never finite.
     """
     settings = config.train
@@ -90,7 +90,7 @@ def _load_or_compile(
             return compile_model(config, steps, execution), {}
         path, state = checkpoint
         model = keras.saving.load_model(path, safe_mode=True)
-    console.note(f"going on after epoch {state['epochs_done']}")
+    console.note(f"resuming after epoch {state['epochs_done']}")
     return model, state
 
 
@@ -108,7 +108,7 @@ def _fit_epochs(
     callbacks: list[Any],
     recorder: Recorder,
 ) -> None:
-    """Fit with a progress bar. An error while reading is raised as it was, not as TensorFlow's."""
+    """Fit with a progress bar. An error while reading is raised in place of TensorFlow's error."""
     samples = (epochs - epochs_done) * pipeline.samples_per_epoch
     with console.progress(samples, "train") as bar:
         try:
@@ -180,7 +180,8 @@ def _mini_test(
 ) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Return the names and slices that are predicted after each epoch.
 
-    They come from `train.mini_test`; without it from the part valid, or train if that is empty.
+    They come from `train.mini_test` if it is set, otherwise from the part `valid`, or from `train`
+    if `valid` is empty.
     """
     if config.train.mini_test is not None:
         folder = existing_folder(config.train.mini_test, "images", "train.mini_test")

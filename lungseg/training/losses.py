@@ -1,4 +1,4 @@
-"""Losses, and the metrics shown during training, written with `keras.ops` alone.
+"""Losses, and the metrics shown during training. They use only `keras.ops`.
 
 Each function takes `y_true`, class indices `(B, H, W)`, and `y_pred`, probabilities
 `(B, H, W, C)`, and returns one float32 value per slice, `(B,)`, which Keras averages. The

@@ -1,7 +1,7 @@
 """The tf.data input pipelines: decode, augment, batch, prefetch. Nothing is kept in memory.
 
 Training reads one endless stream of samples. It goes through the slices again and again, each round
-in a new order. The seed and the number `k` alone decide which slice is sample `k` and how it is
+in a new order. Only the seed and the number `k` decide which slice is sample `k` and how it is
 augmented. A resumed training therefore goes on exactly where it stopped, and the cases of any batch
 can be listed afterwards.
 """
@@ -39,7 +39,7 @@ class Pipeline:
         steps: batches per epoch.
         samples_per_epoch: slices per epoch, a multiple of the batch size.
         problem: the first error while reading, None if there was none. It is kept here because
-            TensorFlow replaces it by an error of its own.
+            TensorFlow replaces it by its own error.
     """
 
     def __init__(self, config: Config, train: Sequence[Slice], valid: Sequence[Slice]) -> None:
@@ -47,13 +47,13 @@ class Pipeline:
 
         Args:
             config: the whole config.
-            train: the slices to train on, repeated where the data set mixes sources.
+            train: the slices to train on, repeated if the data set mixes sources.
             valid: the slices to validate on; may be empty.
         """
         self.config = config
         self.train = list(train)
         self.valid = list(valid)
-        wanted = config.train.slices_an_epoch(len(self.train))
+        wanted = config.train.slices_per_epoch(len(self.train))
         self.batch_size = min(config.train.batch_size, wanted)
         # Slices of the next round fill up the last batch, so all batches have the same shape and
         # no slice is left out.
@@ -81,7 +81,7 @@ class Pipeline:
 
         Args:
             first_epoch: number of epochs already done.
-            epochs: number of epochs at the end of the stream.
+            epochs: number of epochs done when the stream ends.
 
         Returns:
             Batches of images, float32 `(B, H, W, channels)` with grey values 0..255, and labels,

@@ -53,7 +53,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     """Write a model to a Keras file.
 
     Raises:
-        DataError: the file cannot be written. HDF5 reports that by several kinds of error.
+        DataError: if the file cannot be written. HDF5 reports that by several kinds of error.
     """
     try:
         model.save(path)
@@ -88,9 +88,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             run: the run folder.
             config: the whole config.
             others: the callbacks whose state belongs to a checkpoint; see `STATE_OF`.
-            state: the state of the checkpoint to go on from, empty for a new run.
+            state: the state of the checkpoint to resume from, empty for a new run.
             average: the callback that holds the averaged weights, None if the config has none.
-            writes: whether to write files. Workers other than the chief keep the history alone.
+            writes: whether to write files. Workers other than the chief keep only the history.
         """
         super().__init__()
         self.writes = writes

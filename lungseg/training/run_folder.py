@@ -106,7 +106,7 @@ def check_same_config(config: Config, run: Path) -> None:
     """Check that a config may resume the run in a folder.
 
     Raises:
-        UsageError: it may not; the message lists the keys that differ.
+        UsageError: if it may not; the message lists the keys that differ.
     """
     path = run / "config.yaml"
     if not path.exists():

@@ -53,13 +53,13 @@ def set_up(
         run: the run folder, which keeps the plan.
         started: when the training began, in seconds of the clock `time.monotonic`.
         epoch_slices: length of the list of slices to train on, repetitions included.
-        validation_slices: number of slices that each epoch ends with.
+        validation_slices: number of slices that are validated after each epoch.
 
     Raises:
-        UsageError: TensorFlow is not installed, the time budget is too short, or `train.strategy`
-            does not fit this machine.
+        UsageError: if TensorFlow is not installed, the time budget is too short, or
+            `train.strategy` does not fit this machine.
     """
-    slices_to_see = config.train.epochs * config.train.slices_an_epoch(epoch_slices)
+    slices_to_see = config.train.epochs * config.train.slices_per_epoch(epoch_slices)
     if config.train.time_budget:
         slices_to_see = MIN_SLICES_TO_CALIBRATE
     execution = choose(config, slices_to_see)
@@ -79,7 +79,7 @@ def _plan(
     strategy: Any,
     validation_slices: int,
 ) -> budget.Plan:
-    """Return the plan of a run with a time budget: the one it began with, or a new one."""
+    """Return the plan of a run with a time budget: its stored plan, or a new one."""
     from lungseg.training.compiling import compile_model
 
     path = run / "plan.json"

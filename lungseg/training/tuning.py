@@ -24,7 +24,7 @@ from lungseg.training.backend import Execution, configured, start_tensorflow
 # A calibration takes longer than it saves if the training takes fewer slices than this.
 MIN_SLICES_TO_CALIBRATE = 2000
 
-# For each candidate, in seconds.
+# Time limit per candidate, in seconds.
 MAX_CALIBRATION_S = 180.0
 
 
@@ -51,7 +51,7 @@ def choose(config: Config, slices_to_see: int) -> Execution:
         return as_configured
     measured = calibrate(config)
     if not measured:
-        console.warn("no setting could be measured; training goes on as configured")
+        console.warn("no setting could be measured; the training uses the configured settings")
         return as_configured
     best = min(measured, key=lambda execution: execution.seconds_per_slice or np.inf)
     for execution in measured:
@@ -61,7 +61,7 @@ def choose(config: Config, slices_to_see: int) -> Execution:
 
 
 def calibrate(config: Config) -> list[Execution]:
-    """Measure a few training steps with each sensible setting, each in a process of its own.
+    """Measure a few training steps with each sensible setting, each in a separate process.
 
     With a GPU the settings differ in XLA and mixed precision, without one in oneDNN and XLA.
 

@@ -19,7 +19,7 @@ class ConvertResult:
     Attributes:
         config: what the original's values mean here.
         yaml: the same as text, which loads to the same config.
-        lost: a line for each key that could not be carried over.
+        lost: one line per key that could not be carried over.
         output: the file written; None if none was asked for.
     """
 
@@ -40,8 +40,8 @@ def convert(source: Path, output: Path | None = None, *, overwrite: bool = False
         overwrite: replace an `output` that exists.
 
     Raises:
-        UsageError: if `source` cannot be read, is no INI file or holds a value that makes no sense,
-            or if `output` exists.
+        UsageError: if `source` cannot be read, is no INI file or holds an invalid value, or if
+            `output` exists.
         DataError: if `output` cannot be written.
     """
     if output is not None and output.exists() and source.exists() and output.samefile(source):

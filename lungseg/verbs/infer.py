@@ -55,15 +55,15 @@ def infer(
 ) -> InferResult:
     """Predict the mask of each image and volume.
 
-    Memory holds a few images or one volume at a time. Each mask is written as soon as it is
-    predicted, whole or not at all. An input that fails does not stop the others.
+    A few images or one volume are in memory at a time. Each mask is written as soon as it is
+    predicted, whole or not at all. If an input fails, the others are still segmented.
 
     Args:
         config: section `infer` is used; size and window of the slices come with the model.
-        inputs: image files, volumes, and folders of them, or one of these; a folder of DICOM is one
+        inputs: one or several image files, volumes, and folders of both. A folder of DICOM is one
             volume.
         output: folder for the masks.
-        run: run folder. Give either this or `model`.
+        run: run folder. Give either `run` or `model`.
         model: ONNX file with its `model.json` beside it.
         overwrite: write into an `output` that is not empty; files of the same name are replaced.
         resume: write into an `output` that is not empty, and skip the inputs whose masks are there.
@@ -140,7 +140,10 @@ def _refuse_clashes(items: Sequence[Input], log: Log) -> list[Input]:
     clashes = find_clashes(items)
     for item in items:
         if item.path in clashes:
-            problem = DataError(None, f"same name as {clashes[item.path].name}")
+            name = clashes[item.path].name
+            problem = DataError(
+                None, f"its mask would have the same file name as that of {name}. Rename one."
+            )
             log([failed_row(item, problem)])
     return [item for item in items if item.path not in clashes]
 

@@ -44,7 +44,7 @@ class LabelResult:
     Attributes:
         output: the folder written.
         cases: the CTs that were labelled.
-        failed: why each of the others was not.
+        failed: one error per CT that could not be labelled.
     """
 
     output: Path
@@ -62,7 +62,7 @@ def label(
     """Label the lungs of CT volumes by a threshold, and write each CT with its mask.
 
     Each CT is turned so that its axes run to the patient's left, back and head. One volume is in
-    memory at a time. A CT that cannot be used does not stop the others.
+    memory at a time. If a CT cannot be used, the others are still labelled.
 
     Args:
         inputs: volume files, DICOM folders, and folders of them.
@@ -82,7 +82,7 @@ def label(
     for later, earlier in find_clashes(items).items():
         raise UsageError(
             f"{later}: has the same name as {earlier}, so both would be written to one file. "
-            "Rename one, or label them into different folders."
+            "Rename one, or write their labels to different folders."
         )
     cases: list[LabelledCt] = []
     problems: list[DataError] = []
@@ -107,14 +107,15 @@ def _label_one(item: Input, slices: slice, folder: Path) -> LabelledCt:
     whole = ct.canonical
     if not range(whole.GetSize()[2])[slices]:
         raise DataError(
-            item.path, f"none of its {whole.GetSize()[2]} slices is among those to keep."
+            item.path,
+            f"none of its {whole.GetSize()[2]} slices is in the range to keep (--slices).",
         )
-    # The whole CT is labelled, then cut: the ends of a part would be taken for the lungs' own.
+    # Label the whole CT before cutting it: the ends of a part would be taken for the lungs' ends.
     scan, lungs = whole[:, :, slices], label_lungs(whole)[:, :, slices]
     write_volume(scan, folder / "images" / f"{item.name}.nii.gz")
     write_volume(lungs, folder / "masks" / f"{item.name}.nii.gz")
     remarks = [finding.detail for finding in ct.findings]
     volume = millilitres(lungs, count_voxels(lungs))
     if not volume:
-        remarks.append("no lung was found in the slices kept")
+        remarks.append("no lung was detected in the slices to keep")
     return LabelledCt(item.name, item.path, scan.GetSize()[2], round(volume, 1), remarks)

@@ -50,7 +50,7 @@ def phantom(
         patients: number of patients.
         slices: slices per patient; None means 8, or 56 with `volumes`.
         size: pixels per side of a slice.
-        seed: of the first patient; the next patients have the next numbers.
+        seed: seed of the first patient. Each further patient has the next number.
         window: HU shown as black and as white in PNG slices.
         hounsfield: write slices as signed 16-bit TIFF in HU.
         volumes: write one CT volume in HU per patient, as NIfTI.

@@ -91,7 +91,7 @@ def prepare(
 ) -> PrepareResult:
     """Check, resize and write the pairs of two folders.
 
-    Memory grows by some 500 bytes per slice, its row of the manifest, and by nothing else.
+    Memory grows only by the rows of the manifest, which take some 500 bytes per slice.
 
     Args:
         config: sections `data`, `prepare` and `augment` are used.
@@ -149,7 +149,7 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
         issues += [IssueRow.of(finding, result.pair.case) for finding in result.findings]
         histogram += result.grey_histogram
     if any(pair.image.is_dir() for pair in volumes):
-        # Kept, so that the owner of the data can tell which patient a group is.
+        # The owner of the data needs the salt to find out which patient a group is.
         write_text(staged / "salt.txt", salt + "\n")
     return _Slices(rows, issues, histogram)
 

@@ -86,7 +86,7 @@ def training_jobs(
         fold: None, the number of a fold, or `all`.
 
     Raises:
-        UsageError: the fold does not exist, or `dataset` holds folds and `fold` is None.
+        UsageError: if the fold does not exist, or if `dataset` holds folds and `fold` is None.
     """
     dataset, run = existing_folder(dataset, "slices"), Path(run)
     folds = fold_folders(dataset)
@@ -125,9 +125,9 @@ def train(
         command: the command line, for `run.json`.
 
     Raises:
-        UsageError: a folder is missing, the run folder exists or is in use, the config of a
+        UsageError: if a folder is missing, the run folder exists or is in use, the config of a
             resumed run has changed, or `resume` and `overwrite` are both true.
-        DataError: the data are unusable, or the loss became NaN or infinite.
+        DataError: if the data are unusable, or the loss became NaN or infinite.
 
     Examples:
         >>> config = lungseg.load_config("lung.yaml", ["train.epochs=1"])
@@ -206,8 +206,8 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
     """Read the lists of slices.
 
     Returns:
-        The slices of each part, those of `data.train_only` in `train`, and the slices of an epoch,
-        in which the slices of the data set are repeated.
+        The slices of each part, with those of `data.train_only` in `train`; and the slices of an
+        epoch, in which the slices of the data set are repeated.
     """
     parts = read_layout(dataset, config)
     own = list(parts["train"])

@@ -1,9 +1,9 @@
-"""What each choice of the default recipe gives: variants of configs/lung.yaml over folds and seeds.
+"""Measure the gain of each choice in the default recipe: variants of configs/lung.yaml.
 
-Each variant changes one thing. For every seed and fold a network is trained on the labelled slices
-of the other folds, and scored on two things it has not seen: the slices of its fold, and volumes
-of other scanners shown through four grey windows. The scores are the last epoch's, so that no
-validation slice has a say. Rows are appended to a CSV file; what it holds already is not run again.
+Each variant changes one thing. For every seed and fold, a network is trained on the labelled slices
+of the other folds. It is scored on two test sets: the slices of its fold, and volumes of other
+scanners in four grey windows. The scores are those of the last epoch, so no validation slice
+influences them. Each training appends a row to a CSV file and is not repeated if its row exists.
 
 Example:
     python -m scripts.bench.ablation --images slices/images --masks slices/masks \
@@ -35,7 +35,7 @@ from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
 
 RECIPE = Path(__file__).parents[2] / "configs" / "lung.yaml"
-# HU: the default, a lung, a soft-tissue, and the whole range of a 12-bit scanner.
+# Windows in HU: the default, for lung, for soft tissue, and the range of a 12-bit scanner.
 WINDOWS = {
     "default": (-1000, 400),
     "lung": (-1350, 150),
@@ -60,7 +60,8 @@ VARIANTS: dict[str, list[str]] = {
     "narrower": ["model.base_filters=8", "model.max_filters=128"],
     "half_the_pixels": ["model.stem_stride=2"],
 }
-# These add slices to train on: synthetic ones, or those of the volumes (then no test on volumes).
+# Variants with more slices to train on: synthetic ones, or those of the volumes. In the second case
+# the volumes are not a test set.
 WITH_PHANTOMS, WITH_VOLUMES = "phantoms", "volumes"
 
 
@@ -70,10 +71,10 @@ def main(
     volumes: Annotated[Path, typer.Option(help="Folder with images/ and masks/ of CT volumes.")],
     results: Annotated[Path, typer.Option(help="CSV file to append to.")],
     variant: Annotated[list[str], typer.Option(help="Variants to run; all by default.")] = [],  # noqa: B006
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant and fold.")] = 3,
-    folds: Annotated[int, typer.Option(min=2, help="Parts the labelled slices are cut into.")] = 3,
-    size: Annotated[int, typer.Option(min=32, help="Pixels a side.")] = 256,
-    samples: Annotated[int, typer.Option(min=1, help="Slices seen in a training.")] = 1200,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per variant and fold.")] = 3,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds of the labelled slices.")] = 3,
+    size: Annotated[int, typer.Option(min=32, help="Pixels per side.")] = 256,
+    samples: Annotated[int, typer.Option(min=1, help="Slices per training.")] = 1200,
 ) -> None:
     """Train and score every variant, seed and fold."""
     work = results.with_suffix(".work")
@@ -136,7 +137,7 @@ def table(results: Path) -> str:
 
 
 def _volumes(config: Config, folder: Path, window: Sequence[float], work: Path) -> list[Slice]:
-    """Cut the volumes into slices in one window; every sixth slice is enough to score on."""
+    """Cut the volumes into slices in one window. Every sixth slice is enough for the scores."""
     changed = with_overrides(config, {"data.window": window})
     prepare(changed, folder / "images", folder / "masks", work / "prepared")
     plain = with_overrides(changed, {"split.folds": 0, "split.neighbour_gap": 0})
@@ -145,7 +146,7 @@ def _volumes(config: Config, folder: Path, window: Sequence[float], work: Path) 
 
 
 def _phantoms(folder: Path, size: int, patients: int = 12) -> list[Slice]:
-    """Draw synthetic slices, each patient in a window of its own."""
+    """Draw synthetic slices. Each patient has another window."""
     windows = list(WINDOWS.values())
     slices = []
     for number in range(patients):

@@ -1,7 +1,7 @@
 """Measure the networks: the original as shipped against ours, and every network in the registry.
 
-Each is measured in a process of its own, one after the other: speed of training and inference at
-512 x 512, peak memory, and the lung Dice of one short training on phantoms, the same for all.
+Each is measured in a separate process, one after the other: speed of training and inference at
+512 x 512, peak memory, and the lung Dice after one short training on the same phantoms.
 Writes results/networks.json and from it docs/networks.md, the table in README.md, and
 lungseg/models/measured.json, which `lungseg train --help` shows. Networks that are in
 results/networks.json already are not measured again.
@@ -42,16 +42,16 @@ from tests.support.watch import watch
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "networks.json"
-# As the original runs on this TensorFlow: it asks for neither oneDNN nor XLA; one thread.
+# The original asks for neither oneDNN nor XLA. It is measured with one thread.
 AS_SHIPPED = Execution(1, False, False, False)
 OURS = Execution(cores(), True, False, False)
 SHORT_RUN_SIDE, SHORT_RUN_SLICES = 128, 480
-# Made for 512 pixels: of these few it is shown all.
+# The default stride is meant for 512 pixels, so these small slices are not reduced.
 SHORT_RUN_MODEL = {"resunet": {"stem_stride": 1}}
 
 
 def child(job: dict[str, Any]) -> dict[str, float]:
-    """Do what `job` asks in a process of its own, where TensorFlow starts as `job` says."""
+    """Do the measurements of `job`. It needs a new process, because it sets TensorFlow up."""
     config = check_config(job["config"], "bench")
     execution = Execution(**job["execution"])
     start_tensorflow(execution)
@@ -79,8 +79,8 @@ def child(job: dict[str, Any]) -> dict[str, float]:
             found["infer_s"] = best_of(2, partial(model.predict, one, verbose=0))
         elif what == "export":
             model = build_model(config)
-            # Untrained and without normalisation FlexUNet's scores run into thousands, where the
-            # rounding of float32 alone exceeds what export allows; a trained one's do not.
+            # An untrained FlexUNet without normalisation has scores in the thousands. There, the
+            # rounding of float32 exceeds what export allows. The scores of a trained one are small.
             kernel = next(w for w in reversed(model.trainable_weights) if w.name == "kernel")
             kernel.assign(0.01 * kernel)
             export_onnx(model, config, Path(job["folder"]))
@@ -108,7 +108,7 @@ print(min(seconds))
 
 
 def onnx_speed(folder: Path, tries: int = 3) -> dict[str, float]:
-    """Measure ONNX Runtime on an exported network, TensorFlow absent."""
+    """Measure ONNX Runtime on an exported network, in a process without TensorFlow."""
     command = [sys.executable, "-c", ONNX, str(folder / "model.onnx"), str(tries)]
     seen = watch(command)
     if seen.code:
@@ -119,7 +119,7 @@ def onnx_speed(folder: Path, tries: int = 3) -> dict[str, float]:
 def ask(
     config: Config, execution: Execution, *what: str, tries: int = 3, folder: str = ""
 ) -> dict[str, Any]:
-    """Run `child` in a process of its own."""
+    """Run `child` in a separate process."""
     job = {
         "config": config.model_dump(mode="json"),
         "execution": asdict(execution),
@@ -183,7 +183,7 @@ def _short_run(config: Config) -> float:
 
 
 def original(known: dict[str, Any]) -> None:
-    """The original's network as shipped, and by the fastest settings found here."""
+    """Measure the original's network as shipped, and with the fastest settings on this machine."""
     found: dict[str, dict[str, Any]] = known.setdefault("original", {})
     config = load_config(ROOT / "configs" / "original.yaml")
     if "original, as shipped" not in found:
@@ -208,7 +208,7 @@ def original(known: dict[str, Any]) -> None:
 
 
 def networks(known: dict[str, Any]) -> None:
-    """Every network of the registry with its defaults; FlexUNet as measured in `original`."""
+    """Measure every network of the registry with its defaults. FlexUNet is measured above."""
     found: dict[str, dict[str, Any]] = known.setdefault("networks", {})
     for name in NETWORKS:
         if {"dice", "infer_s"} <= found.get(name, {}).keys():
@@ -242,12 +242,12 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
         "## The original system and this one, at 512 x 512",
         "",
         "| | training, s per slice | times faster | inference, s per slice | times faster "
-        "| peak memory in training, MiB | settings | on |",
+        "| peak memory in training, MiB | settings | date |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {name} | {row['train_s']:.3g} | {shipped['train_s'] / row['train_s']:.3g} "
-        f"| {_said(row, 'infer_s')} "
+        f"| {_or_dash(row, 'infer_s')} "
         f"| {format(shipped['infer_s'] / row['infer_s'], '.3g') if 'infer_s' in row else '-'} "
         f"| {row['train_mib']:.0f} | {row['settings']} | {row['date']} |"
         for name, row in rows.items()
@@ -276,13 +276,14 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
             "so it ran with `stem_stride: 1` here."
         ),
         "",
-        "| network | parameters | GFLOP | training, s | inference, s | training, MiB | Dice | on |",
+        "| network | parameters | GFLOP | training, s | inference, s | training, MiB "
+        "| Dice | date |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {row['parameters']:,} | {row['gflop']:.1f} | {_said(row, 'train_s')} "
-        f"| {_said(row, 'infer_s')} | {_said(row, 'train_mib', '.0f')} "
-        f"| {_said(row, 'dice', '.3f')} | {row['date']} |"
+        f"| {name} | {row['parameters']:,} | {row['gflop']:.1f} | {_or_dash(row, 'train_s')} "
+        f"| {_or_dash(row, 'infer_s')} | {_or_dash(row, 'train_mib', '.0f')} "
+        f"| {_or_dash(row, 'dice', '.3f')} | {row['date']} |"
         for name, row in second.items()
     ]
     return lines
@@ -300,12 +301,12 @@ PURPOSE = {
 
 
 def paragraph(text: str) -> str:
-    """Return a text in lines of at most 100 characters."""
+    """Break a text into lines of at most 100 characters."""
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def update_readme(networks: dict[str, dict[str, Any]], said: str) -> None:
-    """Write the table of networks between its two marks in README.md."""
+def update_readme(networks: dict[str, dict[str, Any]], note: str) -> None:
+    """Write the table of networks and a note below it between its two marks in README.md."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     head, rest = text.split("<!-- networks -->\n")
@@ -316,15 +317,16 @@ def update_readme(networks: dict[str, dict[str, Any]], said: str) -> None:
     ]
     lines += [
         f"| `{name}` | {PURPOSE[name]} | {row['parameters']:,} | {row['gflop']:.1f} "
-        f"| {_said(row, 'train_s')} | {_said(row, 'infer_s')} | {_said(row, 'dice', '.3f')} |"
+        f"| {_or_dash(row, 'train_s')} | {_or_dash(row, 'infer_s')} "
+        f"| {_or_dash(row, 'dice', '.3f')} |"
         for name, row in networks.items()
     ]
-    table = "\n".join([*lines, "", said])
+    table = "\n".join([*lines, "", note])
     write_text(path, f"{head}<!-- networks -->\n{table}\n<!-- end -->{tail}")
 
 
 def main() -> None:
-    """Measure what results/networks.json lacks (everything with `--anew`); write the pages."""
+    """Measure what results/networks.json lacks (with `--anew` everything), and write the pages."""
     known: dict[str, Any] = {}
     if RESULTS.exists() and "--anew" not in sys.argv:
         known = read_json(RESULTS)
@@ -373,7 +375,7 @@ def _today() -> str:
     return datetime.date.today().isoformat()
 
 
-def _said(row: dict[str, Any], key: str, form: str = ".3g") -> str:
+def _or_dash(row: dict[str, Any], key: str, form: str = ".3g") -> str:
     return format(row[key], form) if key in row else "-"
 
 

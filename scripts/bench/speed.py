@@ -1,6 +1,7 @@
 """Measure speed and memory, as ratios of two things in one run, and write docs/benchmarks.md.
 
-Machines are shared and noisy: seconds drift, ratios hold. Each figure is the best of several tries.
+On a shared machine, seconds change from run to run, but ratios stay much the same. Each figure is
+the best of several tries.
 
 Example:
     python -m scripts.bench.speed
@@ -31,7 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def best_of(tries: int, work: Callable[[], object]) -> float:
-    """Seconds of the fastest of several tries."""
+    """Return the seconds of the fastest of several tries."""
     seconds = []
     for _ in range(tries):
         start = time.perf_counter()
@@ -48,12 +49,12 @@ def shell(*command: str) -> str:
 
 
 def start_up() -> dict[str, float]:
-    """`lungseg --help` against importing what it cannot do without."""
+    """Compare `lungseg --help` with the imports that it cannot do without."""
     for command in (("-m", "lungseg", "--help"), ("-c", "import typer, rich")):
         shell(*command)  # fill the disk cache
-    told = best_of(7, lambda: shell("-m", "lungseg", "--help"))
+    ours = best_of(7, lambda: shell("-m", "lungseg", "--help"))
     least = best_of(7, lambda: shell("-c", "import typer, rich"))
-    return {"lungseg --help, s": told, "import typer, rich, s": least, "ratio": told / least}
+    return {"lungseg --help, s": ours, "import typer, rich, s": least, "ratio": ours / least}
 
 
 PREPARE = """
@@ -67,7 +68,7 @@ prepare(Config(), folder / "images", folder / "masks", folder / "out")
 
 
 def prepare_memory() -> dict[str, float]:
-    """Peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
+    """Measure the peak memory of `prepare` on 200 and on 2,000 slices of 512 x 512."""
     from lungseg.phantom.dataset import write_phantoms
 
     found: dict[str, float] = {}
@@ -128,7 +129,7 @@ def scoring() -> dict[str, float]:
 
 
 def plain_scores(truth: np.ndarray, guess: np.ndarray, tolerances: list[float]) -> dict[str, float]:
-    """The same scores by SciPy's distance transform of whole images, one core, one mask pair."""
+    """Return the scores of one pair of masks by SciPy's distance transform of whole images."""
     t, g = truth > 0, guess > 0
     tp, fp, fn = (t & g).sum(), (~t & g).sum(), (t & ~g).sum()
     scores = {
@@ -156,7 +157,7 @@ def plain_scores(truth: np.ndarray, guess: np.ndarray, tolerances: list[float]) 
 
 
 def training_and_inference() -> dict[str, float]:
-    """Default network at 512 x 512: the input pipeline, a training step, Keras and ONNX Runtime."""
+    """Measure the default network at 512 x 512: pipeline, training step, Keras, ONNX Runtime."""
     from lungseg.training.backend import import_tensorflow
 
     import_tensorflow()
@@ -201,7 +202,7 @@ def training_and_inference() -> dict[str, float]:
 
 
 def trained_run(folder: Path) -> None:
-    """Train the default network for a moment on phantoms, so that it finds lungs, and export it."""
+    """Train the default network briefly on phantoms, so that it finds lungs, and export it."""
     from lungseg.training.backend import import_tensorflow
 
     import_tensorflow()
@@ -232,7 +233,7 @@ model.predict(np.zeros((1, 512, 512, 3), "float32"), verbose=0)
 
 
 def inference() -> dict[str, float]:
-    """`lungseg infer` as a process, on one image and on a volume of 300 slices."""
+    """Measure the process `lungseg infer` on one image and on a volume of 300 slices."""
     import SimpleITK as sitk  # noqa: N813
 
     from lungseg.imaging.pixels import apply_window, write_png
@@ -257,7 +258,7 @@ def inference() -> dict[str, float]:
 
         infer("slice.png")
         one = best_of(5, lambda: infer("slice.png"))
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with it the 9 x 9 kernels can take minutes
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with oneDNN the 9 x 9 kernels can take minutes
         original = best_of(2, lambda: shell("-c", ORIGINAL))
         del os.environ["TF_ENABLE_ONEDNN_OPTS"]
         memory: list[float] = []

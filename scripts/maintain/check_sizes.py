@@ -27,7 +27,7 @@ def files_of_repository(root: Path) -> list[str]:
 
 
 def main() -> None:
-    """List the files that are too large and exit with 1 if there are any."""
+    """List the files that are too large, and exit with 1 if there are any."""
     sizes = {name: (ROOT / name).stat().st_size for name in files_of_repository(ROOT)}
     large = {n: s for n, s in sizes.items() if s > MAX_BYTES and n not in EXEMPT}
     for name, size in sorted(large.items()):

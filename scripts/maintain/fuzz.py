@@ -1,8 +1,8 @@
 """Fuzz what reads files from outside with atheris: configs, images, masks, DICOM, NIfTI.
 
-Whatever the bytes, a reader returns something or raises LungsegError. Anything else, a crash of a
-library in C++, an input that takes 20 s, or 2 GB of memory, ends the target and leaves the input in
-`fuzz/`; put it into tests/robustness/test_fuzzed.py, and fix the reader.
+For any bytes, a reader must return a result or raise LungsegError. Another error, a crash of a C++
+library, an input that takes 20 s, or one that takes 2 GB of memory ends the target and leaves the
+input in `fuzz/`. Add that input to tests/robustness/test_fuzzed.py, and fix the reader.
 
 Example:
     python -m scripts.maintain.fuzz --seconds 60 config nifti
@@ -28,7 +28,7 @@ Reader = Callable[[Path], object]
 
 
 def readers() -> dict[str, tuple[str, Reader]]:
-    """Return what is fuzzed: a name, the suffix of its files, and the function that reads one."""
+    """Return the targets by name: the suffix of the files, and the function that reads one."""
     from lungseg.config.loading import load_config
     from lungseg.config.schema import DataConfig
     from lungseg.imaging.masks import read_labels
@@ -46,7 +46,7 @@ def readers() -> dict[str, tuple[str, Reader]]:
 
 
 def seeds(folder: Path) -> None:
-    """Write a few good inputs of each target to a folder of its name, to begin from."""
+    """Write a few good inputs of each target to a folder of its name, as a start for the fuzzer."""
     import numpy as np
     import SimpleITK as sitk  # noqa: N813
     from PIL import Image
@@ -94,11 +94,11 @@ def fuzz(target: str, arguments: list[str]) -> None:
 
 def main(
     targets: Annotated[
-        list[str] | None, typer.Argument(help="What to fuzz; all by default.")
+        list[str] | None, typer.Argument(help="Targets to fuzz; by default all.")
     ] = None,
-    seconds: Annotated[int, typer.Option(min=1, help="Seconds for each target.")] = 60,
+    seconds: Annotated[int, typer.Option(min=1, help="Seconds per target.")] = 60,
 ) -> None:
-    """Fuzz each target for a while, and count what was run."""
+    """Fuzz each target for some seconds, and count the executions."""
     from lungseg.system.tables import read_json, write_json
 
     FOLDER.mkdir(exist_ok=True)

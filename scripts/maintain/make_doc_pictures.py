@@ -22,11 +22,11 @@ from lungseg.verbs.infer import infer
 from scripts.bench.speed import trained_run
 
 DOCS = Path(__file__).parents[2] / "docs"
-# Drawn at the size that is shown, so that an outline of one pixel stays visible.
+# Pictures are drawn at the size that is shown, so that outlines of one pixel stay visible.
 SIDE = 200
-# Together these keep a sheet below the 200 kB that check_sizes.py allows.
+# Width and number of colours keep a picture below the 200 kB that check_sizes.py allows.
 MAX_WIDTH = 800
-# Greys, and the outlines' colours blended with some of them.
+# The palette: greys, and the outlines' colours blended with some greys.
 GREYS = [(grey, grey, grey) for grey in range(0, 256, 5)]
 BLENDS = [
     tuple(round(share * c + (1 - share) * grey) for c in colour)
@@ -47,7 +47,7 @@ def save(sheet: Picture, name: str) -> None:
 
 
 def draw_overlays() -> None:
-    """Segment a phantom volume with a network trained for a moment on other phantoms."""
+    """Segment a phantom volume with a network that was trained briefly on other phantoms."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trained_run(folder)

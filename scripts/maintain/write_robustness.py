@@ -73,7 +73,7 @@ that `lungseg` reports.
 ## Bad inputs
 
 `tests/bad_inputs/` makes {{ kinds | length }} kinds of bad input. Each is given to a command in a
-process of its own. None led to a traceback, a hang or a half-written file. The most memory that any
+separate process. None led to a traceback, a hang or a half-written file. The most memory that any
 of them needed is {{ bad.values() | map(attribute="mib") | max }} MiB. If the exit code is not 0,
 the message names the file. [Reference](reference.md#exit-codes) lists the exit codes.
 

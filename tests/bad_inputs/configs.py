@@ -41,7 +41,7 @@ def yaml_code(folder: Path) -> None:
 
 @config()
 def yaml_wrong_type(folder: Path) -> None:
-    """YAML with text for a number, and a list for a section."""
+    """YAML with a text in place of a number, and a list in place of a section."""
     text(folder, "train:\n  epochs: many\nsplit: [1, 2]\n")
 
 
@@ -107,7 +107,7 @@ def yaml_bad_pattern(folder: Path) -> None:
 
 @config()
 def yaml_is_a_folder(folder: Path) -> None:
-    """A folder where the config should be."""
+    """A folder in place of the config file."""
     (folder / "bad.yaml").mkdir()
 
 

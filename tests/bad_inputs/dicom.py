@@ -78,7 +78,7 @@ def dicom_cut_short(folder: Path) -> None:
 
 @infer("bad.dcm")
 def dicom_huge_element(folder: Path) -> None:
-    """A DICOM file with an element that says it is 3 GB long."""
+    """A DICOM file with an element that declares a length of 3 GB."""
     (path,) = write_series(folder, hu()[:1])
     content = path.read_bytes()
     path.unlink()
@@ -101,7 +101,7 @@ def dicom_without_pixels(folder: Path) -> None:
 
 @infer("bad", DONE, "Modality")
 def dicom_without_modality(folder: Path) -> None:
-    """A series without Modality: taken as CT, with a warning."""
+    """A series without Modality: read as CT, with a warning."""
     series(folder, without("Modality"))
 
 
@@ -117,7 +117,7 @@ def dicom_without_rescale(folder: Path) -> None:
 
 @infer("bad")
 def dicom_of_magnetic_resonance(folder: Path) -> None:
-    """A series of magnetic resonance."""
+    """A magnetic resonance series."""
 
     def change(ct: FileDataset, index: int) -> None:
         ct.Modality, ct.SOPClassUID = "MR", MRImageStorage
@@ -128,13 +128,13 @@ def dicom_of_magnetic_resonance(folder: Path) -> None:
 
 @infer("bad")
 def dicom_missing_slice(folder: Path) -> None:
-    """A series with a slice missing."""
+    """A series that lacks a slice."""
     write_series(folder / "bad", hu())[2].unlink()
 
 
 @infer("bad", DONE, "repeated")
 def dicom_repeated_slice(folder: Path) -> None:
-    """A series with one slice twice: taken once, with a warning."""
+    """A series with one slice twice: used once, with a warning."""
     paths = write_series(folder / "bad", hu())
     shutil.copyfile(paths[2], folder / "bad" / "copy.dcm")
 
@@ -172,7 +172,7 @@ def dicom_mixed_sizes(folder: Path) -> None:
 
 @infer("bad", DONE, "series")
 def dicom_mixed_series(folder: Path) -> None:
-    """A folder of two series: the larger is taken, with a warning."""
+    """A folder of two series: the larger one is read, with a warning."""
     write_series(folder / "bad", hu())
     write_series(folder / "bad", hu()[:3], prefix="other")
 
@@ -203,13 +203,13 @@ def dicom_unknown_syntax(folder: Path) -> None:
 
 @infer("bad")
 def dicom_short_pixels(folder: Path) -> None:
-    """A series whose headers give more rows than there are."""
+    """A series whose headers give more rows than the files hold."""
     series(folder, lambda ct, index: setattr(ct, "Rows", 80))
 
 
 @infer("bad")
 def dicom_huge_header(folder: Path) -> None:
-    """A series whose headers say 60,000 rows."""
+    """A series whose headers give 60,000 rows."""
     series(folder, lambda ct, index: setattr(ct, "Rows", 60_000))
 
 
@@ -222,7 +222,7 @@ def dicom_folder_with_pipe(folder: Path) -> None:
 
 @infer("bad.nii", DATA, "bad")
 def volume_name_not_utf8(folder: Path) -> None:
-    """A damaged volume in a folder, whose name is not UTF-8."""
+    """A damaged volume, with a name that is not UTF-8, in a folder."""
     (folder / "bad.nii").mkdir()
     sitk.WriteImage(volume(), str(folder / "short.nii"))
     content = (folder / "short.nii").read_bytes()

@@ -119,7 +119,7 @@ def several_pages(folder: Path) -> None:
 
 @infer("bad.jpg", DONE)
 def exif_rotated(folder: Path) -> None:
-    """A JPEG whose EXIF data turn it by a quarter."""
+    """A JPEG whose EXIF data rotate it by 90 degrees."""
     image = Image.fromarray(grey()[: SIDE // 2])
     exif = image.getexif()
     exif[0x0112] = 6
@@ -140,7 +140,7 @@ def long_and_thin(folder: Path) -> None:
 
 @infer("bad.png")
 def decompression_bomb(folder: Path) -> None:
-    """A PNG of 60,000 x 60,000 pixels in some kilobytes."""
+    """A PNG of 60,000 x 60,000 pixels, compressed to some kilobytes."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
     data = zlib.compress(bytes(7_501 * 60_000), 9)
     content = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
@@ -149,7 +149,7 @@ def decompression_bomb(folder: Path) -> None:
 
 @infer("bad.png")
 def text_bomb(folder: Path) -> None:
-    """A PNG with a compressed text of 512 MB in it."""
+    """A PNG that contains a compressed text of 512 MB."""
     start = png()[:33]
     bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(512 << 20), 9))
     (folder / "bad.png").write_bytes(start + bomb + png()[33:])
@@ -157,7 +157,7 @@ def text_bomb(folder: Path) -> None:
 
 @infer("bad.png")
 def larger_than_memory(folder: Path) -> None:
-    """A file of 64 GB, of which nothing is written to disk."""
+    """A sparse file of 64 GB, which takes no space on the disk."""
     with (folder / "bad.png").open("wb") as stream:
         stream.write(png())
         stream.truncate(64 << 30)
@@ -188,7 +188,7 @@ def tiff_directory_loop(folder: Path) -> None:
 
 @infer("bad.bmp")
 def bmp_huge_header(folder: Path) -> None:
-    """A BMP whose header says 2 billion pixels per side."""
+    """A BMP whose header gives 2 billion pixels per side."""
     Image.fromarray(grey()).save(folder / "bad.bmp")
     content = bytearray((folder / "bad.bmp").read_bytes())
     content[18:26] = struct.pack("<ii", 2**31 - 1, 2**31 - 1)
@@ -203,5 +203,5 @@ def gif_named_png(folder: Path) -> None:
 
 @infer("images", DATA)
 def folder_named_png(folder: Path) -> None:
-    """A folder that holds nothing but a folder named as PNG."""
+    """A folder that holds only a folder named as PNG."""
     (folder / "images" / "bad.png").mkdir(parents=True)

@@ -1,7 +1,7 @@
 """What a kind of bad input is, and the decorators that make one of a function.
 
-The function writes the input. Its docstring says what the input is. Its decorator says which
-command meets it, which exit code it must end with, and which text the messages must contain.
+The function writes the input. Its docstring describes the input. Its decorator gives the command
+that reads the input, the exit code that is expected, and the text that the messages must contain.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Kind:
         what: one sentence, shown in docs/robustness.md.
         command: arguments of lungseg, run in the folder; output goes to `out` there.
         exit_code: exit code that is expected.
-        says: text that the messages must contain; the file's name for every failure.
+        says: text that the messages must contain, for a failure the name of the file.
         make: function that writes the input to a folder.
     """
 

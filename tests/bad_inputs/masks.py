@@ -54,7 +54,7 @@ def mask_of_other_size(folder: Path) -> None:
 
 @prepare()
 def mask_of_other_colour(folder: Path) -> None:
-    """A mask in red and green, in no rgb_map."""
+    """A mask in red and green, colours that are not in rgb_map."""
     lungs = phantom(3)[1]
     red_green = np.stack([lungs * 255, (1 - lungs) * 255, lungs * 0], axis=2).astype(np.uint8)
     pairs(folder, red_green, other_grey())
@@ -62,13 +62,13 @@ def mask_of_other_colour(folder: Path) -> None:
 
 @prepare()
 def mask_of_other_class(folder: Path) -> None:
-    """A mask with class indices up to 7, of which rgb_map knows two."""
+    """A mask with class indices up to 7, although rgb_map has two classes."""
     pairs(folder, phantom(3)[1] * np.uint8(7), other_grey())
 
 
 @prepare(DONE, "mask_grey")
 def mask_interpolated(folder: Path) -> None:
-    """A mask with grey edges, as resizing leaves them: thresholded, and reported."""
+    """A mask with grey edges, as resizing produces them: thresholded, and reported."""
     large = Image.fromarray(phantom(3, 32)[1] * np.uint8(255))
     pairs(folder, np.asarray(large.resize((SIDE, SIDE), Image.Resampling.BILINEAR)), other_grey())
 

@@ -15,19 +15,19 @@ from tests.support.dicom_files import write_series
 
 @infer("a b  c.png", DONE)
 def name_with_spaces(folder: Path) -> None:
-    """Spaces in the name."""
+    """An image with spaces in its name."""
     (folder / "a b  c.png").write_bytes(png())
 
 
 @infer("Lunge_\u00e4\u00df_\u80ba_\U0001fac1.png", DONE)
 def name_in_unicode(folder: Path) -> None:
-    """A name in three scripts, with an emoji."""
+    """An image with a name in three scripts and an emoji."""
     (folder / "Lunge_\u00e4\u00df_\u80ba_\U0001fac1.png").write_bytes(png())
 
 
 @infer("line\nbreak.png", DONE)
 def name_with_newline(folder: Path) -> None:
-    """A line break in the name."""
+    """An image with a line break in its name."""
     (folder / "line\nbreak.png").write_bytes(png())
 
 
@@ -40,7 +40,7 @@ def name_not_utf8(folder: Path) -> None:
 
 @infer("-dash.png", DONE)
 def name_with_dash(folder: Path) -> None:
-    """A name that begins with a dash."""
+    """An image with a name that begins with a dash."""
     (folder / "-dash.png").write_bytes(png())
 
 
@@ -53,13 +53,13 @@ def name_with_markup(folder: Path) -> None:
 
 @infer("n" * 251 + ".png", DONE)
 def name_of_255_bytes(folder: Path) -> None:
-    """A name of 255 bytes, the most there can be."""
+    """An image with a name of 255 bytes, the longest possible."""
     (folder / ("n" * 251 + ".png")).write_bytes(png())
 
 
 @infer("n" * 101 + "\u00e4" * 75 + ".png", DONE)
 def name_of_255_bytes_in_unicode(folder: Path) -> None:
-    """A name of 255 bytes and fewer letters."""
+    """An image with a name of 255 bytes but fewer letters."""
     (folder / ("n" * 101 + "\u00e4" * 75 + ".png")).write_bytes(png())
 
 
@@ -72,7 +72,7 @@ def volume_name_of_255_bytes(folder: Path) -> None:
 
 @infer("n" * 255)
 def series_name_of_255_bytes(folder: Path) -> None:
-    """A DICOM folder with a name of 255 bytes: with .nii.gz it is too long."""
+    """A DICOM folder with a name of 255 bytes, which is too long for its mask's name."""
     write_series(folder / ("n" * 255), hu())
 
 
@@ -94,7 +94,7 @@ def case_only(folder: Path) -> None:
 
 @infer("images", DATA, "bad.png")
 def link_to_itself(folder: Path) -> None:
-    """A symbolic link to itself among images."""
+    """A folder of images with a symbolic link to itself."""
     (folder / "images").mkdir()
     (folder / "images" / "bad.png").symlink_to("bad.png")
 
@@ -109,7 +109,7 @@ def folder_in_itself(folder: Path) -> None:
 
 @infer("bad.png", USAGE)
 def link_to_nothing(folder: Path) -> None:
-    """A symbolic link to a file that is gone."""
+    """A symbolic link to a file that does not exist."""
     (folder / "bad.png").symlink_to("gone.png")
 
 
@@ -121,7 +121,7 @@ def pipe(folder: Path) -> None:
 
 @infer("bad.nii")
 def pipe_named_nifti(folder: Path) -> None:
-    """A named pipe where a volume is expected."""
+    """A named pipe in place of a volume."""
     os.mkfifo(folder / "bad.nii")
 
 
@@ -133,7 +133,7 @@ def endless_file(folder: Path) -> None:
 
 @kind("infer", "--model", MODEL, "good.png", "-o", "out", exit_code=USAGE, says="out")
 def target_is_a_file(folder: Path) -> None:
-    """A file where the output should go."""
+    """A file in place of the output folder."""
     (folder / "good.png").write_bytes(png())
     (folder / "out").write_text("precious")
 

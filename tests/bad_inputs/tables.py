@@ -28,7 +28,7 @@ def _manifest(folder: Path, **changes: str) -> None:
 
 @split()
 def manifest_with_text_for_number(folder: Path) -> None:
-    """A manifest with text where a number should be."""
+    """A manifest with a text in place of a number."""
     _manifest(folder, lung_fraction="much")
 
 
@@ -62,7 +62,7 @@ def manifest_empty(folder: Path) -> None:
     "evaluate", "--run", "../run", "--data", "data", "-o", "out", exit_code=DATA, says="split.csv"
 )
 def split_with_text_for_number(folder: Path) -> None:
-    """A data set whose split.csv has text where a number should be."""
+    """A data set whose split.csv has a text in place of a number."""
     for part in ("train", "test"):
         for name in ("images", "masks"):
             (folder / "data" / part / name).mkdir(parents=True)
@@ -98,13 +98,13 @@ def prediction_of_other_size(folder: Path) -> None:
 
 @score(SOME_FAILED, "bad")
 def prediction_missing(folder: Path) -> None:
-    """A truth without a prediction."""
+    """A true mask without a prediction."""
     _masks(folder, "good.png", "bad.png")
     (folder / "pred" / "bad.png").unlink()
 
 
 @score(DATA, "pred")
 def predictions_of_nothing_here(folder: Path) -> None:
-    """Predictions and truths that share no name."""
+    """Predicted and true masks that share no name."""
     _masks(folder, "good.png")
     (folder / "pred" / "good.png").rename(folder / "pred" / "other.png")

@@ -28,7 +28,7 @@ def write_nifti(folder: Path, change: Callable[[bytearray], None], name: str = "
 
 @infer("bad.nii.gz")
 def volume_with_nan(folder: Path) -> None:
-    """NaN among a volume's voxels."""
+    """A volume with NaN voxels."""
     values = hu().astype(np.float32)
     values[2, 3, 4] = np.nan
     sitk.WriteImage(volume(values), str(folder / "bad.nii.gz"))
@@ -36,7 +36,7 @@ def volume_with_nan(folder: Path) -> None:
 
 @infer("bad.nrrd")
 def volume_with_infinity(folder: Path) -> None:
-    """Infinity among a volume's voxels."""
+    """A volume with infinite voxels."""
     values = hu().astype(np.float32)
     values[2, 3, 4] = -np.inf
     sitk.WriteImage(volume(values), str(folder / "bad.nrrd"))
@@ -57,7 +57,7 @@ def two_dimensions(folder: Path) -> None:
 
 @infer("bad.nii")
 def three_values_a_voxel(folder: Path) -> None:
-    """A volume of three values per voxel."""
+    """A volume with three values per voxel."""
     sitk.WriteImage(sitk.Compose(volume(), volume(), volume()), str(folder / "bad.nii"))
 
 
@@ -97,20 +97,20 @@ def zero_spacing(folder: Path) -> None:
 
 @infer("bad.nii")
 def wrong_data_type(folder: Path) -> None:
-    """A NIfTI with a code that stands for no data type."""
+    """A NIfTI with an unknown code for its data type."""
     write_nifti(folder, lambda header: header.__setitem__(slice(70, 72), b"\x39\x30"))
 
 
 @infer("bad.nii")
 def huge_dimensions(folder: Path) -> None:
-    """A NIfTI whose header says 32,000 voxels per side."""
+    """A NIfTI whose header gives 32,000 voxels per side."""
     size = struct.pack("<4h", 3, 32_000, 32_000, 32_000)
     write_nifti(folder, lambda header: header.__setitem__(slice(40, 48), size))
 
 
 @infer("bad.nii.gz")
 def huge_dimensions_compressed(folder: Path) -> None:
-    """The same, compressed to a few bytes."""
+    """A compressed NIfTI whose header gives 32,000 voxels per side."""
     write_nifti(
         folder,
         lambda header: header.__setitem__(slice(40, 48), struct.pack("<4h", 3, *[32_000] * 3)),
@@ -201,7 +201,7 @@ def nrrd_compressed_cut_short(folder: Path) -> None:
 
 @infer("bad.nrrd")
 def nrrd_huge(folder: Path) -> None:
-    """An NRRD whose header says 10 million voxels per side."""
+    """An NRRD whose header gives 10 million voxels per side."""
     sitk.WriteImage(volume(), str(folder / "bad.nrrd"))
     content = (folder / "bad.nrrd").read_bytes()
     wanted = b"sizes: 10000000 10000000 10000000"
@@ -238,7 +238,7 @@ def zip_bomb(folder: Path) -> None:
 
 @infer("bad.zip", DONE)
 def zip_that_climbs(folder: Path) -> None:
-    """A zip of DICOM whose names lead out of its folder: unpacked under other names."""
+    """A zip of DICOM files whose names lead out of their folder: unpacked under other names."""
     paths = write_series(folder / "series", hu())
     with zipfile.ZipFile(folder / "bad.zip", "w") as archive:
         for number, path in enumerate(paths):

@@ -153,7 +153,7 @@ def test_a_config_survives_being_written_and_read(
 def test_a_small_data_set_has_epochs_worth_their_name() -> None:
     def shown(setting: int | None, slices: int) -> int:
         config = check_config({"train": {"samples_per_epoch": setting}}, "test")
-        return config.train.slices_an_epoch(slices)
+        return config.train.slices_per_epoch(slices)
 
     assert [shown(None, 10), shown(None, 300), shown(0, 10), shown(48, 10)] == [200, 300, 10, 48]
     assert Config().train.samples_per_epoch is None

@@ -44,7 +44,8 @@ def test_a_mask_of_other_colours_is_an_error_of_its_file(tmp_path: Path) -> None
         with pytest.raises(DataError, match=r"not in data\.rgb_map") as caught:
             read()
         assert caught.value.path == path
-        assert str(caught.value).endswith("most often (255, 0, 0).")
+        ending = "most often (255, 0, 0). Set data.rgb_map to the mask's colours."
+        assert str(caught.value).endswith(ending)
 
 
 def test_a_repaired_mask_is_a_finding_of_its_file(tmp_path: Path) -> None:
@@ -58,5 +59,5 @@ def test_a_repaired_mask_is_a_finding_of_its_file(tmp_path: Path) -> None:
 
 
 def test_nothing_but_dark_greys_is_no_mask_of_nothing() -> None:
-    with pytest.raises(DataError, match="nearer to a class"):
+    with pytest.raises(DataError, match="nearest to the background"):
         decode_mask(np.full((4, 4), 30, np.uint8), RGB_MAP)

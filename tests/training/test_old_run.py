@@ -71,7 +71,7 @@ def test_it_resumes_and_ends_as_the_training_that_was_not_stopped(run: Path, dat
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "going on after epoch 1" in done.stderr
+    assert "resuming after epoch 1" in done.stderr
     first, second = read_csv(run / "history.csv")
     assert first == read_csv(OLD / "history.csv")[0]
     expected = read_csv(OLD / "finished" / "history.csv")[1]

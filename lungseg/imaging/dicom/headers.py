@@ -64,7 +64,7 @@ def quiet_itk() -> Iterator[None]:
     """Keep ITK's own warnings off the terminal while it reads or writes.
 
     GDCM prints warnings about every folder without DICOM; our errors and findings report what
-    matters. The switch belongs to the whole process, so the last of several threads puts it back.
+    matters. The switch belongs to the whole process, so the last of several threads restores it.
     """
     global _quiet_blocks, _was_shown
     with _switch:
@@ -146,7 +146,7 @@ def _transfer_syntax(start: bytes) -> bytes:
 
 
 def _is_compressed(path: Path) -> bool:
-    """Whether a DICOM file says that its pixels are compressed."""
+    """Whether a DICOM file declares its pixels as compressed."""
     with path.open("rb") as stream:
         return _transfer_syntax(stream.read(4096)) not in (b"", *PLAIN_SYNTAXES)
 

@@ -48,10 +48,10 @@ def write_dicom_seg(
             and 2 the right lung.
         path: file to write.
         sides: whether left and right lung are labelled apart.
-        series_uid: the series of the folder that was read; None for the one `read_dicom` takes.
+        series_uid: the series that was read; None for the series that `read_dicom` chooses.
 
     Returns:
-        A remark if nothing was written, because there is no series to refer to or no lung.
+        Remarks. If there is no series to refer to, or no lung, they say why nothing was written.
 
     Raises:
         UsageError: if `highdicom` is not installed.

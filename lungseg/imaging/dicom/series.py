@@ -1,8 +1,8 @@
 """DICOM series: listed, checked slice by slice, and read in Hounsfield units.
 
 A series that would make a wrong volume (missing slices, mixed sizes, a tilted gantry) is an error.
-What can be repaired (a slice given twice, no Modality) is a finding. Nothing about the patient is
-read, but for `patient_id`.
+What can be repaired (a slice given twice, no Modality) is a finding. Only `patient_id` reads
+anything about the patient.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
     """Return the files of a DICOM folder or file that `read_dicom` reads, in the slices' order.
 
     Raises:
-        DataError: as `read_dicom` raises.
+        DataError: if `read_dicom` would raise it.
     """
     files = _pick(path, series_uid, path)[0] if path.is_dir() else [path]
     return [header.path for header in _in_order(files, path)[0]]
 
 
 def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path], list[Finding]]:
-    """Return the files of the series wanted, or of the likeliest one."""
+    """Return the files of the series with this UID, or of the most likely CT without a UID."""
     series = series_in(folder)
     if not series:
         raise DataError(origin, "holds no DICOM images.")
@@ -166,7 +166,7 @@ def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[F
         counts = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common())
         raise DataError(origin, f"the slices differ in size: {counts}.")
     if any(not np.allclose(h.orientation, headers[0].orientation, atol=1e-3) for h in headers):
-        raise DataError(origin, "the slices differ in orientation; they are no one volume.")
+        raise DataError(origin, "the slices differ in orientation, so they do not form one volume.")
     headers.sort(key=lambda header: header.height)
     headers, repeated = _without_repeats(headers, origin)
     findings += repeated
@@ -181,7 +181,7 @@ def _identical_neighbours(image: Any, origin: Path) -> list[Finding]:
     if not same:
         return []
     which = ", ".join(map(str, same[:5]))
-    detail = f"{len(same)} slices hold the same pixels as the one before ({which}): a copy?"
+    detail = f"{len(same)} slices have the same pixels as the slice before; copies? ({which})"
     return [Finding("identical_slices", "warning", detail, origin)]
 
 
@@ -214,7 +214,7 @@ def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header],
         dropped += 1
     if not dropped:
         return kept, []
-    detail = f"{dropped} slices are given twice, the same pixels at one position; used once"
+    detail = f"{dropped} slices are copies of another slice at the same position and are not used"
     return kept, [Finding("repeated_slices", "repaired", detail, origin)]
 
 
