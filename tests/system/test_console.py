@@ -1,6 +1,7 @@
 """Messages: printed by the command line alone, once, in the right stream."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_lines_of_progress_are_apart(
 ) -> None:
     caplog.set_level(logging.INFO, "lungseg")
     now = 100.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with console.progress(50, "work") as bar:
         for _ in range(50):
             now += 1
