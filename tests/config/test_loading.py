@@ -29,3 +29,11 @@ def test_a_standard_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyP
 
 def test_one_override_may_be_given_as_text() -> None:
     assert load_config(None, "train.epochs=3").train.epochs == 3
+
+
+def test_no_single_source_is_blamed_for_what_two_say_together(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("train: {reducer: {factor: 0.5}}\n")
+    (tmp_path / "top.yaml").write_text("extends: base.yaml\n")
+    with pytest.raises(UsageError, match="reducer both set the learning rate") as caught:
+        load_config(tmp_path / "top.yaml", ["train.schedule=cosine"])
+    assert "(in " not in str(caught.value)

@@ -7,7 +7,15 @@ import pytest
 
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
-from lungseg.inference.rows import LungMeasures, Measures, done_row, read_done, write_cases
+from lungseg.inference.rows import (
+    CaseRow,
+    LungMeasures,
+    Measures,
+    case_log,
+    done_row,
+    read_done,
+    write_cases,
+)
 from lungseg.system.tables import read_json
 
 SCAN = Input(Path("scan.mha"), "scan", True)
@@ -67,3 +75,20 @@ def test_a_row_that_was_not_finished_is_not_done(tmp_path: Path) -> None:
         assert list(read_done(tmp_path).values()) == rows[:1], content[start:end]
     path.write_bytes(content)
     assert list(read_done(tmp_path).values()) == rows
+
+
+def test_a_row_is_on_disk_before_the_next_case_begins(tmp_path: Path) -> None:
+    row = done_row(IMAGE, "007.png", (1, 3, 3), 1, "")
+    (tmp_path / "007.png").touch()
+    rows: list[CaseRow] = []
+    with case_log(tmp_path, rows) as log:
+        log([row])
+        assert read_done(tmp_path) == {"007": row}
+    assert rows == [row]
+
+
+def test_a_file_that_is_no_table_is_refused_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("notes of a person")
+    with pytest.raises(DataError, match="expected the columns case"):
+        read_done(tmp_path)
+    assert (tmp_path / "cases.csv").read_text() == "notes of a person"

@@ -1,7 +1,8 @@
 """Messages: printed by the command line alone, once, in the right stream."""
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,33 @@ def test_names_are_printed_as_they_are_everywhere(
     printed = capsys.readouterr().err
     for what in ("warning:", "title", "cell", "footer", "bar", "extra"):
         assert f"{what} {name}" in printed, what
+
+
+def test_the_level_that_a_program_has_set_comes_back() -> None:
+    console.logger.setLevel(logging.ERROR)
+    with console.show():
+        assert console.logger.isEnabledFor(logging.DEBUG)
+    assert console.logger.level == logging.ERROR
+
+
+@pytest.mark.parametrize("speak", [console.detail, console.note, console.warn, console.error])
+def test_a_message_names_the_line_that_sent_it(
+    speak: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "lungseg")
+    speak("a message")
+    (record,) = caplog.records
+    assert Path(record.pathname).name == "test_console.py"
+
+
+def test_lines_of_progress_are_apart(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "lungseg")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with console.progress(50, "work") as bar:
+        for _ in range(50):
+            now += 1
+            bar.advance()
+    assert [message.split(",")[0] for message in caplog.messages] == ["work: 20/50", "work: 40/50"]

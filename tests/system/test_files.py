@@ -57,3 +57,9 @@ def test_the_folder_in_which_one_works_is_not_replaced(
     with staged_folder(Path("new"), False):
         pass
     assert [path.name for path in here.iterdir()] == ["new"]
+
+
+def test_a_table_that_a_spreadsheet_has_saved_is_read(tmp_path: Path) -> None:
+    # With a byte order mark and the line ends of Windows.
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfcase,group\r\na,1\r\n")
+    assert read_csv(tmp_path / "t.csv", ("case",)) == [{"case": "a", "group": "1"}]

@@ -180,3 +180,27 @@ def test_label_needs_no_network_runtime() -> None:
     code = "import sys, lungseg.verbs.label; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("output", ["ct", "."])
+def test_the_cts_are_never_replaced(
+    output: str, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    (work / "ct").mkdir(parents=True)
+    copy = work / "ct" / volume.name
+    copy.write_bytes(volume.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for given in (work / "ct", copy):
+        with pytest.raises(UsageError, match="would replace its own input"):
+            label([given], work / output, overwrite=True)
+    assert copy.read_bytes() == volume.read_bytes()
+
+
+def test_if_no_ct_can_be_used_each_is_named(tmp_path: Path, lungseg: Cli) -> None:
+    for name in ("a.mha", "b.nii.gz"):
+        (tmp_path / name).write_bytes(b"no volume")
+    result = lungseg("label", tmp_path / "a.mha", tmp_path / "b.nii.gz", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert ("a.mha: " in result.stderr, "b.nii.gz: " in result.stderr) == (True, True)
+    assert not (tmp_path / "out").exists()
