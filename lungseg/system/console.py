@@ -82,7 +82,7 @@ class TerminalHandler(logging.Handler):
 
         console = Console(stderr=True, highlight=False)
         if not console.is_terminal and "COLUMNS" not in os.environ:
-            # Rich would cut tables off at the 80 columns that it assumes for a file or a pipe.
+            # Cut off at the 80 columns assumed for a file or a pipe, a table says nothing.
             console = Console(stderr=True, highlight=False, width=140)
         return console
 
