@@ -58,13 +58,15 @@ Overwrite = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print details too.")]
 
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say what would be done.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check the input and print what would be done.")
+]
 
 ImagesFolder = Annotated[Path | None, typer.Option("--images", help="Folder of raw images.")]
 
@@ -81,7 +83,7 @@ PreparedFolder = Annotated[
 
 DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data set to write.")]
 
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set, as split writes it.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set that split wrote.")]
 
 NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    short_help="Share slices out by patient.",
+    short_help="Divide slices into parts by patient.",
     epilog="Example: lungseg split --input data/prepared -s split.group_regex='^(p\\d+)_'",
 )
 def split(

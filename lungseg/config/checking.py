@@ -93,7 +93,7 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key{_nearest(error['loc'])}"
     if error["type"] == "union_tag_invalid":
-        return f"{path}: {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+        return f"{path}: {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
     if error["type"] == "value_error":
         return f"{path}: {error['msg'].removeprefix('Value error, ')}"
     return f"{path}: {error['msg']}, not {error['input']!r}"

@@ -73,8 +73,8 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     """Read a config file, apply `a.b=value` overrides in order, and check the result.
 
     Args:
-        path: a YAML file, which may name another at its top: `extends: FILE`, relative to itself.
-            `-` is standard input. Without a path the defaults are used.
+        path: a YAML file, or `-` for standard input. None means the defaults. The file may extend
+            another one: `extends: FILE`, relative to itself.
         overrides: texts such as `train.epochs=3`, or one of them; the value is YAML.
 
     Raises:

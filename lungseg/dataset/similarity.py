@@ -44,9 +44,9 @@ def similarities(one: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray
 
 
 def similar_pairs(hashes: Sequence[str], at_least: float) -> Iterator[tuple[int, int, float]]:
-    """Yield index pairs `(i, j, similarity)`, i < j, that are at least so similar.
+    """Yield index pairs `(i, j, similarity)`, i < j, whose similarity is `at_least` or more.
 
-    Goes row by row: time grows with the square of N (10,000 slices take seconds), memory with N.
+    The time grows with the square of N (10,000 slices take seconds), the memory with N.
     """
     packed = pack(hashes)
     for i in range(len(packed) - 1):
@@ -79,9 +79,9 @@ class Likeness:
 
 
 def most_alike_pairs(parts: Mapping[str, Sequence[Slice]]) -> list[Likeness]:
-    """Find, for each two parts, the most similar pair of slices across them.
+    """Find, for each pair of parts, the most similar slices across them.
 
-    Two slices of one patient count as fully alike, even if they look different.
+    Two slices of one patient count as equal, even if they look different.
     """
     pairs = []
     for one, other in itertools.combinations([p for p in PARTS if parts.get(p)], 2):
@@ -103,7 +103,7 @@ def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
     """Report pairs at or above `split.leak_similarity`.
 
     Raises:
-        DataError: if there are any; with `split.allow_leakage` it is a warning.
+        DataError: if there are any. If `split.allow_leakage` is set, they are only a warning.
     """
     leaks = [likeness for likeness in audit if likeness.similarity >= split.leak_similarity]
     if not leaks:
@@ -114,8 +114,8 @@ def report_leaks(audit: Sequence[Likeness], split: SplitConfig) -> None:
         for leak in leaks
     ]
     message = (
-        f"Slices on two sides look like one patient's (split.leak_similarity "
-        f"{split.leak_similarity}), which makes any score too good:\n" + "\n".join(lines)
+        f"Slices in different parts look like one patient's (split.leak_similarity "
+        f"{split.leak_similarity}), which makes every score too good:\n" + "\n".join(lines)
     )
     if not split.allow_leakage:
         raise DataError(

@@ -58,7 +58,7 @@ class SliceWriter:
         rows = [self._write_case(pair, source, source, "", group, image, labels, size)]
         if self.augmenter is None:
             return rows
-        # The seed depends on the name, so added cases leave the copies of the others as they are.
+        # The seed depends on the name, so the copies of a case stay the same if others are added.
         name_hash = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big")
         for copy in range(self.config.prepare.copies):
             seed = draw_seed(self.config.seed, name_hash, copy)

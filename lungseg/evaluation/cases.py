@@ -231,8 +231,8 @@ def score(
         1 and HD95 is 0. If only one is empty, Dice is 0 and HD95 is the image diagonal.
 
     Raises:
-        UsageError: for masks of different shapes, masked arrays, probabilities, labels below 0, or
-            a spacing that does not fit.
+        UsageError: if the masks differ in shape, are masked arrays, or hold probabilities or labels
+            below 0, or if `spacing` does not fit.
 
     Examples:
         >>> truth = np.zeros((4, 4), dtype=np.uint8)

@@ -24,8 +24,8 @@ class PixelSize:
     """The size of a pixel, and the units that follow from it.
 
     Attributes:
-        spacing: pixel size in mm along each axis. None if it is not known: distances are then in
-            pixels, and nothing is given in mm.
+        spacing: pixel size in mm along each axis. If it is None, the size is not known and all
+            distances are in pixels.
     """
 
     spacing: tuple[float, ...] | None = None
@@ -36,7 +36,7 @@ class PixelSize:
         return "pixels" if self.spacing is None else "mm"
 
     def volume_unit(self, dimensions: int) -> str:
-        """Unit of volumes: mL, for a single slice mm2, without a known pixel size pixels."""
+        """Unit of volumes: mL; mm2 for a single slice; pixels if the pixel size is not known."""
         if self.spacing is None:
             return "pixels"
         return "mL" if dimensions == 3 else "mm2"

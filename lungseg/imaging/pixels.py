@@ -35,7 +35,7 @@ def as_array(values: object, name: str) -> Pixels:
 
     Args:
         values: an array, or numbers in nested lists.
-        name: of the argument, for the error.
+        name: name of the argument, for the error.
 
     Raises:
         UsageError: if the lists have different lengths, or if values of the array are masked.
@@ -149,7 +149,7 @@ def labels_of(probabilities: NDArray[np.float32]) -> Labels:
 
 
 def with_channels(grey: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Return a grey slice `(H, W)` as it is for 1 channel, or as `(H, W, 3)` for 3."""
+    """Return a grey slice `(H, W)` unchanged for 1 channel, or as `(H, W, 3)` for 3."""
     return np.repeat(grey[..., None], 3, axis=2) if channels == 3 else grey
 
 

@@ -27,7 +27,7 @@ from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
-MAX_AIR_HU = -500.0  # every chest CT holds air: in the lungs, if nowhere else
+MAX_AIR_HU = -500.0  # every chest CT holds air, at least in the lungs
 MAX_UNPACKED_BYTES = 8 << 30
 MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
 MAX_GZIP_RATIO = 1032  # the densest that deflate can be
@@ -100,7 +100,7 @@ def write_volume(image: Any, path: Path) -> None:
         DataError: if it cannot be written.
     """
     suffix = volume_suffix(path) or ""
-    # ITK knows the suffixes in lower case alone.
+    # ITK knows the suffixes only in lower case.
     partial = partial_path(path.with_name(path.name[: len(path.name) - len(suffix)] + suffix))
     try:
         if not path.parent.is_dir():
@@ -140,7 +140,7 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     try:
         reader.SetFileName(str(path))
         if suffix in (".mha", ".mhd") and not path.name.endswith(suffix):
-            reader.SetImageIO("MetaImageIO")  # ITK finds it by the suffix in lower case alone
+            reader.SetImageIO("MetaImageIO")  # ITK finds it only by a suffix in lower case
         reader.ReadImageInformation()
         voxels = math.prod(reader.GetSize())
         # Checked before memory is taken for the voxels. Those of an MHD are in another file.

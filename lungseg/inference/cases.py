@@ -67,7 +67,7 @@ def map_cases(
     output: Path,
     config: Config,
 ) -> Iterator[CaseRow]:
-    """Segment cases on a Dask cluster (the extra `lungseg[dask]`); yield the rows as they come.
+    """Segment cases on a Dask cluster (the extra `lungseg[dask]`); yield rows in no fixed order.
 
     The workers read the inputs and write the masks themselves, so they must see the same files
     under the same paths. If a worker dies, nothing is lost: a mask is written whole or not at all,

@@ -48,14 +48,14 @@ def _label_box(lungs: Any) -> tuple[Any, list[str]]:
         eroded = sitk.BinaryErode(lungs, [radius, radius, 0])
         parts = find_parts(eroded)
         if parts.hold_two_lungs:
-            return _by_nearest(lungs, parts), [f"lungs parted by {radius} voxels of erosion"]
+            return _by_nearest(lungs, parts), [f"lungs separated by an erosion of {radius} voxels"]
     values = sitk.GetArrayFromImage(lungs)
     columns = np.flatnonzero(values.any(axis=(0, 1)))
     middle = (columns[0] + columns[-1] + 1) // 2
     values[:, :, :middle] *= RIGHT
     divided = sitk.GetImageFromArray(values)
     divided.CopyInformation(lungs)
-    return divided, ["lungs could not be told apart: divided at the middle of the mask"]
+    return divided, ["lungs could not be separated, so the mask was divided in its middle"]
 
 
 def _by_nearest(lungs: Any, parts: Parts) -> Any:

@@ -217,7 +217,7 @@ def predict_slices(
         if settings.tiles and min(size) > max(data.image_size):
             yield from (predictor.tiled(with_channels(grey, data.channels)) for grey in batch)
             continue
-        # Squares, so that patients are not stretched.
+        # Pad to squares, so that patients are not stretched.
         squares = [axial_slice(grey, data.channels) for grey in batch]
         found = predictor.probabilities([resize_image(each, data.image_size) for each in squares])
         yield from (crop(probabilities, size) for probabilities in found)

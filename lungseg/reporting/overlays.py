@@ -81,7 +81,7 @@ def contact_sheet(
     Args:
         pictures: grey or RGB.
         captions: one text per picture.
-        columns: pictures per row, at most; fewer if that takes no more rows.
+        columns: largest number of pictures per row. Fewer are used if they need no more rows.
         side: width and height in pixels that each picture is fitted into.
 
     Returns:

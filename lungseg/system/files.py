@@ -97,7 +97,7 @@ def staged_folder(
         inputs: folders that are read in the block, so they must not be replaced.
 
     Raises:
-        UsageError: if `output` is a file, if it holds something and `overwrite` is not set, or if
+            UsageError: if `output` is a file, if it holds something and `overwrite` is not set, or if
             it holds one of the `inputs` or the current folder.
         DataError: if the folder cannot be made.
     """
@@ -138,7 +138,7 @@ def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
     Args:
         output: the folder to write to.
         overwrite: whether the folder may hold something.
-        also: another choice than to replace it, for the message.
+        also: what the message offers besides replacing the folder.
     """
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: expected a folder to write to, found a file.")
@@ -168,10 +168,10 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """Lock a folder for this process.
 
     The lock file lies beside the folder, so the folder need not exist, and is released when the
-    process ends. Windows has no such lock; there, nothing is locked.
+    process ends. On Windows nothing is locked, because it has no such lock.
 
     Raises:
-        UsageError: if another process holds it; the message gives that process's number.
+        UsageError: if another process holds the lock; the message gives its process number.
     """
     try:
         import fcntl

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound="DataclassInstance")
 
-# How a cell of each type is read, and what it should hold.
+# By the type of a column: the function that reads a cell, and what the cell should hold.
 PARSERS: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
@@ -96,7 +96,7 @@ def read_csv(path: Path, needed: Iterable[str] = ()) -> list[dict[str, str]]:
 
 
 def decimals(digits: int, default: Any = MISSING) -> Any:
-    """Declare a dataclass's float field that is written with so many decimals."""
+    """Declare a float field of a dataclass that is written with this number of decimals."""
     metadata = {"format": f".{digits}f"}
     if default is MISSING:
         return field(metadata=metadata)
@@ -136,7 +136,7 @@ def _entries(row: DataclassInstance, prefix: str = "") -> Iterator[tuple[str, An
 
 
 def write_rows(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
-    """Write a table, whole or not at all; without rows it holds the header alone."""
+    """Write a table, whole or not at all; without rows it holds only the header."""
     write_csv(path, columns_of(kind), map(cells_of, rows))
 
 
@@ -214,7 +214,7 @@ def _typed_fields(kind: type[DataclassInstance]) -> list[tuple[Field[Any], type[
 
 
 def _name(each: Field[Any], content: Any) -> str:
-    """Return the column of a field, or what stands before its columns if it has several."""
+    """Return the column of a field, or the prefix of its columns if it has several."""
     if is_dataclass(content):
         return str(each.metadata.get("prefix", ""))
     return str(each.metadata.get("column", each.name))

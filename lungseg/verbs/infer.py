@@ -121,7 +121,7 @@ def check(
     """Check the paths of `infer`; return the inputs, and the ONNX files that predict together."""
     items = collect(inputs)
     refuse_nonempty(
-        output, overwrite or resume, also="leave out what is done with --resume (resume=True), "
+        output, overwrite or resume, also="skip finished inputs with --resume (resume=True), "
     )
     return items, model_paths(run, model)
 

@@ -195,7 +195,7 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
     if is_chief():
         if not resume:
             refuse_nonempty(
-                run, overwrite, also="go on with its training with --resume (resume=True), "
+                run, overwrite, also="continue its training with --resume (resume=True), "
             )
         elif run.exists():
             check_same_config(config, run)

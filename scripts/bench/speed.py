@@ -89,7 +89,7 @@ def prepare_memory() -> dict[str, float]:
 
 
 def scoring() -> dict[str, float]:
-    """All surface scores of 300 pairs of 512 x 512 masks, against full images through SciPy."""
+    """Compare all surface scores of 300 pairs of 512 x 512 masks with SciPy on full images."""
     from lungseg.evaluation.cases import score_classes
     from lungseg.evaluation.metrics import PixelSize
     from lungseg.phantom.drawing import make_slice

@@ -80,7 +80,7 @@ def test_all_errors_are_said_at_once_with_the_nearest_key() -> None:
         ("split.fractions=[0.5, 0.1, 0.1]", "must sum to 1"),
         ("split.group_regex=patient", "parentheses"),
         ("split.group_regex='('", "not a regular expression"),
-        ("model.name=unet", "none of 'flexunet', 'resunet'"),
+        ("model.name=unet", "not one of 'flexunet', 'resunet'"),
         ("train.monitor=val_iou", "is not computed"),
         ("train={monitor: last, patience: 3}", "watches no value"),
         ("train.reducer={factor: 0.4}", "both set the learning rate"),

@@ -211,7 +211,7 @@ def test_lungs_that_touch_are_taken_apart() -> None:
     values[2:4, 29:32, 20:58] = 1
     sides, steps = label_sides(sitk.GetImageFromArray(values))
     labels = sitk.GetArrayFromImage(sides)
-    assert any("parted by" in step for step in steps)
+    assert any("separated by" in step for step in steps)
     assert (labels[:, :, :30][values[:, :, :30] > 0] == 2).mean() > 0.99
     assert (labels[:, :, 50:][values[:, :, 50:] > 0] == 1).all()
 

@@ -80,7 +80,7 @@ def test_one_bad_image_is_listed_and_the_others_are_done(
     rows = json.loads(result.stdout)["cases"]
     failed = {row["input"]: row["detail"] for row in rows if row["status"] == "failed"}
     assert set(failed) == {"broken.png", first.name}
-    assert "same name" in failed[first.name]
+    assert "same file name" in failed[first.name]
     assert sum(row["status"] == "done" for row in rows) == count
     assert len(read_csv(tmp_path / "out" / "cases.csv")) == count + 2
 

@@ -19,9 +19,10 @@ from lungseg.system.files import require_regular
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
 PATIENT_ID, BITS = "0010|0020", "0028|0100"
-TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # tag and type, as each file begins with them
+TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # its tag and type
 BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
-PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)  # the first: no types
+# Elements of the first state no types.
+PLAIN_SYNTAXES = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", BIG_ENDIAN)
 
 # DICOM PS3.5, 7.1.2: types of values, and those whose length takes four bytes.
 LONG_TYPES = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
