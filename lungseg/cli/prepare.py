@@ -50,14 +50,17 @@ def prepare(
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(config, settings, seed)
+        from lungseg.system.files import refuse_nonempty
         from lungseg.verbs.prepare import plan, prepare
 
         images = input_folder(images, cfg.data.images, "images", "--images", "data.images")
         masks = input_folder(masks, cfg.data.masks, "masks", "--masks", "data.masks")
         output = output or cfg.data.prepared
         if dry_run:
+            refuse_nonempty(output, overwrite)
             pairs, issues = plan(images, masks)
-            console.note(f"{len(pairs)} pairs would be prepared into {output}")
+            count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+            console.note(f"{count} would be prepared into {output}")
             for issue in issues:
                 console.note(f"  {issue}")
             return

@@ -97,8 +97,8 @@ def staged_folder(
         inputs: folders that are read in the block, so they must not be replaced.
 
     Raises:
-            UsageError: if `output` is a file, if it holds something and `overwrite` is not set, or if
-            it holds one of the `inputs` or the current folder.
+        UsageError: if `output` is a file, holds something while `overwrite` is not set, or holds
+            one of the `inputs` or the current folder.
         DataError: if the folder cannot be made.
     """
     here, target = Path.cwd(), output.resolve()
