@@ -20,6 +20,8 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    input_folder,
+    run_folder,
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
@@ -75,7 +77,8 @@ def evaluate(
         from lungseg.verbs.evaluate import evaluate, evaluate_folders
 
         if pred is None or truth is None:
-            run, data = run or cfg.train.run, data or cfg.data.dataset
+            run = run_folder(run, cfg.train.run)
+            data = input_folder(data, cfg.data.dataset, "slices", "--data", "data.dataset")
             result = evaluate(cfg, run, data, output, overwrite=overwrite, against=against)
         else:
             result = evaluate_folders(

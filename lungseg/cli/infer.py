@@ -19,6 +19,7 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
+    run_folder,
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
@@ -74,8 +75,8 @@ def infer(
 
         if run is not None and model is not None:
             raise UsageError("Give the trained model: either --run RUN or --model FILE.onnx.")
-        if run is None and model is None:
-            run = cfg.train.run
+        if model is None:
+            run = run_folder(run, cfg.train.run)
         if dry_run:
             items, _ = check(
                 inputs, output, run=run, model=model, overwrite=overwrite, resume=resume

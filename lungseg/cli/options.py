@@ -34,6 +34,18 @@ def input_folder(
     return existing_folder(path, what, option)
 
 
+def run_folder(given: Path | None, configured: Path) -> Path:
+    """Return the run folder to read: the command line's, or the config's if `--run` is absent.
+
+    Raises:
+        UsageError: if the folder does not exist.
+    """
+    path = given or configured
+    if not path.is_dir():
+        raise UsageError(f"{path}: there is no such run folder (--run). lungseg train makes one.")
+    return path
+
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option(

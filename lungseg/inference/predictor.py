@@ -39,7 +39,7 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
         return [model]
     assert run is not None
     if not run.is_dir():
-        raise UsageError(f"{run}: there is no such run folder (--run). lungseg train makes one.")
+        raise UsageError(f"{run}: there is no such run folder. lungseg train makes one.")
     folders = fold_folders(run) or [run]
     for folder in folders:
         if not (folder / "model.onnx").is_file():

@@ -62,7 +62,7 @@ def evaluate(
     """
     run = Path(run)
     model_paths(run, None)  # checked first, so that its error comes first
-    dataset = existing_folder(dataset, "slices", "--data")
+    dataset = existing_folder(dataset, "slices")
     output = None if output is None else Path(output)
     if output is not None:
         refuse_nonempty(output, overwrite)
