@@ -16,7 +16,7 @@ def test_an_empty_name_extends_nothing(tmp_path: Path) -> None:
 
 
 def test_the_override_with_the_unknown_network_is_named() -> None:
-    with pytest.raises(UsageError, match=r"model\.name: 'u_net' is none of") as caught:
+    with pytest.raises(UsageError, match=r"model\.name: 'u_net' is not one of") as caught:
         load_config(None, ["model.name=u_net", "model.base_filters=8"])
     assert str(caught.value).endswith("(in --set model.name=u_net)")
 
