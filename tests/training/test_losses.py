@@ -117,3 +117,14 @@ def test_the_edge_loss_weighs_pixels_near_a_boundary() -> None:
     plain = float(np.asarray(LOSSES["ce_dice"](truth, right))[0])
     assert float(np.asarray(LOSSES["ce_dice_edge"](truth, right))[0]) == pytest.approx(plain)
     assert with_error(18) > 2 * with_error(5)
+
+
+def test_binary_crossentropy_of_several_classes_equals_its_formula() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 4, (2, 16, 16)).astype(np.uint8)
+    raw = rng.uniform(0.05, 1, (2, 16, 16, 4)).astype(np.float32)
+    p = raw / raw.sum(axis=-1, keepdims=True)
+    found = np.asarray(LOSSES["bce_dice"](truth, p)) - np.asarray(LOSSES["dice"](truth, p))
+    t, q = np.eye(4)[truth][..., 1:], p[..., 1:].astype(float)
+    expected = -(t * np.log(q) + (1 - t) * np.log(1 - q)).mean((1, 2, 3))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
