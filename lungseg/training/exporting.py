@@ -24,8 +24,14 @@ from lungseg.system import console
 from lungseg.system.tables import write_json
 from lungseg.training.backend import import_tensorflow
 
-# The largest difference allowed between a probability of Keras and of the exported file.
+# The largest difference allowed between a probability of Keras and of the exported file is at least
+# this.
 TOLERANCE = 1e-4
+
+# A score is a float32 and its rounding grows with its size, so two exact runtimes differ by a
+# multiple of `largest score * 2**-23`. The multiple was 0.9 to 5.6 for FlexUNet, ResUNet and
+# UNet 3+ with random weights, three seeds each; FlexUNet's scores were up to 386 there.
+ROUNDINGS = 32
 
 # Name of the file, or of the folder, in each format.
 FILES = {"onnx": "model.onnx", "savedmodel": "saved_model", "litert": "model.tflite"}
@@ -82,7 +88,7 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
         The largest difference of a probability between Keras and ONNX Runtime on one batch.
 
     Raises:
-        DataError: if they differ by more than `TOLERANCE`. Nothing is written then.
+        DataError: if they differ by more than `allowed_difference`. Nothing is written then.
     """
     difference = export(model, config, folder, "onnx")
     write_json(folder / "model.json", describe(model, config, difference))
@@ -102,7 +108,7 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
         The largest difference of a probability between Keras and the runtime of the format.
 
     Raises:
-        DataError: if they differ by more than `TOLERANCE`. Nothing is written then.
+        DataError: if they differ by more than `allowed_difference`. Nothing is written then.
     """
     shape = (2, *config.data.image_size, config.data.channels)
     rng = np.random.default_rng(config.seed)
@@ -118,11 +124,11 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
         _export_quietly(model, partial, format)
         predicted = np.concatenate([_predict(partial, format, image[None]) for image in batch])
         difference = float(np.abs(predicted - expected).max())
-        if not difference <= TOLERANCE:
+        if not difference <= TOLERANCE and not difference <= allowed_difference(model, batch):
             raise DataError(
                 final,
                 f"its runtime and Keras differ by {difference:.2e} on one batch, more than "
-                f"{TOLERANCE:.0e}; it was not kept. model.keras is complete.",
+                "rounding explains; it was not kept. model.keras is complete.",
             )
         if final.is_dir():
             shutil.rmtree(final)
@@ -130,6 +136,25 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return difference
+
+
+def allowed_difference(model: Any, batch: NDArray[np.float32]) -> float:
+    """Return the largest difference of a probability that rounding alone can cause.
+
+    Args:
+        model: a built `keras.Model`.
+        batch: grey values 0..255, float32 `(B, H, W, channels)`.
+
+    Returns:
+        `TOLERANCE`, or more if the class scores that the softmax reads are large.
+    """
+    import keras
+
+    softmax = model.layers[-1]
+    if not isinstance(softmax, keras.layers.Softmax):  # models trained by 0.1
+        return TOLERANCE
+    scores = keras.Model(model.inputs, softmax.input).predict(batch, batch_size=1, verbose=0)
+    return max(TOLERANCE, ROUNDINGS * float(np.abs(scores).max()) * 2**-23)
 
 
 def _predict(path: Path, format: str, slices: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,6 +223,12 @@ def _export_quietly(model: Any, path: Path, format: str) -> None:
     # By default, tf2onnx copies the whole graph with its weights before each of its optimisations.
     # For the 500 MB of the original network this took more than 24 GB.
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
+    if format == "onnx":
+        import tf2onnx
+
+        # tf2onnx orders nodes by names from a counter that goes on from export to export, so the
+        # file would depend on what the process exported before.
+        tf2onnx.utils.INTERNAL_NAME = 1
     keras_format = {"onnx": "onnx", "savedmodel": "tf_saved_model", "litert": "litert"}[format]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

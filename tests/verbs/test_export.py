@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from lungseg.config.loading import check_config
 from lungseg.errors import DataError
+from lungseg.models import build_model
 from lungseg.training import exporting as export
 from lungseg.training.exporting import export_run
 
@@ -38,9 +40,39 @@ def test_a_file_that_differs_is_not_kept(
     run: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export, "ROUNDINGS", -1.0)
     with pytest.raises(DataError, match=r"differ by .* it was not kept"):
         export_run(run, format)
     assert not (run / export.FILES[format]).exists()
+
+
+def test_scores_in_the_thousands_may_differ_by_their_rounding(tmp_path: Path) -> None:
+    import keras
+    import numpy as np
+
+    config = check_config(
+        {
+            "data": {"image_size": [32, 32]},
+            "model": {"name": "flexunet", "base_filters": 4, "num_layers": 3},
+        },
+        "large scores",
+    )
+    keras.utils.set_random_seed(0)
+    model = build_model(config)
+    batch = np.full((1, 32, 32, 1), 255, np.float32)
+    scores = keras.Model(model.inputs, model.layers[-1].input)
+    kernel = next(w for w in reversed(model.trainable_weights) if w.name == "kernel")
+
+    def scale_to(largest: float) -> float:
+        kernel.assign(kernel * (largest / np.abs(scores.predict(batch, verbose=0)).max()))
+        return export.allowed_difference(model, batch)
+
+    assert scale_to(1) == 1e-4
+    # From 4,096 to 8,192 neighbours among the float32 are 2**-11 apart.
+    assert np.spacing(np.float32(5000)) == 2**-11
+    assert 16 * 2**-11 <= scale_to(5000) <= 64 * 2**-11
+    export.export_onnx(model, config, tmp_path)
+    assert (tmp_path / "model.onnx").is_file()
 
 
 def test_one_network_is_one_onnx_file(run: Path) -> None:
