@@ -20,6 +20,8 @@ class NetworkConfig(Section):
 
     # How many times the network halves the sides of its input. Networks with levels compute it.
     halvings: ClassVar[int] = 0
+    # The rate that a training uses unless its config sets one: scripts/bench/real_slices.py.
+    learning_rate: ClassVar[float] = 0.002
 
     name: str = Field(description=NAME)
     base_filters: Positive = Field(

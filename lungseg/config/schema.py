@@ -273,6 +273,11 @@ class Config(Section):
     infer: InferConfig = Field(default_factory=InferConfig, description="how masks are predicted")
 
     @property
+    def learning_rate(self) -> float:
+        """The highest learning rate of a training: `train.learning_rate`, or the network's own."""
+        return self.train.learning_rate or self.model.learning_rate
+
+    @property
     def num_classes(self) -> int:
         """Classes, background included."""
         return len(self.data.rgb_map)

@@ -179,8 +179,9 @@ class TrainConfig(Section):
         "specificity",
     )
     optimizer: Literal["adam", "adamw"] = Field(default="adamw", description="adam or adamw")
-    learning_rate: PositiveAmount = Field(
-        default=0.002, description="learning rate; with cosine, its highest value"
+    learning_rate: PositiveAmount | None = Field(
+        default=None,
+        description="learning rate; with cosine, its highest value; null: the network's own",
     )
     weight_decay: Amount = Field(default=0.0001, description="weight decay of adamw")
     weight_average: Annotated[float, Field(ge=0, le=0.5)] = Field(

@@ -28,15 +28,15 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
         A compiled `keras.Model`.
     """
     settings = config.train
-    rate: Any = settings.learning_rate
+    rate: Any = config.learning_rate
     if settings.schedule == "cosine":
         # Limit the warm-up to half of the training, so that a one-epoch test run still reaches the
         # full rate.
         warmup = int(min(settings.warmup_epochs, settings.epochs / 2) * steps)
         rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else settings.learning_rate,
+            initial_learning_rate=0.0 if warmup else config.learning_rate,
             decay_steps=max(1, settings.epochs * steps - warmup),
-            warmup_target=settings.learning_rate if warmup else None,
+            warmup_target=config.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
     options: dict[str, Any] = {"clipvalue": settings.clipvalue}

@@ -85,8 +85,17 @@ def _devices() -> list[str]:
 
 def write_config(config: Config, dataset: Path, run: Path) -> None:
     """Write the config of a run, with absolute paths: a resume works from any folder."""
-    used = with_overrides(config, {"data.dataset": dataset, "train.run": run})
+    used = with_overrides(_settled(config), {"data.dataset": dataset, "train.run": run})
     write_text(run / "config.yaml", dump_config(with_absolute_paths(used)))
+
+
+def _settled(config: Config) -> Config:
+    """Return a config with its learning rate as a number.
+
+    A run is then resumed at the rate it began with, even if another version of this program has
+    another default for its network.
+    """
+    return with_overrides(config, {"train.learning_rate": config.learning_rate})
 
 
 # A resumed run may train for longer, and its folders may have moved. Any other change would make it
@@ -112,7 +121,7 @@ def check_same_config(config: Config, run: Path) -> None:
     if not path.exists():
         return
     old, new = (
-        _flatten(with_absolute_paths(each).model_dump(mode="json"))
+        _flatten(with_absolute_paths(_settled(each)).model_dump(mode="json"))
         for each in (load_config(path), config)
     )
     allowed = set(MAY_CHANGE_ON_RESUME)

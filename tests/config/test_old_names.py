@@ -17,7 +17,7 @@ def test_the_config_of_an_old_run_loads(caplog: pytest.LogCaptureFixture) -> Non
     assert config == Config.model_validate(
         {
             "data": {"dataset": "demo/dataset", "train_only": ["phantoms"]},
-            "train": {"run": "runs/old", "mini_test": "mini"},
+            "train": {"run": "runs/old", "mini_test": "mini", "learning_rate": 0.002},
             "prepare": {"threads": 2},
         }
     )

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import pytest
 
+import lungseg.training.averaging
+import lungseg.training.losses  # noqa: F401 - both are what the saved model names
 from lungseg.system.environment import describe_software
 from lungseg.system.tables import read_csv
 from lungseg.training.exporting import export_run
