@@ -239,7 +239,7 @@ REAL_SLICES = "\n\n".join(
         paragraph(
             f"Each network was shown {SLICES:,} slices of {SIDE} x {SIDE} in {EPOCHS} epochs by "
             "the default recipe, at a learning rate of its own. The slices are of six patients of "
-            "The Cancer Imaging Archive, labelled by a threshold (`lungseg label`), so the labels are "
+            "The Cancer Imaging Archive, labelled by a threshold (`lungseg label`), so they are "
             "no ground truth. The scores are on three patients of other collections that took part "
             "in no choice: LIDC-IDRI 1011 and Lung-PET-CT-Dx A0001, labelled in the same way, and "
             "NSCLC Radiogenomics R01-001 with the annotation of BAMF Health (AIMI). A patient's "
