@@ -264,10 +264,13 @@ def main() -> None:
         read_json(RESULTS / f"{name}.json") for name in ("networks", "real_slices", "published")
     )
     hardware = known["hardware"]
-    known["networks"] = {
-        name: {key: value for key, value in known["networks"][name].items() if key != "dice"}
-        for name in NETWORKS
-    }
+    known["networks"] = {name: known["networks"][name] for name in NETWORKS}
+    for name, row in known["networks"].items():
+        row.pop("dice", None)
+        trainings = real["trainings"].get(name, {}).values()
+        if trainings:
+            row["dice"] = round(float(np.mean([each["dice"] for each in trainings])), 4)
+        row["learning_rate"] = check_config({"model": {"name": name}}, "bench").learning_rate
     scores = {name: dice_of(trainings) for name, trainings in real["trainings"].items()}
     dates = " and ".join(sorted({row["date"] for row in known["networks"].values()}))
     kept = {"date": dates} | {key: known[key] for key in ("hardware", "software", "networks")}

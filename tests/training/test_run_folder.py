@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from lungseg.config.loading import check_config, dump_config, load_config
+from lungseg.config.loading import check_config, dump_config, load_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 from lungseg.training.run_folder import check_same_config, write_config
@@ -48,6 +48,16 @@ def test_a_relative_path_is_the_same_as_the_absolute_one(
     check_same_config(config(train_only=["../added"]), run)
     with pytest.raises(UsageError, match=r"train_only: was .*/added.*, now .*other/added"):
         check_same_config(config(train_only=["added"]), run)
+
+
+def test_a_run_goes_on_at_the_learning_rate_it_began_with(tmp_path: Path) -> None:
+    own = with_overrides(config(), {"train.learning_rate": None})
+    write_config(own, tmp_path / "slices", tmp_path)
+    written = load_config(tmp_path / "config.yaml")
+    assert written.train.learning_rate == own.model.learning_rate
+    check_same_config(with_overrides(written, {"train.learning_rate": None}), tmp_path)
+    with pytest.raises(UsageError, match=r"learning_rate: was .*, now 0\.5"):
+        check_same_config(with_overrides(written, {"train.learning_rate": 0.5}), tmp_path)
 
 
 def test_a_run_of_version_0_1_may_be_resumed(

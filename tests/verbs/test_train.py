@@ -134,6 +134,21 @@ def test_the_reducer_acts_with_its_own_patience(unstopped: tuple[Path, TrainResu
         assert rates[epoch + 1] == pytest.approx(rates[epoch] * (0.5 if worse else 1.0))
 
 
+@pytest.mark.parametrize("network", ["resunet", "flexunet"])
+def test_the_rate_is_the_networks_own_unless_it_is_set(network: str) -> None:
+    from lungseg.config.networks import FlexUNetConfig, ResUNetConfig
+    from lungseg.training.compiling import compile_model
+
+    own = (FlexUNetConfig if network == "flexunet" else ResUNetConfig).learning_rate
+    small = {"name": network, "base_filters": 4, "num_layers": 3}
+    for schedule in ("constant", "cosine"):
+        for given in (None, 0.25):
+            data = {**tiny(schedule=schedule, learning_rate=given, warmup_epochs=0), "model": small}
+            rate = compile_model(check_config(data, "test"), steps=8).optimizer._learning_rate
+            found = float(rate(0) if schedule == "cosine" else rate)
+            assert found == pytest.approx(own if given is None else given)
+
+
 def test_the_rate_rises_for_half_of_a_training_at_most() -> None:
     from lungseg.training.compiling import compile_model
 
