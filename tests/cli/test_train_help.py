@@ -9,7 +9,7 @@ from typer.testing import Result
 
 from lungseg.cli import train as command
 
-NETWORKS = {"tinynet": {"parameters": 1234, "gflop": 0.5, "dice": 0.75}}
+NETWORKS = {"tinynet": {"parameters": 1234, "gflop": 0.5, "learning_rate": 0.003, "dice": 0.75}}
 
 
 def test_the_table_is_read_when_help_is_asked_for(
@@ -20,7 +20,7 @@ def test_the_table_is_read_when_help_is_asked_for(
     measured.write_text(json.dumps(document))
     monkeypatch.setattr(command, "MEASURED", measured)
     lines = lungseg("train", "--help").stdout.splitlines()
-    assert "    tinynet               1,234     0.5        -        -  0.750" in lines
+    assert "    tinynet               1,234     0.5        -        -   0.003  0.750" in lines
     assert any("on 3 cores, 2026-01-02" in line for line in lines)
     measured.unlink()
     for arguments in (("--help",), ("split", "--help"), ("train", "--resume", "--overwrite")):
