@@ -86,7 +86,7 @@ def _online_default() -> TransformsConfig:
         hflip=0.5,
         affine=AffineConfig(p=0.8, rotate=12, scale=0.25, shift=0.06),
         elastic=ElasticConfig(p=0.2),
-        lesion=StrengthConfig(p=0.5, limit=0.4),
+        lesion=StrengthConfig(p=0.1, limit=0.4),
         window=StrengthConfig(p=0.6, limit=0.45),
         gamma=StrengthConfig(p=0.4, limit=0.4),
         noise=StrengthConfig(p=0.3, limit=0.05),
