@@ -110,6 +110,8 @@ class ResUNetConfig(_LevelsConfig):
 class AttentionUNetConfig(_LevelsConfig):
     """A U-Net whose skip connections are gated."""
 
+    learning_rate: ClassVar[float] = 0.003
+
     name: Literal["attention_unet"] = Field(description=NAME)
 
 
@@ -122,6 +124,8 @@ class UNet3PlusConfig(_LevelsConfig):
 class MultiResUNetConfig(_LevelsConfig):
     """A U-Net of multi-resolution blocks."""
 
+    learning_rate: ClassVar[float] = 0.003
+
     name: Literal["multiresunet"] = Field(description=NAME)
 
 
@@ -129,6 +133,7 @@ class DeepLabV3PlusConfig(NetworkConfig):
     """Atrous convolutions over a small residual encoder."""
 
     halvings: ClassVar[int] = 4
+    learning_rate: ClassVar[float] = 0.003
 
     name: Literal["deeplabv3plus"] = Field(description=NAME)
     middle_blocks: Count = Field(default=4, description="residual blocks in the middle")
@@ -138,6 +143,7 @@ class EfficientUNetConfig(NetworkConfig):
     """A U-Net decoder on an EfficientNetV2 encoder."""
 
     halvings: ClassVar[int] = 5
+    learning_rate: ClassVar[float] = 0.003
 
     name: Literal["efficientunet"] = Field(description=NAME)
     variant: Literal["B0", "B1", "B2", "B3", "S", "M", "L"] = Field(
