@@ -1,7 +1,7 @@
 """Train the published network by configs/original.yaml as it is, and keep the curve.
 
 A training that was stopped goes on from its last epoch when the command is given again. Writes
-results/published.json; `python -m scripts.bench.networks --write` puts it into docs/networks.md.
+results/published.json; `python -m scripts.bench.write_networks` puts it into docs/networks.md.
 
 Example:
     python -m scripts.bench.published --images slices/images --masks slices/masks \
