@@ -69,7 +69,7 @@ def fit(
     )
     callbacks, recorder = _callbacks(config, run, pipeline, parts, state, deadline)
     epochs_done = int(state.get("epochs_done", 0))
-    if epochs_done < settings.epochs and not _stopped_early(state):
+    if epochs_done < settings.epochs and not _stopped_early(state, settings.patience):
         _fit_epochs(model, pipeline, epochs_done, settings.epochs, callbacks, recorder)
     if recorder.best is None:
         raise DataError(
@@ -94,10 +94,13 @@ def _load_or_compile(
     return model, state
 
 
-def _stopped_early(state: dict[str, Any]) -> bool:
-    """Return whether `train.patience` ended the training before this checkpoint."""
+def _stopped_early(state: dict[str, Any], patience: int) -> bool:
+    """Return whether a training has waited for `train.patience` epochs at this checkpoint.
+
+    The patience may have been raised since. 0 means that nothing ends a training early.
+    """
     early_stopping = state.get("callbacks", {}).get("EarlyStopping") or {}
-    return bool(early_stopping.get("stopped_epoch", 0))
+    return 0 < patience <= early_stopping.get("wait", 0)
 
 
 def _fit_epochs(

@@ -20,7 +20,7 @@ from lungseg.dataset.slices import PARTS, SeenRow, Slice
 from lungseg.errors import UsageError
 from lungseg.system.environment import describe_hardware, describe_software
 from lungseg.system.files import write_text
-from lungseg.system.tables import write_json, write_rows
+from lungseg.system.tables import read_rows, write_json, write_rows
 from lungseg.training.distribution import is_chief
 
 
@@ -32,6 +32,27 @@ def write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
         for s in parts.get(part, ())
     ]
     write_rows(path, SeenRow, rows)
+
+
+def check_same_slices(parts: dict[str, list[Slice]], run: Path) -> None:
+    """Check that a run is resumed on the slices that it began with. Folders may have moved.
+
+    Raises:
+        UsageError: if slices to train on or to validate on were added, removed or changed.
+    """
+    path = run / "data.csv"
+    if not path.exists():
+        return
+    begun = read_rows(path, SeenRow)
+    for part in ("train", "valid"):
+        was = {(row.case, row.sha256) for row in begun if row.part == part}
+        now = {(s.case, s.sha256) for s in parts.get(part, ())}
+        if was != now:
+            raise UsageError(
+                f"{run}: --resume needs the slices of the run, but in {part} {len(was - now)} of "
+                f"its {len(was)} slices are missing or have other pixels, and {len(now - was)} are "
+                "new. Give --data with the data set of the run, or start another run."
+            )
 
 
 def describe_run(

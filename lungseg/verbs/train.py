@@ -29,6 +29,7 @@ from lungseg.training.exporting import export_run
 from lungseg.training.run_folder import (
     RunRecord,
     check_same_config,
+    check_same_slices,
     describe_run,
     write_config,
     write_data_list,
@@ -72,6 +73,8 @@ def count_slices(
 ) -> dict[str, int]:
     """Check folders and slices as `train` does, and return the number of slices in each part."""
     parts, _ = _read_parts(config, _check_folders(config, dataset, run, resume, overwrite))
+    if resume:
+        check_same_slices(parts, run)
     return {part: len(slices) for part, slices in parts.items()}
 
 
@@ -125,8 +128,8 @@ def train(
         command: the command line, for `run.json`.
 
     Raises:
-        UsageError: if a folder is missing, the run folder exists or is in use, the config of a
-            resumed run has changed, or `resume` and `overwrite` are both true.
+        UsageError: if a folder is missing, the run folder exists or is in use, the config or the
+            slices of a resumed run have changed, or `resume` and `overwrite` are both true.
         DataError: if the data are unusable, or the loss became NaN or infinite.
 
     Examples:
@@ -154,6 +157,8 @@ def _train(
     dataset = _check_folders(config, dataset, run, resume, overwrite)
     parts, epoch_slices = _read_parts(config, dataset)
     if is_chief():
+        if resume:
+            check_same_slices(parts, run)
         _begin_run_folder(config, dataset, run, parts, replace=overwrite and not resume)
     started = time.monotonic()
     setup = set_up(config, run, started, len(epoch_slices), len(parts["valid"]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,14 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from lungseg.config.loading import check_config, dump_config, load_config
+from lungseg.config.loading import check_config, dump_config, load_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout
 from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError, UsageError
-from lungseg.system.tables import read_csv, read_json
+from lungseg.system.tables import read_csv, read_json, write_csv
 from lungseg.verbs.prepare import prepare
-from lungseg.verbs.train import TrainResult, train
+from lungseg.verbs.train import TrainResult, count_slices, train
 from tests.support.phantoms import tiny, write_phantoms
 
 
@@ -217,6 +218,8 @@ def test_early_stopping_stops_and_stays_stopped(dataset: Path, tmp_path: Path) -
     assert first.epochs < 40
     again = train(config, dataset, tmp_path / "run", resume=True)
     assert again.epochs == first.epochs
+    patient = with_overrides(config, {"train.patience": 4})
+    assert train(patient, dataset, tmp_path / "run", resume=True).epochs == first.epochs + 2
 
 
 def test_tensorboard_files_are_written_when_asked(dataset: Path, tmp_path: Path) -> None:
@@ -236,6 +239,23 @@ def test_a_resume_with_another_config_is_refused(trained_run: Path, dataset: Pat
     changed = check_config(tiny(batch_size=2), "test")
     with pytest.raises(UsageError, match=r"train\.batch_size: was 4, now 2"):
         train(changed, dataset, trained_run, resume=True)
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_a_resume_on_other_slices_is_refused(
+    trained_run: Path, dataset: Path, part: str, tmp_path: Path
+) -> None:
+    config = load_config(trained_run / "config.yaml")
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    count_slices(config, other, trained_run, resume=True)  # the same slices in another folder
+    rows = read_csv(other / "split.csv")
+    next(row for row in rows if row["part"] == part)["sha256"] = "0" * 64
+    write_csv(other / "split.csv", list(rows[0]), rows)
+    message = rf"in {part} 1 of its \d+ slices are missing or have other pixels, and 1 are new"
+    for resumed in (train, count_slices):
+        with pytest.raises(UsageError, match=message):
+            resumed(config, other, trained_run, resume=True)
 
 
 def test_a_run_folder_that_exists_is_refused(
