@@ -13,6 +13,7 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.folders import Input
 from lungseg.inference.images import image_batches, predict_images
+from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.rows import CaseRow, done_row, failed_row
 from lungseg.system import console
@@ -29,6 +30,7 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
     from lungseg.inference.volumes import segment_file
 
     try:
+        origin = origin_of(item.path, predictor.sha256, config.infer)
         segmented = segment_file(predictor, item.path, item.name, output, config)
     except DataError as problem:
         return failed_row(item, problem)
@@ -39,6 +41,7 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
         (depth, height, width),
         segmented.lung_voxels,
         "; ".join(segmented.remarks),
+        origin,
         segmented.measured,
     )
 

@@ -15,6 +15,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
 from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import labels_of, read_pixels, resize_image, to_slice, write_png
+from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, at_size, foreground_map
 from lungseg.inference.rows import CaseRow, done_row, failed_row
 from lungseg.reporting.overlays import outline
@@ -115,5 +116,10 @@ def _write_mask(
     lung_pixels = int(cv2.countNonZero(mask))
     remarks = [loaded.remarks, "" if lung_pixels else "no lung was found"]
     return done_row(
-        loaded.item, name, (1, *loaded.size), lung_pixels, "; ".join(filter(None, remarks))
+        loaded.item,
+        name,
+        (1, *loaded.size),
+        lung_pixels,
+        "; ".join(filter(None, remarks)),
+        origin_of(loaded.item.path, predictor.sha256, settings),
     )

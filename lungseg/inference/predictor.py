@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lungseg.config.schema import DataConfig
 from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
+from lungseg.inference.origins import sha256_of_models
 from lungseg.system.environment import cores
 from lungseg.system.tables import read_json
 
@@ -83,6 +85,7 @@ class Predictor:
         """
         files = [paths] if isinstance(paths, Path) else list(paths)
         self.path = files[0]
+        self._files = files
         self._flips = flips
         self.data = _read_description(self.path.with_name("model.json"))
         for path in files[1:]:
@@ -95,6 +98,11 @@ class Predictor:
         providers = _providers(device)
         self._sessions = [self._open(path, threads, providers) for path in files]
         self.provider = self._sessions[0].get_providers()[0]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the files of all networks."""
+        return sha256_of_models(self._files)
 
     def __len__(self) -> int:
         """Return the number of networks that predict together."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
+from lungseg.inference.origins import Origin
 from lungseg.system import console
 from lungseg.system.files import UNDECODED, write_bytes
 from lungseg.system.tables import (
@@ -79,6 +80,7 @@ class CaseRow:
         lung_fraction: lung as a share of all pixels, rounded to 6 decimals.
         detail: why it failed, or what was assumed and repaired.
         measures: measurements of a volume; None for an image.
+        origin: what the mask was made from; None if it is not known.
     """
 
     case: str
@@ -92,6 +94,7 @@ class CaseRow:
     lung_fraction: float | None = decimals(6, default=None)
     detail: str = ""
     measures: Measures | None = None
+    origin: Origin | None = None
 
     @property
     def failed(self) -> bool:
@@ -105,6 +108,7 @@ def done_row(
     shape: tuple[int, int, int],
     lung_pixels: int,
     detail: str,
+    origin: Origin,
     measures: Measures | None = None,
 ) -> CaseRow:
     """Return the row of an input that was segmented.
@@ -115,6 +119,7 @@ def done_row(
         shape: slices, height and width of the mask.
         lung_pixels: number of its pixels that are lung.
         detail: what was assumed and repaired.
+        origin: what the mask was made from.
         measures: measurements, for volumes.
     """
     slices, height, width = shape
@@ -130,6 +135,7 @@ def done_row(
         lung_fraction=round(lung_pixels / (slices * height * width), 6),
         detail=detail,
         measures=measures,
+        origin=origin,
     )
 
 

@@ -100,7 +100,7 @@ def _stopped_early(state: dict[str, Any], patience: int) -> bool:
     The patience may have been raised since. 0 means that nothing ends a training early.
     """
     early_stopping = state.get("callbacks", {}).get("EarlyStopping") or {}
-    return 0 < patience <= early_stopping.get("wait", 0)
+    return 0 < patience <= int(early_stopping.get("wait", 0))
 
 
 def _fit_epochs(

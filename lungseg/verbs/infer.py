@@ -7,6 +7,7 @@ The output folder holds one mask per input, named by its stem: for an image a PN
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.folders import Input, collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.images import image_batches, predict_images
+from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.rows import CaseRow, case_log, failed_row, read_done, write_cases
 from lungseg.system import console
@@ -66,7 +68,8 @@ def infer(
         run: run folder. Give either `run` or `model`.
         model: ONNX file with its `model.json` beside it.
         overwrite: write into an `output` that is not empty; files of the same name are replaced.
-        resume: write into an `output` that is not empty, and skip the inputs whose masks are there.
+        resume: write into an `output` that is not empty, and skip the inputs whose masks are there
+            if input, model and settings are the same as then. Other masks are made again.
         scheduler: address of a Dask scheduler. Its workers must see the same files.
 
     Raises:
@@ -93,10 +96,8 @@ def infer(
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
     _make_folders(output, config)
-    done = read_done(output) if resume else {}
+    done = _keep(read_done(output), items, predictor, config) if resume else {}
     rows = list(done.values())
-    if done:
-        console.note(f"{len(done)} cases are done already")
     with case_log(output, rows) as log:
         remaining = _refuse_clashes([item for item in items if item.name not in done], log)
         if scheduler is None:
@@ -107,6 +108,35 @@ def infer(
     rows.sort(key=lambda row: order.get(row.case, len(order)))
     write_cases(output, rows)
     return InferResult(output, rows)
+
+
+def _keep(
+    done: dict[str, CaseRow], items: Sequence[Input], predictor: Predictor, config: Config
+) -> dict[str, CaseRow]:
+    """Return the rows of masks that would be made alike now; say why the others are made again."""
+    kept, reasons = dict(done), Counter[str]()
+    for item in items:
+        if item.name in done:
+            reason = _reason_to_repeat(done[item.name], item, predictor, config)
+            if reason:
+                del kept[item.name]
+                reasons[reason] += 1
+    for reason, count in reasons.items():
+        console.warn(f"masks that exist and are made again, because {reason}: {count}")
+    if kept:
+        console.note(f"{len(kept)} cases are done already")
+    return kept
+
+
+def _reason_to_repeat(row: CaseRow, item: Input, predictor: Predictor, config: Config) -> str:
+    if row.origin is None:
+        return "cases.csv does not say what they were made from"
+    try:
+        origin = origin_of(item.path, predictor.sha256, config.infer)
+    except DataError:
+        return "the input cannot be read any more"
+    changed = origin.changed(row.origin)
+    return f"the {' and the '.join(changed)} changed" if changed else ""
 
 
 def check(

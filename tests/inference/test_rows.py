@@ -7,6 +7,7 @@ import pytest
 
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
+from lungseg.inference.origins import Origin
 from lungseg.inference.rows import (
     CaseRow,
     LungMeasures,
@@ -20,6 +21,7 @@ from lungseg.system.tables import read_json
 
 SCAN = Input(Path("scan.mha"), "scan", True)
 IMAGE = Input(Path("007.png"), "007", False)
+ORIGIN = Origin("1" * 64, "2" * 64, "3" * 64)
 LUNG = LungMeasures(12.0, -812.5, -950.0, -900.1, -820.0, -300.0)
 NO_LUNG = LungMeasures(0.0)
 
@@ -27,8 +29,8 @@ NO_LUNG = LungMeasures(0.0)
 def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
     measures = Measures(LUNG, LUNG, NO_LUNG, slices_with_lung=3, touches_border=False)
     rows = [
-        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", measures),
-        done_row(IMAGE, "007.png", (1, 3, 3), 1, "1e5"),
+        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", ORIGIN, measures),
+        done_row(IMAGE, "007.png", (1, 3, 3), 1, "1e5", ORIGIN),
     ]
     for row in rows:
         (tmp_path / str(row.mask)).touch()
@@ -54,14 +56,15 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
 
 
 def test_a_row_without_its_mask_is_not_done(tmp_path: Path) -> None:
-    write_cases(tmp_path, [done_row(IMAGE, "007.png", (1, 3, 3), 1, "")])
+    write_cases(tmp_path, [done_row(IMAGE, "007.png", (1, 3, 3), 1, "", ORIGIN)])
     assert read_done(tmp_path) == {}
 
 
 def test_a_row_that_was_not_finished_is_not_done(tmp_path: Path) -> None:
+    measures = Measures(LUNG, LUNG, LUNG, 3, True)
     rows = [
-        done_row(IMAGE, "007.png", (1, 3, 3), 1, ""),
-        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", Measures(LUNG, LUNG, LUNG, 3, True)),
+        done_row(IMAGE, "007.png", (1, 3, 3), 1, "", ORIGIN),
+        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", ORIGIN, measures),
     ]
     for row in rows:
         (tmp_path / str(row.mask)).touch()
@@ -78,7 +81,7 @@ def test_a_row_that_was_not_finished_is_not_done(tmp_path: Path) -> None:
 
 
 def test_a_row_is_on_disk_before_the_next_case_begins(tmp_path: Path) -> None:
-    row = done_row(IMAGE, "007.png", (1, 3, 3), 1, "")
+    row = done_row(IMAGE, "007.png", (1, 3, 3), 1, "", ORIGIN)
     (tmp_path / "007.png").touch()
     rows: list[CaseRow] = []
     with case_log(tmp_path, rows) as log:

@@ -1,0 +1,78 @@
+"""What a mask was made from. `--resume` keeps no mask of other pixels or of another network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from lungseg.config.schema import InferConfig
+from lungseg.errors import DataError
+
+# Settings of `infer` that change how fast a mask is made, not the mask.
+ABOUT_SPEED = {"batch_size", "device", "threads"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The SHA-256 of what a mask was made from, in hexadecimal; the last columns of `cases.csv`.
+
+    Attributes:
+        input_sha256: of the input. For a file it is that of `sha256sum`; for a folder it covers the
+            names and contents of its files.
+        model_sha256: of the ONNX files and the `model.json` beside each.
+        settings_sha256: of the settings that a mask depends on.
+    """
+
+    input_sha256: str
+    model_sha256: str
+    settings_sha256: str
+
+    def changed(self, before: Origin) -> list[str]:
+        """Return which of `input`, `model` and `settings` differ."""
+        names = [each.name.removesuffix("_sha256") for each in fields(self)]
+        pairs = zip(astuple(before), astuple(self), strict=True)
+        return [name for name, (old, new) in zip(names, pairs, strict=True) if old != new]
+
+
+def origin_of(path: Path, model_sha256: str, settings: InferConfig) -> Origin:
+    """Return the origin of the mask of an input.
+
+    Args:
+        path: the input.
+        model_sha256: from `sha256_of_models`.
+        settings: the settings, of which those about speed do not count.
+    """
+    text = settings.model_dump_json(exclude=ABOUT_SPEED)
+    return Origin(sha256_of(path), model_sha256, _digest(text.encode()))
+
+
+def sha256_of_models(paths: Iterable[Path]) -> str:
+    """Hash ONNX files and the `model.json` beside each."""
+    files = [file for path in paths for file in (path, path.with_name("model.json"))]
+    return _digest("\n".join(map(sha256_of, files)).encode())
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, or the names and contents of the files in a folder.
+
+    Raises:
+        DataError: if a file cannot be read.
+    """
+    try:
+        if path.is_dir():
+            files = sorted(each for each in path.iterdir() if each.is_file())
+            lines = [f"{sha256_of(each)} {each.name}" for each in files]
+            return _digest("\n".join(lines).encode("utf-8", "surrogateescape"))
+        digest = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
+    except OSError as problem:
+        raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
