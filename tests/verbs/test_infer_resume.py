@@ -120,4 +120,6 @@ def test_a_slice_more_in_a_dicom_folder_is_another_input(tmp_path: Path) -> None
     (folder / "2.dcm").write_bytes(b"2")
     second = sha256_of(folder)
     (folder / "2.dcm").write_bytes(b"3")
-    assert len({first, second, sha256_of(folder)}) == 3
+    third = sha256_of(folder)
+    (folder / "2.dcm").rename(folder / "3.dcm")
+    assert len({first, second, third, sha256_of(folder)}) == 4
