@@ -54,6 +54,8 @@ class _LevelsConfig(NetworkConfig):
 class FlexUNetConfig(_LevelsConfig):
     """The original's network, with all its parameters."""
 
+    learning_rate: ClassVar[float] = 0.0003
+
     name: Literal["flexunet"] = Field(description=NAME)
     base_kernels: tuple[Positive, Positive] = Field(
         default=(9, 9), description="kernel of the first level; 2 less at each level, at least 3"
