@@ -5,6 +5,10 @@ Each carries one short paragraph: what was expected, what is there, in which fil
 
 from __future__ import annotations
 
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -77,3 +81,23 @@ class DataError(LungsegError):
     def concerns(self, file: Path) -> bool:
         """Whether the problem is in this file, or in one inside this folder."""
         return self.path is not None and Path(self.path).is_relative_to(file)
+
+
+@contextmanager
+def one_of_many(path: Path) -> Iterator[None]:
+    """Turn an exception that nobody foresaw into a `DataError`, so that the other inputs go on.
+
+    Args:
+        path: the input that is worked on.
+    """
+    try:
+        yield
+    except LungsegError:
+        raise
+    except Exception as problem:
+        logging.getLogger("lungseg").debug("%s: %s", path, traceback.format_exc())
+        raise DataError(
+            path,
+            f"this is a bug in lungseg, please report it: {type(problem).__name__}: {problem} "
+            "(-v shows where).",
+        ) from problem

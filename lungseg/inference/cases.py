@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.errors import DataError, UsageError
+from lungseg.errors import DataError, UsageError, one_of_many
 from lungseg.imaging.folders import Input
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.origins import origin_of
@@ -30,8 +30,9 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
     from lungseg.inference.volumes import segment_file
 
     try:
-        origin = origin_of(item.path, predictor.sha256, config.infer)
-        segmented = segment_file(predictor, item.path, item.name, output, config)
+        with one_of_many(item.path):
+            origin = origin_of(item.path, predictor.sha256, config.infer)
+            segmented = segment_file(predictor, item.path, item.name, output, config)
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = segmented.labels.GetSize()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config, InferConfig
-from lungseg.errors import DataError
+from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.folders import Input
 from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import labels_of, read_pixels, resize_image, to_slice, write_png
@@ -54,7 +54,8 @@ def image_batches(
 
     def load(item: Input) -> LoadedImage:
         try:
-            image, findings = to_slice(read_pixels(item.path), predictor.data)
+            with one_of_many(item.path):
+                image, findings = to_slice(read_pixels(item.path), predictor.data)
         except DataError as problem:
             return LoadedImage(item, nothing, nothing, problem=problem)
         resized = resize_image(image, predictor.data.image_size)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lungseg.errors import DataError, UsageError
+from lungseg.errors import DataError, UsageError, one_of_many
 from lungseg.imaging.folders import Input, collect, find_clashes
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.inference.postprocess import count_voxels, millilitres
@@ -91,7 +91,8 @@ def label(
         (staged / "masks").mkdir()
         for item in console.track(items, len(items), "label", "CT"):
             try:
-                cases.append(_label_one(item, slices, staged))
+                with one_of_many(item.path):
+                    cases.append(_label_one(item, slices, staged))
             except DataError as problem:
                 problems.append(problem)
         if not cases:

@@ -24,7 +24,7 @@ from lungseg.dataset.checks import IssueRow, find_duplicates, read_pair
 from lungseg.dataset.cutting import VolumeSlice, cut_volume, patient_group
 from lungseg.dataset.slices import ManifestRow
 from lungseg.dataset.writing import SliceWriter
-from lungseg.errors import DataError
+from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair, pair_folders, pair_volumes, stem_of, volume_suffix
 from lungseg.imaging.masks import resize_labels
@@ -208,7 +208,8 @@ def _histogram(image: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _prepare_pair(pair: Pair, writer: SliceWriter) -> _Prepared:
     """Check, resize and write a pair of images."""
     try:
-        image, labels, size, findings = read_pair(pair, writer.config)
+        with one_of_many(pair.image):
+            image, labels, size, findings = read_pair(pair, writer.config)
     except DataError as problem:
         return _unreadable(pair, problem)
     if any(finding.severity in ("failed", "left_out") for finding in findings):
@@ -220,8 +221,9 @@ def _prepare_pair(pair: Pair, writer: SliceWriter) -> _Prepared:
 def _prepare_volume(pair: Pair, salt: str, writer: SliceWriter) -> _Prepared:
     """Cut a pair of volumes into slices, resize and write them."""
     try:
-        slices, count, findings = cut_volume(pair, writer.config)
-        group = patient_group(pair, salt)
+        with one_of_many(pair.image):
+            slices, count, findings = cut_volume(pair, writer.config)
+            group = patient_group(pair, salt)
     except DataError as problem:
         return _unreadable(pair, problem)
     wanted = writer.config.data.image_size

@@ -15,6 +15,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.evaluation import metrics
 from lungseg.inference import threshold
 from lungseg.phantom.dataset import write_phantom_volumes
+from lungseg.verbs import label as verb
 from lungseg.verbs.label import label
 
 Cli = Callable[..., Result]
@@ -142,6 +143,21 @@ def test_a_ct_that_cannot_be_used_does_not_stop_the_others(
     assert len(document["failed"]) == 1
     written = sorted(path.name for path in (tmp_path / "out").rglob("*.nii.gz"))
     assert written == ["patient01.nii.gz", "patient01.nii.gz"]
+
+
+def test_a_bug_in_one_ct_does_not_stop_the_others(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lungseg: Cli
+) -> None:
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(volume.read_bytes())
+    original = threshold.label_lungs
+    ways = iter([lambda _: 1 // 0, original])
+    monkeypatch.setattr(verb, "label_lungs", lambda ct: next(ways)(ct))
+    result = lungseg("label", other, volume, "-o", tmp_path / "out", "-v")
+    assert result.exit_code == 4
+    assert "this is a bug in lungseg, please report it: ZeroDivisionError" in result.stderr
+    assert "in _label_one" in result.stderr  # the traceback
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == [volume.name]
 
 
 def test_nothing_is_written_if_no_ct_can_be_used(tmp_path: Path) -> None:
