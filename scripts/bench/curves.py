@@ -81,7 +81,7 @@ def train(root: Path, data: Path, run: Path, settings: Sequence[str], stop: int 
     history = run / "history.csv"
     if (run / "model.onnx").exists() or (stop and history.exists() and len(curve(run)) >= stop):
         return
-    command = [sys.executable, "-m", "lungseg", "train", "-c", str(ROOT / "configs" / "lung.yaml")]
+    command = [sys.executable, "-m", "lungseg", "train", "-c", str(root / "configs" / "lung.yaml")]
     command += ["--data", str(data), "--run", str(run)]
     command += [argument for setting in settings for argument in ("-s", setting)]
     if history.exists():
