@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 
-from lungseg.config.loading import check_config
+from lungseg.config.loading import check_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout, read_manifest
 from lungseg.dataset.slices import Slice
@@ -116,10 +116,13 @@ def train_and_score(
 
 
 def child(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one training in this process."""
-    config = config_of(job["network"], job["seed"], job["rate"])
+    """Do one training in this process, of a network or by settings, and score it."""
+    if "settings" in job:
+        config = with_overrides(Config(), job["settings"])
+    else:
+        config = config_of(job["network"], job["seed"], job["rate"])
     parts = read_layout(Path(job["data"]), config)
-    test = parts["valid"] if job["rate"] is not None else read_manifest(Path(job["test"]))
+    test = [s for folder in job["tests"] for s in read_manifest(Path(folder))] or parts["valid"]
     return train_and_score(config, parts["train"], test)
 
 
@@ -142,8 +145,9 @@ def main(
                 found = known.setdefault(table, {}).setdefault(network, {})
                 if key in found:
                     continue
-                job = {"network": network, "seed": seed, "rate": value}
-                found[key] = ask({**job, "data": str(data), "test": str(test)})
+                tests = [str(test)] if test and not value else []
+                job = {"network": network, "seed": seed, "rate": value, "tests": tests}
+                found[key] = ask({**job, "data": str(data)})
                 write_json(RESULTS, known)
                 typer.echo(f"{network} {key}: {found[key]}", err=True)
 
