@@ -100,7 +100,7 @@ def train_and_score(
         image = read_slice(s.image, config.data).astype(np.float32).reshape(shape)
         guess = np.asarray(model.predict_on_batch(image))[0].argmax(-1) > 0
         found = metrics.count(read_labels(s.mask, config.data) > 0, guess)
-        pixels[s.group] += [found.tp, found.fp, found.fn, found.tn]
+        pixels[s.group or s.case] += [found.tp, found.fp, found.fn, found.tn]
     patients = {
         patient: round(metrics.dice(metrics.Counts(*map(int, sums))), 4)
         for patient, sums in pixels.items()
