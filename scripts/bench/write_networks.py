@@ -163,7 +163,7 @@ def rates_table(real: dict[str, Any]) -> list[str]:
     for name in NETWORKS:
         found = real["rates"].get(name, {})
         cells = [
-            f"{np.mean([found[rate]['patients'][name] for name in JUDGED]):.3f}"
+            f"{np.mean([found[rate]['patients'][volume] for volume in JUDGED]):.3f}"
             if rate in found
             else "-"
             for rate in rates
@@ -248,9 +248,9 @@ REAL_SLICES = "\n\n".join(
             "The Cancer Imaging Archive, labelled by a threshold (`lungseg label`), so they are "
             "no ground truth. Volumes whose label was wrong to the eye are left out: in two the "
             "table was taken for lung, in one the right lung is missing. Two of those used have "
-            "the trachea as lung. The scores are on three patients of other collections that took part "
-            "in no choice: LIDC-IDRI 1011 and Lung-PET-CT-Dx A0001, labelled in the same way, and "
-            "NSCLC Radiogenomics R01-001 with the annotation of BAMF Health (AIMI). A patient's "
+            "the trachea as lung. The scores are on three patients of other collections that took "
+            "part in no choice: LIDC-IDRI 1011 and Lung-PET-CT-Dx A0001, labelled in the same way, "
+            "and NSCLC Radiogenomics R01-001 with the mask of BAMF Health (AIMI). A patient's "
             "Dice is that of the whole volume; the mean is over the patients. The default works on "
             "a quarter of the height and width of 512 pixels, and on half of 256 "
             "(`model.stem_stride: 2`)."
