@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: Typer reads the annotations at run time.
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -48,8 +49,8 @@ def _exit_code(debug: bool) -> Iterator[None]:
         raise typer.Exit(problem.exit_code) from None
     except KeyboardInterrupt:
         console.error(
-            "interrupted. Every file already written is complete. To continue, run the same "
-            "command again; train and infer need --resume as well."
+            "interrupted. Every file already written is complete. This command goes on:\n"
+            f"  {command_that_goes_on(sys.argv[1:])}"
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -68,6 +69,17 @@ def _exit_code(debug: bool) -> Iterator[None]:
             "Run the command again with --debug and report what it prints."
         )
         raise typer.Exit(ExitCode.BUG) from None
+
+
+def command_that_goes_on(arguments: list[str]) -> str:
+    """Return the command that goes on where a command with these arguments was interrupted.
+
+    `train` and `infer` go on with what is written. The other commands have written nothing yet.
+    """
+    if arguments[:1] in (["train"], ["infer"]):
+        arguments = [each for each in arguments if each not in ("--overwrite", "--resume")]
+        arguments.append("--resume")
+    return shlex.join(["lungseg", *arguments])
 
 
 def read_config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":

@@ -1,5 +1,6 @@
 """The command line: quick to answer, honest in its exit codes, and free of TensorFlow."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,6 +146,26 @@ def test_ctrl_c_exits_with_130(lungseg: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("lungseg.config.loading.load_config", interrupted)
     assert lungseg("prepare").exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "goes_on"),
+    [
+        ("split -o 'my data' --overwrite", "split -o 'my data' --overwrite"),
+        ("train --overwrite --run runs/a", "train --run runs/a --resume"),
+        ("train --run runs/a --resume", "train --run runs/a --resume"),
+        ("infer scan -o 'a b'", "infer scan -o 'a b' --resume"),
+    ],
+)
+def test_ctrl_c_prints_the_command_that_goes_on(
+    interrupted: str, goes_on: str, lungseg: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lungseg.config.loading.load_config", interrupt)
+    monkeypatch.setattr("sys.argv", ["lungseg", *shlex.split(interrupted)])
+    assert lungseg("prepare").stderr.endswith(f"This command goes on:\n  lungseg {goes_on}\n")
 
 
 def test_the_version_is_told(lungseg: Cli) -> None:
