@@ -1,0 +1,156 @@
+"""Lungs by classical means, on volumes whose lungs are known because they are drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 - its documented name
+
+from lungseg.inference import threshold
+
+SPACING = (2.0, 2.0, 6.0)
+AIR, TISSUE, LUNG, GAS = -1000, 40, -800, -1000
+
+
+def label(hu: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> np.ndarray:
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(spacing)
+    return np.asarray(sitk.GetArrayFromImage(threshold.label_lungs(image))) > 0
+
+
+@pytest.fixture
+def chest() -> tuple[np.ndarray, np.ndarray]:
+    """Return a body of 176 x 120 x 48 mm in air, and its lungs, 120 mL each."""
+    hu = np.full((8, 100, 120), AIR, dtype=np.int16)
+    hu[:, 20:80, 16:104] = TISSUE
+    lungs = np.zeros(hu.shape, dtype=bool)
+    lungs[:, 30:55, 24:49] = lungs[:, 30:55, 71:96] = True
+    hu[lungs] = LUNG
+    return hu, lungs
+
+
+def test_the_air_in_a_table_is_no_lung(chest: tuple[np.ndarray, np.ndarray]) -> None:
+    hu, lungs = chest
+    hu[:, 84:96, 10:110] = TISSUE  # a shell of 4 mm, 8 mm below the patient
+    hu[:, 86:94, 12:108] = -900  # its foam
+    hu[:, 80:84, [30, 31, 90, 91]] = TISSUE  # two bars hold the patient
+    np.testing.assert_array_equal(label(hu), lungs)
+
+
+def test_air_in_a_hollow_of_the_body_is_no_lung(chest: tuple[np.ndarray, np.ndarray]) -> None:
+    hu, lungs = chest
+    hu[:, 20:27, 50:70] = -955  # blurred, so brighter than gas
+    np.testing.assert_array_equal(label(hu), lungs)
+
+
+def test_vessels_within_the_lungs_are_lung(chest: tuple[np.ndarray, np.ndarray]) -> None:
+    hu, lungs = chest
+    hu[:, 40:44, 30:34] = TISSUE  # 8 mm wide, through all slices
+    hu[4, 40:44, 80:96] = TISSUE  # within a slice, to the wall
+    np.testing.assert_array_equal(label(hu), lungs)
+
+
+def test_a_lung_that_the_field_of_view_cuts_off_is_found(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    np.testing.assert_array_equal(label(hu[:, :, 30:]), lungs[:, :, 30:])
+
+
+def test_the_corners_of_a_narrow_field_of_view_are_lung(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 38:40, 30:32] = hu[:, 38:40, 88:90] = TISSUE  # ribs
+    lungs[:, 38:40, 30:32] = lungs[:, 38:40, 88:90] = False
+    view = np.s_[:, 25:44, 30:90]
+    found, expected = label(hu[view]), lungs[view]
+    # Vessels and ribs are alike to a threshold.
+    ribs = np.s_[:, 13:15, [0, 1, 58, 59]]
+    found[ribs] = False
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_cut_lung_that_meets_the_air_around_the_patient_is_told_from_it(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 20:31, 30] = AIR  # at the edge, no wall between the lung and the air in front
+    np.testing.assert_array_equal(label(hu[:, :, 30:])[:, 32:], lungs[:, 32:, 30:])
+    assert not label(hu[:, :, 30:])[:, :28].any()
+
+
+@pytest.mark.parametrize(("hu_inside", "is_lung"), [(LUNG, True), (GAS, False)])
+def test_a_third_part_is_lung_unless_it_is_gas(
+    hu_inside: int, is_lung: bool, chest: tuple[np.ndarray, np.ndarray]
+) -> None:
+    hu, lungs = chest
+    third = np.zeros(lungs.shape, dtype=bool)
+    third[:, 60:72, 50:62] = True  # 27.6 mL
+    hu[third] = hu_inside
+    np.testing.assert_array_equal(label(hu), lungs | third if is_lung else lungs)
+
+
+def test_a_part_below_a_twentieth_of_the_lungs_is_left_out(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 60:69, 50:59] = LUNG  # 15.6 mL of 255.6 mL, 6.1%
+    assert label(hu)[:, 60:69, 50:59].all()
+    hu[:, 60:69, 50:59] = TISSUE
+    hu[:, 60:68, 50:57] = LUNG  # 10.8 mL of 250.8 mL, 4.3%
+    np.testing.assert_array_equal(label(hu), lungs)
+
+
+def test_gas_is_known_by_its_interior_and_a_large_lung_may_have_emphysema() -> None:
+    air = np.zeros((8, 40, 60), dtype=bool)
+    air[:, 10:30, 5:25] = air[:, 10:30, 35:55] = True
+    hu = np.where(air, -700, TISSUE).astype(np.int16)
+    hu[:, 11:29, 36:54] = GAS  # its edge is blurred
+    gas = np.s_[:, 10:30, 35:55]
+    found = threshold.choose_lungs(hu, air, SPACING)
+    assert not found[gas].any()
+    assert found[:, 10:30, 5:25].all()
+    # The same voxels, each part more than a litre.
+    np.testing.assert_array_equal(threshold.choose_lungs(hu, air, (10.0, 10.0, 10.0)), air)
+    # A fifth of the interior may be as dark as gas, in slices of 18 x 18 voxels.
+    for rows, is_lung in ((3, True), (4, False)):
+        hu[gas] = -700
+        hu[:, 11 : 11 + rows, 36:54] = GAS
+        assert threshold.choose_lungs(hu, air, SPACING)[gas].all() == is_lung
+
+
+def test_a_trachea_that_opens_into_the_lungs_is_no_lung(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[3:, 38:47, 55:64] = AIR  # 18 mm wide, 30 mm long
+    hu[2, 40:44, 49:71] = AIR  # main bronchi to both lungs
+    found = label(hu)
+    assert not found[3:, 37:48, 54:65].any()
+    assert not found[2, 40:44, 51:69].any()
+    # Its wall, a pixel, goes with it, and so does the lung at the end of a bronchus.
+    lungs[:, 38:46, 47:49] = lungs[:, 38:46, 71:73] = False
+    assert (found == lungs)[:, :, :47].all()
+    assert (found == lungs)[:, :, 73:].all()
+
+
+def test_without_air_or_without_a_body_nothing_is_lung() -> None:
+    assert not label(np.full((4, 30, 30), TISSUE, dtype=np.int16)).any()
+    assert not label(np.full((4, 30, 30), AIR, dtype=np.int16)).any()
+
+
+def test_the_labels_agree_with_an_annotation_of_others() -> None:
+    """R01-001 of NSCLC Radiogenomics, with the masks of BAMF Health's AIMI annotations."""
+    folder = Path(__file__).parents[3] / "shared" / "data" / "open-ct"
+    name = "nsclc-radiogenomics-r01-001.nii.gz"
+    if not (folder / "masks" / name).exists():
+        pytest.skip(f"needs {folder / 'masks' / name}")
+    scan, mask = (
+        sitk.DICOMOrient(sitk.ReadImage(str(folder / kind / name)), "LPS")
+        for kind in ("volumes", "masks")
+    )
+    found = np.asarray(sitk.GetArrayFromImage(threshold.label_lungs(scan))) > 0
+    truth = np.asarray(sitk.GetArrayFromImage(mask)) > 0
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    assert dice > 0.985
