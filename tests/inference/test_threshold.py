@@ -31,9 +31,9 @@ def chest() -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_air_in_a_table_is_no_lung(chest: tuple[np.ndarray, np.ndarray]) -> None:
     hu, lungs = chest
-    hu[:, 84:96, 10:110] = TISSUE  # a shell of 4 mm, 8 mm below the patient
-    hu[:, 86:94, 12:108] = -900  # its foam
-    hu[:, 80:84, [30, 31, 90, 91]] = TISSUE  # two bars hold the patient
+    hu[:, 83:98, 10:110] = TISSUE  # a shell of 6 mm, 6 mm below the patient
+    hu[:, 86:95, 13:107] = -900  # its foam
+    hu[:, 80:83, 30:33] = hu[:, 80:83, 90:93] = TISSUE  # two bars hold the patient
     np.testing.assert_array_equal(label(hu), lungs)
 
 
@@ -132,6 +132,17 @@ def test_a_trachea_that_opens_into_the_lungs_is_no_lung(
     lungs[:, 38:46, 47:49] = lungs[:, 38:46, 71:73] = False
     assert (found == lungs)[:, :, :47].all()
     assert (found == lungs)[:, :, 73:].all()
+
+
+def test_airways_end_where_the_region_bursts_into_small_lungs(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[3:, 38:47, 55:64] = AIR
+    hu[2, 40:44, 49:71] = AIR
+    found = label(hu, (1.0, 1.0, 6.0))  # lungs of 60 mL, a trachea of 2.4 mL
+    assert not found[3:, 38:47, 55:64].any()
+    assert found[lungs].mean() > 0.9
 
 
 def test_without_air_or_without_a_body_nothing_is_lung() -> None:
