@@ -10,7 +10,7 @@ from lungseg.errors import DataError
 from lungseg.evaluation.cases import CaseScore, score_classes, score_probabilities
 from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
 from lungseg.evaluation.results import Scored, finish, read_other
-from lungseg.reporting.overlays import two_outlines
+from lungseg.reporting.overlays import Picture, two_outlines
 
 TRUTH = np.zeros((24, 24), np.uint8)
 TRUTH[4:12, 4:12] = 1
@@ -34,11 +34,17 @@ def case_score(case: str, mask: np.ndarray) -> CaseScore:
 def test_the_worst_case_is_the_worst_by_every_score(tmp_path: Path) -> None:
     # Beside the truth is worse than across its edge, which is worse than right.
     moves = {"worst": 10, "right": 0, "middling": 3}
+    drawn: list[str] = []
+
+    def draw(case: str) -> Picture:
+        drawn.append(case)
+        return two_outlines(None, TRUTH, TRUTH)
+
     scored = Scored(
         head={"predictions": "pred", "truth": "truth"},
         rows=[case_score(case, np.roll(TRUTH, by, (0, 1))) for case, by in moves.items()],
         classes=("background", "lung"),
-        draw=lambda case: two_outlines(None, TRUTH, TRUTH),
+        draw=draw,
     )
     overall = finish(Config(), scored, tmp_path / "out", None, None).summary["overall"]
     scores = {**overall.pop("lung"), **overall}
@@ -48,6 +54,7 @@ def test_the_worst_case_is_the_worst_by_every_score(tmp_path: Path) -> None:
     for name, summary in scores.items():
         ranked = [case for case, _ in summary["worst"]]
         assert ranked == ["worst", "middling", "right"], name
+    assert drawn == ["worst", "middling", "right"]
 
 
 def test_a_damaged_score_of_the_other_evaluation_is_named(tmp_path: Path) -> None:
