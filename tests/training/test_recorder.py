@@ -27,7 +27,13 @@ def test_the_best_model_has_the_averaged_weights_and_the_checkpoint_the_raw_ones
 ) -> None:
     model = network(raw=1.0, average=10.0)
     weights = ValidatedWeights(NoStatistics([]), averages=True)
-    recorder = Recorder(tmp_path, check_config(tiny(monitor=monitor), "test"), [], {}, weights)
+    recorder = Recorder(
+        tmp_path,
+        check_config(tiny(monitor=monitor, metrics=["lung_dice"]), "test"),
+        [],
+        {},
+        weights,
+    )
     for callback in (weights, recorder):
         callback.set_model(model)
     best = []
