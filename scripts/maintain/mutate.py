@@ -41,7 +41,8 @@ PACKAGES = {
     "lungseg/dataset": ["tests/verbs/test_prepare.py", "tests/verbs/test_prepare_volumes.py",
                         "tests/verbs/test_split.py", "tests/verbs/test_folds.py"],
     "lungseg/inference": ["tests/verbs/test_infer.py", "tests/verbs/test_infer_options.py",
-                          "tests/verbs/test_label.py"],
+                          "tests/verbs/test_label.py", "tests/imaging/test_volumes.py",
+                          "tests/test_api.py"],
     "lungseg/imaging": ["tests/verbs/test_prepare_volumes.py", "tests/verbs/test_infer.py"],
     "lungseg/training": ["tests/verbs/test_train.py"],
 }  # fmt: skip
@@ -165,23 +166,26 @@ def choose(root: Path, count: int, seed: int) -> list[Mutant]:
 
 
 def tests_of(root: Path, file: str) -> list[str]:
-    """Return the tests that belong to a module: those that name it, its own file first."""
+    """Return the tests of a module in its package's folder: its own, then others that name it."""
     module = file.removesuffix(".py").replace("/", ".")
     parent, _, name = module.rpartition(".")
     named = re.compile(rf"\b{re.escape(module)}\b|from {re.escape(parent)} import .*\b{name}\b")
-    own = f"tests/{Path(file).parent.relative_to('lungseg').as_posix()}/test_{name}.py"
     naming = [
         path.relative_to(root).as_posix()
-        for path in sorted((root / "tests").rglob("test_*.py"))
+        for path in sorted((root / folder_of(file)).rglob("test_*.py"))
         if named.search(path.read_text(encoding="utf-8"))
     ]
-    return sorted(naming, key=lambda test: test != own)
+    return sorted(naming, key=lambda test: not test.endswith(f"/test_{name}.py"))
+
+
+def folder_of(file: str) -> str:
+    """Return the folder of tests of a module's package."""
+    return package_of(file).replace("lungseg", "tests", 1)
 
 
 def wider_tests(file: str) -> list[str]:
     """Return the tests of a module's package."""
-    package = package_of(file)
-    return [package.replace("lungseg", "tests", 1), *PACKAGES[package]]
+    return [folder_of(file), *PACKAGES[package_of(file)]]
 
 
 def run_tests(copy: Path, tests: Sequence[str], timeout: float) -> str:

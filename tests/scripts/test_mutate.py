@@ -41,12 +41,12 @@ def test_a_change_of_types_is_no_change_of_the_program(other: str, same: bool) -
 def test_a_module_is_tried_by_its_own_tests_first_and_then_by_those_that_name_it() -> None:
     own, *others = mutate.tests_of(REPOSITORY, "lungseg/inference/measure.py")
     assert own == "tests/inference/test_measure.py"
-    assert "tests/imaging/test_volumes.py" in others
+    assert "tests/inference/test_postprocess.py" in others
     assert "tests/inference/test_rows.py" not in others
     # `from lungseg.evaluation import metrics, summary` names two modules.
-    assert "tests/evaluation/test_metrics.py" in mutate.tests_of(
-        REPOSITORY, "lungseg/evaluation/summary.py"
-    )
+    named = mutate.tests_of(REPOSITORY, "lungseg/evaluation/summary.py")
+    assert named == ["tests/evaluation/test_summary.py", "tests/evaluation/test_metrics.py"]
+    assert mutate.wider_tests("lungseg/evaluation/summary.py")[0] == "tests/evaluation"
 
 
 def test_every_test_that_is_named_exists_and_every_module_is_in_a_package() -> None:
