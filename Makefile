@@ -124,7 +124,7 @@ MUTANTS ?= 400
 SEED    ?= 1
 mutate: setup  ## change MUTANTS= lines of a copy one by one; list what no fast test notices
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[mutate]'
-	$(BIN)/python -m scripts.maintain.mutate --count $(MUTANTS) --seed $(SEED)
+	$(BIN)/python -m scripts.maintain.mutate --count $(MUTANTS) --seed $(SEED) $(ARGS)
 
 lock: setup  ## write .ci/requirements.lock again: the newest allowed versions, with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra dev --upgrade \
