@@ -1,9 +1,18 @@
 """Probabilities change their size by interpolation, checked by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from lungseg.inference.predictor import at_size, crop, foreground_map, gaussian_weights
+from lungseg.inference.predictor import (
+    Predictor,
+    at_size,
+    crop,
+    foreground_map,
+    gaussian_weights,
+)
+from tests.support.networks import write_network
 
 
 def enlarged(values: np.ndarray, count: int) -> np.ndarray:
@@ -47,3 +56,12 @@ def test_the_weights_of_a_tile_are_gaussian() -> None:
     assert weights[7, 11] / weights[5, 11] == pytest.approx(np.exp((2.5**2 - 0.5**2) / 8), rel=1e-5)
     assert weights[7, 11] / weights[7, 8] == pytest.approx(np.exp((3.5**2 - 0.5**2) / 18), rel=1e-5)
     np.testing.assert_array_equal(weights, weights[::-1, ::-1])
+
+
+@pytest.mark.parametrize("size", [(12, 20), (37, 20), (12, 61), (37, 61)])
+def test_tiles_that_are_no_squares_leave_each_pixel_its_own_prediction(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
+    grey = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    np.testing.assert_allclose(predictor.tiled(grey)[..., 1], 1 - grey / 255, atol=1e-5)

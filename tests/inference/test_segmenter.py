@@ -21,3 +21,12 @@ def test_hu_hold_air(lowest: int, is_hu: bool, tmp_path: Path) -> None:
         return
     with pytest.raises(DataError, match="lowest value is -499"):
         lungs.segment(hu)
+
+
+def test_the_probability_is_that_of_lung(tmp_path: Path) -> None:
+    lungs = Segmenter(write_network(tmp_path / "run", (8, 8)))
+    # -1000 HU is black and 400 HU white, so 120 HU is grey 204, and p(lung) = 1 - 204 / 255.
+    hu = np.full((2, 8, 8), 120, np.int16)
+    hu[1, 2] = -1000
+    np.testing.assert_allclose(lungs.probability(hu), np.where(hu == 120, 0.2, 1.0), atol=1e-6)
+    np.testing.assert_array_equal(lungs.probability(hu[1]), lungs.probability(hu)[1])
