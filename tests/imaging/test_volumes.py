@@ -258,7 +258,8 @@ def test_grids_differ_from_a_hundredth_of_the_smallest_side_on(
 
 
 @pytest.mark.parametrize(
-    ("first", "is_put_back"), [(2.0, True), (0.0, True), (3.0, True), (2.4, False), (4.0, False)]
+    ("first", "is_put_back"),
+    [(2.0, True), (0.0, True), (3.0, True), (2.4, False), (4.0, False), (-1.0, False)],
 )
 @pytest.mark.parametrize("sparse", ["prediction", "truth"])
 def test_slices_that_a_dicom_seg_left_out_are_put_back_as_empty_ones(

@@ -63,3 +63,8 @@ def test_every_test_that_is_named_exists_and_every_module_is_in_a_package() -> N
 def test_tests_run_in_the_copy(line: str, found: str, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(f"def test_it():\n    {line}\n")
     assert run_tests(tmp_path, ["test_it.py"], timeout=600) == found
+
+
+def test_a_loop_without_end_is_stopped_and_counted_apart(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it():\n    while True:\n        pass\n")
+    assert run_tests(tmp_path, ["test_it.py"], timeout=1) == "timed_out"
