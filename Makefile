@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs pictures clean \
-        soak fuzz lock audit \
+        soak fuzz mutate lock audit \
         prepare split train evaluate infer
 
 help:  ## list the targets
@@ -119,6 +119,12 @@ FUZZ_SECONDS ?= 60
 fuzz: setup  ## give random bytes to the readers, for FUZZ_SECONDS= each
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[fuzz]'
 	$(BIN)/python -m scripts.maintain.fuzz --seconds $(FUZZ_SECONDS)
+
+MUTANTS ?= 400
+SEED    ?= 1
+mutate: setup  ## change MUTANTS= lines of a copy one by one; list what no fast test notices
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[mutate]'
+	$(BIN)/python -m scripts.maintain.mutate --count $(MUTANTS) --seed $(SEED) $(ARGS)
 
 lock: setup  ## write .ci/requirements.lock again: the newest allowed versions, with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra dev --upgrade \

@@ -10,7 +10,7 @@ import pytest
 import lungseg.dataset.augmentation as augment_module
 from lungseg.config.schema import Config
 from lungseg.config.training import AugmentConfig, TransformsConfig
-from lungseg.dataset.augmentation import Augmenter, draw_seed
+from lungseg.dataset.augmentation import Augmenter, draw_seed, soft_tissue
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 
@@ -89,6 +89,14 @@ def test_by_default_nobody_stands_on_their_head() -> None:
 def test_draws_differ_by_position_and_repeat_by_seed() -> None:
     assert draw_seed(1, 2) == draw_seed(1, 2)
     assert len({draw_seed(seed, k) for seed in range(4) for k in range(50)}) == 200
+
+
+def test_soft_tissue_is_the_middle_of_what_is_brighter_than_the_mean() -> None:
+    # Air 0 and lung 20 are darker than the mean; fat 100, muscle 120 and bone 250 are not.
+    image = np.array([[0] * 20, [20] * 5 + [100] * 5 + [120] * 8 + [250] * 2], np.uint8)
+    assert image.mean() < 100
+    assert soft_tissue(image) == 120
+    assert soft_tissue(np.full((4, 4), 7, np.uint8)) == 255
 
 
 def test_a_lesion_makes_lung_opaque_and_leaves_the_rest_and_the_labels() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from lungseg.evaluation.calibration import BINS, Calibration, relative_entropy
+from lungseg.evaluation.calibration import Calibration, relative_entropy
 
 
 def test_bins_equal_scikit_learns_and_ece_its_definition() -> None:
@@ -15,7 +15,7 @@ def test_bins_equal_scikit_learns_and_ece_its_definition() -> None:
     for t, q in zip(truth, p, strict=True):
         calibration.add(t, q)
     found = calibration.result()
-    share, confidence = calibration_curve(truth.ravel(), p.ravel(), n_bins=BINS)
+    share, confidence = calibration_curve(truth.ravel(), p.ravel(), n_bins=15)
     np.testing.assert_allclose([b["foreground"] for b in found["bins"]], share, atol=2e-3)
     np.testing.assert_allclose([b["probability"] for b in found["bins"]], confidence, atol=2e-3)
     weights = np.array([b["pixels"] for b in found["bins"]]) / p.size
@@ -29,7 +29,12 @@ def test_dice_by_threshold_equals_direct_counting() -> None:
     calibration = Calibration()
     for t, q in zip(truth, p, strict=True):
         calibration.add(t, q)
-    for point in calibration.result()["dice_by_threshold"]:
+    found = calibration.result()
+    points = found["dice_by_threshold"]
+    assert [point["threshold"] for point in points] == pytest.approx(np.arange(1, 20) / 20)
+    best = max(points, key=lambda point: point["dice"])
+    assert found["best_threshold"] == best["threshold"]
+    for point in points:
         guess = p >= point["threshold"]
         dice = [2 * (t & g).sum() / (t.sum() + g.sum()) for t, g in zip(truth, guess, strict=True)]
         assert point["dice"] == pytest.approx(np.mean(dice), abs=1e-6)

@@ -74,7 +74,10 @@ def test_a_summary_says_mean_spread_patients_and_the_worst() -> None:
     found = summary.summarise(values, groups, 500, 1)
     assert found["mean"] == pytest.approx(np.mean(list(values.values())))
     assert found["std"] == pytest.approx(np.std(list(values.values()), ddof=1))
-    assert found["p5"] == pytest.approx(np.percentile(list(values.values()), 5))
+    assert found["median"] == pytest.approx(0.75)
+    # Of six sorted values, the 5th percentile is a quarter of the way from the first to the second.
+    assert found["p5"] == pytest.approx(0.1 + 0.25 * 0.5)
+    assert found["p95"] == pytest.approx(1.0 - 0.25 * 0.1)
     assert (found["n"], found["patients"]) == (6, 3)
     assert found["patient_mean"] == pytest.approx(np.mean([0.5, 2.5 / 3, 0.6]))
     assert found["worst"][0] == ["c0", 0.1]

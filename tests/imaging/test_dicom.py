@@ -1,5 +1,7 @@
 """A DICOM series is read in HU and in order, and what would make its volume wrong is an error."""
 
+import math
+import re
 import zipfile
 from pathlib import Path
 
@@ -101,6 +103,57 @@ def test_what_makes_a_volume_wrong_is_an_error(tmp_path: Path, name: str) -> Non
     with pytest.raises(DataError, match=said) as caught:
         read_dicom(tmp_path / "ct")
     assert str(tmp_path / "ct") in str(caught.value)
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+@pytest.mark.parametrize(
+    ("degrees", "is_read"), [(0.4, True), (-0.4, True), (0.6, False), (-0.6, False)]
+)
+def test_a_gantry_may_be_tilted_by_half_a_degree(
+    degrees: float, is_read: bool, along: str, tmp_path: Path
+) -> None:
+    def tilt(ct: FileDataset, index: int) -> None:
+        shift = round(2.5 * index * math.tan(math.radians(degrees)), 6)
+        x, y = (shift, 0.0) if along == "x" else (0.0, shift)
+        ct.ImagePositionPatient = [-20.0 + x, 10.0 + y, 5.0 + 2.5 * index]
+
+    write_series(tmp_path / "ct", HU, tilt)
+    if is_read:
+        assert read_dicom(tmp_path / "ct")[0].GetSize()[2] == 6
+        return
+    with pytest.raises(DataError, match=r"gantry tilt of 0\.6 degrees"):
+        read_dicom(tmp_path / "ct")
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.04, None), (-0.04, None), (0.06, "unevenly spaced"), (-0.06, "unevenly spaced"),
+     (0.4, "unevenly spaced"), (0.6, "1 missing"), (1.6, "2 missing")],
+)  # fmt: skip
+def test_distances_between_slices_may_differ_by_a_twentieth(
+    share: float, said: str | None, tmp_path: Path
+) -> None:
+    def gap(ct: FileDataset, index: int) -> None:
+        after = 2.5 * share if index >= 3 else 0.0
+        ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * index + after]
+
+    write_series(tmp_path / "ct", HU, gap)
+    if said is None:
+        assert read_dicom(tmp_path / "ct")[0].GetSize()[2] == 6
+        return
+    with pytest.raises(DataError, match=rf"usually 2\.5 mm apart.*{said}"):
+        read_dicom(tmp_path / "ct")
+
+
+def test_of_several_gaps_the_widest_is_named(tmp_path: Path) -> None:
+    def gaps(ct: FileDataset, index: int) -> None:
+        after = 2.5 * (index >= 1) + 10.0 * (index >= 3) + 5.0 * (index >= 5)
+        ct.ImagePositionPatient = [-20.0, 10.0, 5.0 + 2.5 * index + after]
+
+    paths = write_series(tmp_path / "ct", np.concatenate([HU, HU]), gaps)
+    between = f"12.5 mm between {paths[2].name} and {paths[3].name} (4 missing)"
+    with pytest.raises(DataError, match=re.escape(between)):
+        read_dicom(tmp_path / "ct")
 
 
 def test_what_can_be_put_right_is_a_finding(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typer.testing import Result
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
 from lungseg.imaging.volume_files import read_ct
-from lungseg.imaging.volumes import Ct
+from lungseg.imaging.volumes import Ct, LabelVolume, geometry_differences, match_grids
 from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import tidy
 from lungseg.system.tables import read_csv
@@ -235,6 +235,57 @@ def test_measurements_are_of_the_voxels() -> None:
     inside.CopyInformation(ct)
     inside[0, 5, 3] = 1
     assert measure(ct, inside).touches_border is True
+
+
+@pytest.mark.parametrize(("percent", "differs"), [(0.9, False), (1.1, True)])
+@pytest.mark.parametrize("what", ["spacing", "origin", "direction"])
+def test_grids_differ_from_a_hundredth_of_the_smallest_side_on(
+    what: str, percent: float, differs: bool
+) -> None:
+    values, spacing = np.zeros((4, 5, 6), np.uint8), (0.5, 0.8, 2.5)
+    share = percent / 100
+    other = image_of(values, spacing)
+    if what == "spacing":
+        other.SetSpacing((0.5, 0.8 + share * 0.5, 2.5))
+    elif what == "origin":
+        other.SetOrigin((0.0, 0.0, -share * 0.5))
+    else:
+        other.SetDirection(
+            (1, 0, 0, 0, np.cos(share), -np.sin(share), 0, np.sin(share), np.cos(share))
+        )
+    lines = geometry_differences(other, image_of(values, spacing))
+    assert [line.split()[0] for line in lines] == ([what] if differs else [])
+
+
+@pytest.mark.parametrize(
+    ("first", "is_put_back"),
+    [(2.0, True), (0.0, True), (3.0, True), (2.4, False), (4.0, False), (-1.0, False)],
+)
+@pytest.mark.parametrize("sparse", ["prediction", "truth"])
+def test_slices_that_a_dicom_seg_left_out_are_put_back_as_empty_ones(
+    first: float, is_put_back: bool, sparse: str
+) -> None:
+    # Two slices of a volume of five; from slice 4 on there is one slice only.
+    part = image_of(np.ones((2, 3, 4), np.uint8), (0.5, 0.8, 2.5), (0.0, 0.0, first * 2.5))
+    whole = LabelVolume(image_of(np.zeros((5, 3, 4), np.uint8), (0.5, 0.8, 2.5)))
+    small = LabelVolume(part, sparse=True)
+    pair = (small, whole) if sparse == "prediction" else (whole, small)
+    *found, differences = match_grids(*pair)
+    assert (differences == []) == is_put_back
+    restored = found[pair.index(small)].labels
+    if is_put_back:
+        expected = np.zeros((5, 3, 4), np.uint8)
+        expected[int(first) : int(first) + 2] = 1
+        np.testing.assert_array_equal(restored, expected)
+    else:
+        assert restored.shape == (2, 3, 4)
+
+
+def test_nothing_is_resampled_unless_slices_may_have_been_left_out() -> None:
+    part = LabelVolume(image_of(np.ones((2, 3, 4), np.uint8)))
+    whole = LabelVolume(image_of(np.zeros((5, 3, 4), np.uint8)))
+    _, _, differences = match_grids(part, whole)
+    assert differences == ["size (4, 3, 2) against (4, 3, 5)"]
 
 
 REAL = ["dicom-lidc-1011", "dicom-petct-a0001", "dicom-two-slices", "volumes", "mha-right-lung"]

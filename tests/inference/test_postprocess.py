@@ -1,10 +1,12 @@
 """Tidying does what it says, says what it does, and does it once."""
 
 import numpy as np
+import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from lungseg.config.schema import InferConfig
 from lungseg.inference.measure import LEFT, RIGHT, label_sides
@@ -77,3 +79,56 @@ def test_bowel_gas_and_air_around_the_patient_are_no_lung() -> None:
     assert "1 part of air dropped" in done[0]
     off = InferConfig(components=2, min_component_ml=1, drop_air=False)
     assert sitk.GetArrayFromImage(tidy(image, off, ct)[0])[:, :, bowel].any()
+
+
+@pytest.mark.parametrize(("median", "is_air"), [(-1000, True), (-951, True), (-950, False)])
+def test_a_part_is_air_by_its_median(median: int, is_air: bool) -> None:
+    # The mean says the opposite: 4 of 10 slices are soft tissue in air, and denser gas in lung.
+    found = np.zeros((10, 6, 8), np.uint8)
+    found[:, 1:5, 2:6] = 1
+    hu = np.full(found.shape, median, np.int16)
+    hu[:4] = 40 if is_air else -1024
+    wanted = InferConfig(components=0, min_component_ml=0, fill_holes=False)
+    kept, steps = tidy(image_of(found), wanted, image_of(hu))
+    assert sitk.GetArrayFromImage(kept).any() != is_air
+    # 160 voxels of 5 x 4 x 6 mm.
+    air = "1 part of air dropped (bowel, airways, around the patient): 19.2 mL"
+    assert steps == ([air] if is_air else [])
+
+
+@pytest.mark.parametrize(("voxels", "is_kept"), [(9, False), (10, True)])
+def test_a_part_is_small_by_its_volume(voxels: int, is_kept: bool) -> None:
+    found = np.zeros((3, 4, 40), np.uint8)
+    found[1, 1, 1:21] = 1
+    found[1, 3, :voxels] = 1
+    # 10 voxels of 5 x 4 x 6 mm are 1.2 mL.
+    wanted = InferConfig(components=0, min_component_ml=1.2)
+    kept, steps = tidy(image_of(found), wanted)
+    assert np.count_nonzero(sitk.GetArrayFromImage(kept)) == (30 if is_kept else 20)
+    assert steps == ([] if is_kept else ["1 small part dropped: 1.1 mL"])
+    # A small part of air is named as small, not as air.
+    air = image_of(np.full(found.shape, -1000, np.int16))
+    _, steps = tidy(image_of(found), wanted, air)
+    assert [step.split(" dropped")[0] for step in steps] == (
+        ["2 parts of air"] if is_kept else ["1 part of air", "1 small part"]
+    )
+
+
+def test_of_many_parts_the_thirty_largest_are_checked_for_air() -> None:
+    found = np.zeros((1, 70, 40), np.uint8)
+    for number in range(33):
+        found[0, 2 * number, : number + 2] = 1
+    wanted = InferConfig(components=0, min_component_ml=0, fill_holes=False)
+    kept, _ = tidy(image_of(found), wanted, image_of(np.full(found.shape, -1000, np.int16)))
+    expected = found.copy()
+    expected[0, 6:] = 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), expected)
+
+
+@settings(max_examples=60)
+@given(voxels=BLOBS)
+def test_holes_are_those_that_scipy_fills(voxels: np.ndarray) -> None:
+    wanted = InferConfig(components=0, min_component_ml=0)
+    filled, _ = tidy(image_of(voxels), wanted)
+    expected = ndimage.binary_fill_holes(voxels)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(filled) > 0, expected)

@@ -1,4 +1,4 @@
-"""The input pipeline takes no more memory for more data, and is no bottleneck."""
+"""The input pipeline draws anew in each round, needs little memory, and is no bottleneck."""
 
 import os
 import sys
@@ -15,6 +15,30 @@ from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.training.pipeline import Pipeline
 from tests.support.watch import watch
+
+
+def test_a_slice_is_augmented_anew_in_each_round_and_the_same_again_on_resuming(
+    tmp_path: Path,
+) -> None:
+    # Two slices with the same pixels: only the draw tells their samples apart.
+    paths = (tmp_path / "s.png", tmp_path / "m.png")
+    write_pair(*paths, *make_slice(make_patient(0), 0.5, 32))
+    slices = [Slice(name, name, name, *paths, 0.2, "", "") for name in ("a", "b")]
+    given = {
+        "data": {"image_size": [32, 32]},
+        "augment": {"online": {"noise": {"p": 1.0, "limit": 0.3}}},
+        "train": {"samples_per_epoch": 0, "batch_size": 1},
+    }
+
+    def stream(first_epoch: int, seed: int = 1) -> list[bytes]:
+        pipeline = Pipeline(check_config({**given, "seed": seed}, "test"), slices, [])
+        return [images.numpy().tobytes() for images, _ in pipeline.training(first_epoch, 4)]
+
+    shown = stream(0)
+    assert len(set(shown)) == len(shown) == 8
+    assert stream(2) == shown[4:]
+    assert not set(stream(0, seed=2)) & set(shown)
+
 
 READ_ALL = """
 import sys

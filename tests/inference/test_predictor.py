@@ -1,0 +1,67 @@
+"""Probabilities change their size by interpolation, checked by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungseg.inference.predictor import (
+    Predictor,
+    at_size,
+    crop,
+    foreground_map,
+    gaussian_weights,
+)
+from tests.support.networks import write_network
+
+
+def enlarged(values: np.ndarray, count: int) -> np.ndarray:
+    """Interpolate along the first axis to `count` pixels of the same total width."""
+    size = len(values)
+    centres = (np.arange(count) + 0.5) * size / count - 0.5
+    lines = [np.interp(centres, np.arange(size), line) for line in values.reshape(size, -1).T]
+    return np.stack(lines, axis=1).reshape(count, *values.shape[1:])
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 12), (21, 19)])
+def test_probabilities_are_enlarged_linearly(size: tuple[int, int]) -> None:
+    lung = np.random.default_rng(0).uniform(size=(4, 6)).astype(np.float32)
+    probabilities = np.stack([1 - lung, lung], axis=-1)
+    rows = enlarged(lung, size[0])
+    expected = enlarged(rows.T, size[1]).T
+    found = at_size(probabilities, size)
+    np.testing.assert_allclose(found[..., 1], expected, atol=1e-6)
+    np.testing.assert_allclose(found[..., 0], 1 - expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(24, 17), (17, 24), (7, 24)])
+def test_a_prediction_for_a_padded_slice_is_cut_to_it(size: tuple[int, int]) -> None:
+    # A network that knows the row and the column of each pixel of the padded slice.
+    row, column = np.mgrid[:24, :24].astype(np.float32)
+    found = crop(np.stack([row, column], axis=-1), size)
+    top, left = (24 - size[0]) // 2, (24 - size[1]) // 2
+    expected_row, expected_column = np.mgrid[top : top + size[0], left : left + size[1]]
+    np.testing.assert_array_equal(found[..., 0], expected_row)
+    np.testing.assert_array_equal(found[..., 1], expected_column)
+
+
+def test_the_foreground_is_every_class_but_the_background() -> None:
+    probabilities = np.array([[[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.0, 0.4, 0.6]]], np.float32)
+    assert foreground_map(probabilities).tolist() == [[204, 0, 255]]
+
+
+def test_the_weights_of_a_tile_are_gaussian() -> None:
+    weights = gaussian_weights((16, 24))
+    # One standard deviation is an eighth of a side: 2 rows, 3 columns.
+    assert weights[7, 11] / weights[5, 11] == pytest.approx(np.exp((2.5**2 - 0.5**2) / 8), rel=1e-5)
+    assert weights[7, 11] / weights[7, 8] == pytest.approx(np.exp((3.5**2 - 0.5**2) / 18), rel=1e-5)
+    np.testing.assert_array_equal(weights, weights[::-1, ::-1])
+
+
+@pytest.mark.parametrize("size", [(12, 20), (37, 20), (12, 61), (37, 61)])
+def test_tiles_that_are_no_squares_leave_each_pixel_its_own_prediction(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
+    grey = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    np.testing.assert_allclose(predictor.tiled(grey)[..., 1], 1 - grey / 255, atol=1e-5)

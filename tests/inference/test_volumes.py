@@ -1,0 +1,79 @@
+"""A volume is predicted slice by slice without stretching, and tidied with its own HU."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from lungseg.config.loading import with_overrides
+from lungseg.config.schema import Config, InferConfig
+from lungseg.imaging.volume_files import ct_from_image
+from lungseg.inference.predictor import Predictor
+from lungseg.inference.volumes import predict_slices, segment_ct
+from tests.support.networks import write_network
+from tests.support.volumes import image_of
+
+SIDE = 30
+
+
+@pytest.fixture
+def predictor(tmp_path: Path) -> Predictor:
+    return Predictor(write_network(tmp_path / "run", (SIDE, SIDE)) / "model.onnx")
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(30, 12), (30, 21), (18, 30), (30, 30)])
+@pytest.mark.parametrize("tiles", [False, True])
+def test_a_slice_that_is_no_square_is_not_stretched(
+    shape: tuple[int, int], tiles: bool, predictor: Predictor
+) -> None:
+    # Its longer side is the network's, so each pixel is predicted by its own grey.
+    greys = noise(5, *shape)
+    settings = InferConfig(batch_size=2, tiles=tiles)
+    found = np.stack(list(predict_slices(predictor, greys, settings)))
+    np.testing.assert_allclose(found[..., 1], 1 - greys / 255, atol=1e-6)
+    np.testing.assert_allclose(found[..., 0], greys / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "in_tiles"), [((31, 47), True), ((30, 47), False)])
+def test_a_slice_larger_than_the_network_on_both_sides_is_predicted_in_tiles(
+    shape: tuple[int, int], in_tiles: bool, predictor: Predictor
+) -> None:
+    grey = noise(*shape)
+    [found] = predict_slices(predictor, [grey], InferConfig(tiles=True))
+    # Tiles leave each pixel's grey as it is; a smaller slice is a mean over pixels.
+    assert np.allclose(found[..., 1], 1 - grey / 255, atol=1e-5) == in_tiles
+
+
+def chest() -> tuple[sitk.Image, dict[str, slice]]:
+    """Return a scan of two lungs and a larger bowel full of gas, and the columns of each."""
+    hu = np.full((8, SIDE, SIDE), 40, np.int16)
+    where = {"right": slice(2, 8), "left": slice(11, 17), "bowel": slice(20, 29)}
+    for name, value in (("right", -800), ("left", -860), ("bowel", -1000)):
+        hu[1:7, 4:26, where[name]] = value
+    return image_of(hu, (5.0, 5.0, 10.0)), where
+
+
+@pytest.mark.parametrize("drop_air", [True, False])
+def test_gas_in_the_bowel_is_no_lung(drop_air: bool, predictor: Predictor) -> None:
+    image, where = chest()
+    config = with_overrides(Config(), {"infer.drop_air": drop_air, "infer.probabilities": True})
+    result = segment_ct(predictor, ct_from_image(image), config)
+    expected = np.zeros((8, SIDE, SIDE), np.uint8)
+    # The two largest parts; bowel and one lung, if air may stay.
+    for name in ("right", "left") if drop_air else ("right", "bowel"):
+        expected[1:7, 4:26, where[name]] = 1
+    np.testing.assert_array_equal(result.mask, expected)
+    # 6 x 22 x 6 voxels of 0.25 mL each, and 6 x 22 x 9 of the bowel.
+    right, left = result.measured.right, result.measured.left
+    assert (right.volume_ml, right.mean_hu) == (198.0, -800)
+    assert (left.volume_ml, left.mean_hu) == ((198.0, -860) if drop_air else (297.0, -1000))
+    assert any("1 part of air dropped" in step for step in result.steps) == drop_air
+    # Black is -1000 HU and white 400, so 40 HU is grey 189, and p(lung) = 1 - 189 / 255.
+    assert result.probability is not None
+    assert result.probability[0, 0, 0] == 255 - 189
+    assert result.probability[1, 4, 20] == 255

@@ -1,0 +1,51 @@
+"""A network of two lines, for tests that need a run folder but no training and no TensorFlow."""
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from lungseg.config.schema import DataConfig
+from lungseg.system.tables import write_json
+
+
+def write_network(run: Path, size: tuple[int, int]) -> Path:
+    """Write a run folder whose network takes dark for lung: p(lung) = 1 - grey / 255.
+
+    Args:
+        run: the folder to make.
+        size: height and width of the slices it takes.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    shape = ["slices", *size]
+    nodes = [
+        helper.make_node("Div", ["grey", "white"], ["background"]),
+        helper.make_node("Sub", ["one", "background"], ["lung"]),
+        helper.make_node("Concat", ["background", "lung"], ["classes"], axis=3),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "dark is lung",
+        [helper.make_tensor_value_info("grey", TensorProto.FLOAT, [*shape, 1])],
+        [helper.make_tensor_value_info("classes", TensorProto.FLOAT, [*shape, 2])],
+        [
+            helper.make_tensor("white", TensorProto.FLOAT, [1], [255.0]),
+            helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, run / "model.onnx")
+    data = DataConfig(image_size=size)
+    write_json(
+        run / "model.json",
+        {
+            "input": {
+                "size": list(size),
+                "channels": data.channels,
+                "window": list(data.window),
+                "unsigned_16bit": data.unsigned_16bit,
+            },
+            "rgb_map": {name: list(colour) for name, colour in data.rgb_map.items()},
+        },
+    )
+    return run

@@ -1,0 +1,33 @@
+"""Which way a monitored value is better, and which weights are used inside a `with` block."""
+
+import numpy as np
+import pytest
+
+from lungseg.training.averaging import ValidatedWeights
+from lungseg.training.callbacks import averaged, direction
+from tests.support.averaged import NoStatistics, average_of, network
+
+
+@pytest.mark.parametrize("prefix", ["", "val_"])
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [("loss", "min"), ("lung_dice", "max"), ("dice_coef_multiclass", "max"), ("accuracy", "max")],
+)
+def test_a_lower_loss_and_a_higher_score_are_better(name: str, better: str, prefix: str) -> None:
+    assert direction(prefix + name) == better
+
+
+def test_the_raw_weights_come_back_even_after_an_error() -> None:
+    model = network(raw=1.0, average=3.0)
+    weights = ValidatedWeights(NoStatistics([]), averages=True)
+    weights.set_model(model)
+
+    def fail_inside() -> None:
+        with averaged(weights):
+            assert [float(np.mean(w)) for w in model.get_weights()] == [3.0, 3.0]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_inside()
+    assert [float(np.mean(w)) for w in model.get_weights()] == [1.0, 1.0]
+    assert average_of(model) == [3.0, 3.0]

@@ -1,0 +1,66 @@
+"""The best model is saved with its averaged weights, and only if it is better."""
+
+import math
+from pathlib import Path
+
+import keras
+import pytest
+
+from lungseg.config.loading import check_config
+from lungseg.training.averaging import ValidatedWeights
+from lungseg.training.recorder import Recorder, is_better
+from tests.support.averaged import NoStatistics, average_of, network, set_weights
+from tests.support.phantoms import tiny
+
+
+def saved(path: Path) -> float:
+    model = keras.saving.load_model(path)
+    [weight] = {float(value) for w in model.get_weights() for value in w.ravel()}
+    return weight
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values"), [("val_loss", (0.5, 0.6, 0.4)), ("val_lung_dice", (0.5, 0.4, 0.6))]
+)
+def test_the_best_model_has_the_averaged_weights_and_the_checkpoint_the_raw_ones(
+    monitor: str, values: tuple[float, ...], tmp_path: Path
+) -> None:
+    model = network(raw=1.0, average=10.0)
+    weights = ValidatedWeights(NoStatistics([]), averages=True)
+    recorder = Recorder(
+        tmp_path,
+        check_config(tiny(monitor=monitor, metrics=["lung_dice"]), "test"),
+        [],
+        {},
+        weights,
+    )
+    for callback in (weights, recorder):
+        callback.set_model(model)
+    best = []
+    for epoch, value in enumerate(values):
+        # As an epoch of training would leave them.
+        set_weights(model, epoch + 1.0, 10.0 * (epoch + 1))
+        recorder.on_epoch_begin(epoch)
+        recorder.on_epoch_end(epoch, {"loss": 1.0, "lung_dice": 0.5, monitor: value})
+        best.append(saved(tmp_path / "model.keras"))
+        checkpoint = tmp_path / "checkpoints" / f"epoch_{epoch + 1:04d}" / "model.keras"
+        assert saved(checkpoint) == epoch + 1.0
+        assert average_of(model) == [10.0 * (epoch + 1)] * 2
+    # The second epoch is worse than the first, and the third is the best.
+    assert best == [10.0, 10.0, 30.0]
+    assert (recorder.best, recorder.best_epoch) == (values[2], 3)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("best", [None, 0.5])
+def test_what_is_no_number_is_never_better(value: float, best: float | None) -> None:
+    for name in ("val_loss", "val_lung_dice"):
+        assert not is_better(name, value, best)
+
+
+def test_a_value_is_better_only_if_it_differs() -> None:
+    for name, better, worse in (("val_loss", 0.4, 0.6), ("val_lung_dice", 0.6, 0.4)):
+        assert is_better(name, worse, None)
+        assert is_better(name, better, 0.5)
+        assert not is_better(name, 0.5, 0.5)
+        assert not is_better(name, worse, 0.5)
