@@ -369,8 +369,9 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.files import hold_folder\n"
-        "with hold_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from lungseg.system.run_files import open_run\n"
+        "with open_run(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     run = tmp_path / "run"
     first = subprocess.Popen(
@@ -380,13 +381,13 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     assert first.stdout.readline() == "held\n"
     with pytest.raises(UsageError, match=rf"process {first.pid} is writing here"):
         train(tiny_config, dataset, run)
-    assert not run.exists()
+    assert not (run / "config.yaml").exists()
     first.kill()
     first.wait()
-    from lungseg.system.files import hold_folder
+    from lungseg.system.run_files import open_run
 
     # A lock dies with its process, even one killed outright.
-    with hold_folder(run):
+    with open_run(run):
         pass
 
 
