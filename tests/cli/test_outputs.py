@@ -81,7 +81,8 @@ def test_no_output_destroys_what_is_there(place: Path) -> None:
         "evaluate --run run --data dataset -o . --overwrite",
         "evaluate --pred masks --truth raw/masks -o raw/masks --overwrite",
         "evaluate --pred masks --truth raw/masks -o raw --overwrite",
-        "train --data dataset --run . --overwrite",
+        "train --data held/dataset --run held --overwrite",
+        "evaluate --run held/run --data dataset -o held --overwrite",
         "train --data dataset/../dataset --run dataset --overwrite",
         "infer --run run ct -o ct --overwrite",
         "infer --run run ct -o ct --resume",
@@ -93,6 +94,8 @@ def test_no_output_destroys_what_is_there(place: Path) -> None:
     ],
 )
 def test_these_destroyed_something_once(command: str, place: Path) -> None:
+    shutil.copytree("dataset", "held/dataset")
+    shutil.copytree("run", "held/run")
     before = hashes(place)
     result = run(*command.split())
     assert result.exit_code == 2, result.stderr
