@@ -102,6 +102,29 @@ def test_these_destroyed_something_once(command: str, place: Path) -> None:
     assert hashes(place) == before
 
 
+@pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
+def test_an_earlier_output_that_is_read_is_kept(flag: str, place: Path) -> None:
+    done(f"{READS['infer']} masks --overwrite --overlay")
+    (place / "into_it").symlink_to("masks/overlays")
+    (place / "it").symlink_to("masks")
+    before = hashes(place)
+    for given in (
+        "masks",
+        "masks/overlays",
+        "into_it",
+        "it",
+        f"{place}/masks/patient01_slice01.png",
+    ):
+        for output in ("masks", "it", "raw/../masks"):
+            result = run("infer", "--run", "run", given, "-o", output, flag)
+            assert (result.exit_code, "its own input" in result.stderr) == (2, True), given
+            assert hashes(place) == before
+    # The link itself is in the output, though what it leads to is not.
+    (place / "masks" / "given").symlink_to(place / "raw" / "images")
+    result = run("infer", "--run", "run", "masks/given", "-o", "masks", flag)
+    assert (result.exit_code, "its own input" in result.stderr) == (2, True)
+
+
 # An output that was written before.
 
 
@@ -184,6 +207,55 @@ def test_resume_writes_over_nothing_of_others(place: Path) -> None:
     assert (result.exit_code, "history.csv" in result.stderr) == (2, True)
     (place / "mine" / "history.csv").unlink()
     assert hashes(place) == before
+
+
+def test_a_folder_that_leads_elsewhere_is_not_written_through(place: Path) -> None:
+    (place / "masks" / "overlays").symlink_to(place / "raw" / "images")
+    (place / "masks" / "patient01_slice01.png").unlink()
+    before = hashes(place)
+    result = run(*READS["infer"].split(), "masks", "--resume", "--overlay")
+    assert (result.exit_code, "overlays" in result.stderr) == (2, True)
+    assert hashes(place) == before
+
+
+@pytest.mark.parametrize("flags", ["", " --overwrite"])
+def test_an_output_that_was_stopped_while_it_was_put_in_place_is_completed(
+    flags: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "phantom --patients 1 --slices 2 --size 32 --seed"
+    real = Path.replace
+    for moves in range(12):
+        # The old one has a file that the new one has not.
+        before = "--slices 3" if flags else ""
+        output = f"drawn_{moves}"
+        if flags:
+            done(f"{command} 0 -o {output} {before}")
+        left = moves
+
+        def stop(self: Path, target: Path) -> Path:
+            nonlocal left
+            if ".lungseg.ready" in self.parts:
+                if not left:
+                    raise KeyboardInterrupt
+                left -= 1
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "replace", stop)
+        ended = run(*command.split(), 5, "-o", output, *flags.split())
+        monkeypatch.setattr(Path, "replace", real)
+        if ended.exit_code == 0:
+            break
+        assert ended.exit_code == 130
+        result = run(*command.split(), 5, "-o", output)
+        assert (result.exit_code, "not empty" in result.stderr) == (2, True)
+        done(f"{command} 5 -o expected_{moves}")
+        assert visible(place / output) == visible(place / f"expected_{moves}")
+        assert sorted(path.name for path in (place / output).glob(".*")) == [".lungseg.jsonl"]
+    assert moves == 5
+
+
+def visible(folder: Path) -> dict[str, str]:
+    return {name: digest for name, digest in hashes(folder).items() if not name.startswith(".")}
 
 
 def test_a_scored_run_gets_the_scores_and_keeps_the_rest(place: Path) -> None:
@@ -312,21 +384,22 @@ def may_mount() -> bool:
 @pytest.mark.skipif(not may_mount(), reason="this machine lets nobody mount a folder")
 def test_one_folder_under_two_names_is_one_folder(place: Path) -> None:
     # As on a file system for which Raw and raw are one name, no link tells that they are the same.
+    done(f"{READS['infer']} masks --overwrite --overlay")
     (place / "other").mkdir()
     (place / "volume").mkdir()
     (place / "disk").mkdir()
     lungseg = f"{sys.executable} -m lungseg"
     script = (
-        f"mount --bind raw other && mount --bind disk volume || exit 9\n"
-        f"{lungseg} {READS['prepare']} other --overwrite; test $? = 2 || exit 1\n"
+        f"mount --bind masks other && mount --bind disk volume || exit 9\n"
+        f"{lungseg} infer --run run masks/overlays -o other --overwrite; test $? = 2 || exit 1\n"
         f"{lungseg} {READS['phantom']} volume || exit 2\n"
         f"{lungseg} {READS['phantom']} volume --overwrite || exit 3\n"
     )
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script]
-    before = hashes(place / "raw")
+    before = hashes(place / "masks")
     ended = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    assert hashes(place / "raw") == before
+    assert hashes(place / "masks") == before
     assert len(list((place / "disk").rglob("*.png"))) == 2
 
 

@@ -74,6 +74,20 @@ def test_a_killed_process_holds_nothing_and_leaves_nothing(place: Path) -> None:
     ]
 
 
+def test_a_file_that_someone_puts_there_meanwhile_stays(place: Path) -> None:
+    command = [*READS["prepare"].split(), "out"]
+    first = subprocess.Popen(
+        [sys.executable, "-c", STOPPING, *command], stderr=subprocess.PIPE, text=True
+    )
+    os.waitpid(first.pid, os.WUNTRACED)
+    (place / "out" / "notes.txt").write_text("mine")
+    (place / "out" / "manifest.csv").write_text("mine")
+    first.send_signal(signal.SIGCONT)
+    _, said = first.communicate(timeout=60)
+    assert (first.returncode, "would be lost: manifest.csv" in said) == (2, True), said
+    assert sorted(path.name for path in (place / "out").iterdir()) == ["manifest.csv", "notes.txt"]
+
+
 def test_a_lock_that_is_removed_while_it_is_taken_locks_nothing(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
