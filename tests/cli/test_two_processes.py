@@ -88,8 +88,9 @@ def test_a_file_that_someone_puts_there_meanwhile_stays(place: Path) -> None:
     assert sorted(path.name for path in (place / "out").iterdir()) == ["manifest.csv", "notes.txt"]
 
 
+@pytest.mark.parametrize("made_again", [False, True])
 def test_a_lock_that_is_removed_while_it_is_taken_locks_nothing(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    made_again: bool, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, sync = fcntl.flock, os.fsync
     refused: list[str] = []
@@ -98,6 +99,8 @@ def test_a_lock_that_is_removed_while_it_is_taken_locks_nothing(
         # The process before ends at the worst moment: after the file is opened.
         monkeypatch.setattr(fcntl, "flock", real)
         os.unlink(stream.name)  # type: ignore[attr-defined]
+        if made_again:
+            Path(stream.name).touch()  # type: ignore[attr-defined]
         real(stream, how)  # type: ignore[arg-type]
 
     def look(descriptor: int) -> None:
@@ -124,7 +127,10 @@ def test_a_file_system_without_locks_ends_no_training(
 
     monkeypatch.setattr(fcntl, "flock", no_lock)
     monkeypatch.setattr("lungseg.verbs.train.set_up", begin)
-    result = run(*READS["train"].split(), f"run_{code}")
+    lock = place / f"run_{code}" / ".lungseg.lock"
+    lock.parent.mkdir()
+    lock.touch()  # as a killed process leaves it
+    result = run(*READS["train"].split(), lock.parent)
     assert "the training has begun" in result.stderr
     assert result.stderr.count("has no locks") == 1
 
