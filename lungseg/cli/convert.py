@@ -24,7 +24,7 @@ def convert(
         typer.Option("-o", "--output", help="YAML file to write; by default standard output."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an output that exists.")
+        bool, typer.Option("--overwrite", help="Replace what convert wrote there before.")
     ] = False,
     json: Json = False,
     verbose: Verbose = False,

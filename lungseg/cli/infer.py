@@ -78,7 +78,7 @@ def infer(
         if model is None:
             run = run_folder(run, cfg.train.run)
         if dry_run:
-            items, _ = check(
+            items, *_ = check(
                 inputs, output, run=run, model=model, overwrite=overwrite, resume=resume
             )
             console.note(f"{len(items)} inputs would be segmented into {output}")

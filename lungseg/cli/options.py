@@ -65,7 +65,7 @@ Settings = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Override the config's seed.")]
 
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an output that is not empty.")
+    bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

@@ -50,14 +50,14 @@ def prepare(
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(config, settings, seed)
-        from lungseg.system.files import refuse_nonempty
+        from lungseg.system.outputs import check_output
         from lungseg.verbs.prepare import plan, prepare
 
         images = input_folder(images, cfg.data.images, "images", "--images", "data.images")
         masks = input_folder(masks, cfg.data.masks, "masks", "--masks", "data.masks")
         output = output or cfg.data.prepared
         if dry_run:
-            refuse_nonempty(output, overwrite)
+            check_output(output, "prepare", (images, masks), overwrite=overwrite)
             pairs, issues = plan(images, masks)
             count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
             console.note(f"{count} would be prepared into {output}")

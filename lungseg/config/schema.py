@@ -129,6 +129,10 @@ class SplitConfig(Section):
     folds: Count = Field(
         default=0, description="0: one split; k of 2 or more: data sets fold_1 to fold_k"
     )
+    hard_links: bool = Field(
+        default=False,
+        description="true: takes no space, but a file edited in place changes in prepared, too",
+    )
     leak_similarity: Probability = Field(
         default=0.90, description="images this similar (0 to 1) in two parts are an error"
     )

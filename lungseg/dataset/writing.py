@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,11 @@ from lungseg.config.schema import Config
 from lungseg.dataset.augmentation import Augmenter, draw_seed
 from lungseg.dataset.similarity import perceptual_hash
 from lungseg.dataset.slices import PARTS, ManifestRow, Slice, SplitRow
+from lungseg.errors import DataError
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import Labels, write_png
+from lungseg.system.files import copy_file
 from lungseg.system.tables import write_rows
 
 
@@ -79,6 +80,10 @@ class SliceWriter:
         size: tuple[int, int],
     ) -> ManifestRow:
         name = f"{case}.png"
+        if (self.output / "images" / name).exists():
+            raise DataError(
+                pair.image, f"gives the slice {case}, as another input does. Rename one of them."
+            )
         write_png(self.output / "images" / name, image)
         write_png(self.output / "masks" / name, encode_mask(labels, self.config.data.rgb_map))
         return ManifestRow(
@@ -99,8 +104,20 @@ class SliceWriter:
         )
 
 
-def write_dataset(folder: Path, parts: Mapping[str, Sequence[Slice]]) -> None:
-    """Write the slices of each part and `split.csv` into `folder`."""
+def write_dataset(
+    folder: Path, parts: Mapping[str, Sequence[Slice]], hard_links: bool = False
+) -> None:
+    """Write the slices of each part and `split.csv` into `folder`.
+
+    Args:
+        folder: the data set, which is new.
+        parts: part name to its slices.
+        hard_links: link the files instead of copying them.
+
+    Raises:
+        DataError: if two slices of a part have the same file name, or a file cannot be copied.
+    """
+    put = _link if hard_links else copy_file
     rows = []
     for part in PARTS:
         for kind in ("images", "masks"):
@@ -108,8 +125,18 @@ def write_dataset(folder: Path, parts: Mapping[str, Sequence[Slice]]) -> None:
         for s in parts.get(part, ()):
             image = f"{part}/images/{s.image.name}"
             mask = f"{part}/masks/{s.mask.name}"
-            _link(s.image, folder / image)
-            _link(s.mask, folder / mask)
+            for source, target in ((s.image, folder / image), (s.mask, folder / mask)):
+                try:
+                    put(source, target)
+                except FileExistsError:
+                    raise DataError(
+                        source,
+                        f"another slice of {part} has a file of this name, too. Each file of a "
+                        "data set needs its own name.",
+                    ) from None
+                except OSError as problem:
+                    reason = problem.strerror or problem
+                    raise DataError(target, f"cannot be written: {reason}.") from None
             rows.append(
                 SplitRow(
                     part=part,
@@ -130,5 +157,7 @@ def _link(source: Path, target: Path) -> None:
     """Hard-link a file; copy it if the file system has no hard links."""
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copyfile(source, target)
+        copy_file(source, target)

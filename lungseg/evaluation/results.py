@@ -17,7 +17,7 @@ from lungseg.reporting.overlays import Picture
 from lungseg.reporting.report import Example, PlottedScore, build_report
 from lungseg.system import console
 from lungseg.system.environment import describe_software
-from lungseg.system.files import staged_folder, write_text
+from lungseg.system.files import write_text
 from lungseg.system.tables import read_csv, to_record, write_csv, write_json
 
 MEDIAN_CASES = 3
@@ -136,22 +136,25 @@ def read_other(folder: Path | None) -> OtherEvaluation | None:
 def finish(
     config: Config,
     scored: Scored,
-    output: Path | None,
-    run: Path | None,
+    folder: Path,
+    output: Path,
     other: OtherEvaluation | None,
 ) -> Evaluation:
-    """Summarise, draw the examples, and write all files to `output`, by default the run folder."""
+    """Summarise, draw the examples, and write all files.
+
+    Args:
+        config: section `evaluate` is used, and the seed for the bootstrap.
+        scored: what to summarise.
+        folder: where the files are written.
+        output: where they are in the end.
+        other: an earlier evaluation to compare with.
+    """
     summary = _summaries(config, scored)
     if other is not None:
         summary["against"] = _comparison(config, scored, other)
     html = build_report(summary, _plotted(scored), _examples(scored), scored.history, scored.config)
-    if output is not None:
-        with staged_folder(output, overwrite=True) as staged:
-            _write(staged, scored, summary, html)
-        return Evaluation(summary, scored.rows, output)
-    assert run is not None
-    _write(run, scored, summary, html)
-    return Evaluation(summary, scored.rows, run)
+    _write(folder, scored, summary, html)
+    return Evaluation(summary, scored.rows, output)
 
 
 def _summaries(config: Config, scored: Scored) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
 from lungseg.system import console
 from lungseg.system.files import natural_key
+from lungseg.system.written import is_output
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
@@ -51,7 +52,12 @@ def list_volumes(folder: Path, dicom_folders: bool) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    # An output inside an input folder is no input.
+    visible = (
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and not is_output(entry)
+    )
     return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
@@ -186,7 +192,7 @@ def collect(inputs: Iterable[Path]) -> list[Input]:
         if given.is_dir():
             items = _in_folder(given)
             if not items:
-                folders = sorted(entry for entry in given.iterdir() if entry.is_dir())
+                folders = sorted(entry for entry in _entries(given) if entry.is_dir())
                 items = [i for folder in folders if (i := _dicom_folder(folder)) is not None]
         elif given.exists():
             items = [_file(given)]

@@ -25,7 +25,7 @@ from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volumes import Ct, LabelVolume
-from lungseg.system.files import partial_path, require_regular
+from lungseg.system.files import partial_path, put_in_place, require_regular
 
 MAX_AIR_HU = -500.0  # every chest CT holds air, at least in the lungs
 MAX_UNPACKED_BYTES = 8 << 30
@@ -106,7 +106,7 @@ def write_volume(image: Any, path: Path) -> None:
         if not path.parent.is_dir():
             raise DataError(path, "cannot be written: there is no such folder.")
         sitk.WriteImage(image, str(partial), useCompression=True)
-        partial.replace(path)
+        put_in_place(partial, path)
     except (RuntimeError, OSError) as problem:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -179,6 +179,15 @@ def _drop_unfinished(path: Path) -> None:
         write_bytes(path, content[:end])
 
 
+def holds_cases(output: Path) -> bool:
+    """Whether there is a `cases.csv` with the columns that this program writes."""
+    try:
+        with (output / "cases.csv").open(encoding="utf-8", errors=UNDECODED) as stream:
+            return stream.readline().startswith("case,input,status,mask,")
+    except OSError:
+        return False
+
+
 def read_done(output: Path) -> dict[str, CaseRow]:
     """Read the rows of an earlier call whose masks are still there, by case.
 

@@ -1,4 +1,4 @@
-"""Files and folders: checks of inputs; output that appears whole, and by one process at a time."""
+"""Single files and folders: checks of inputs, copies, and files that appear whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
@@ -64,136 +63,67 @@ def partial_path(path: Path) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside `path`, then rename it, so that no reader sees half of it."""
-    partial = partial_path(path)
+    """Write a file beside `path`, then rename it, so that no reader sees half of it.
+
+    If `path` is a symbolic link, it stays one, and the file that it names is written.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    partial = partial_path(target)
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        partial.write_bytes(content)
+        put_in_place(partial, target)
     except OSError as problem:
         partial.unlink(missing_ok=True)
         raise DataError(path, f"cannot be written: {problem.strerror or problem}.") from None
 
 
+def put_in_place(partial: Path, path: Path) -> None:
+    """Rename a finished file or folder to `path`, so that a power cut leaves the old or the new.
+
+    The content must be on disk before the name is, and the name is on disk only after its folder
+    has been synchronised, too.
+    """
+    files = (
+        [each for each in partial.rglob("*") if each.is_file()] if partial.is_dir() else [partial]
+    )
+    for file in files:
+        with file.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames in a folder survive a power cut, where the system can do that."""
+    # Windows cannot open a folder, and some network file systems cannot synchronise one.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# Linux: let two files share their blocks until one of them is changed (ioctl_ficlone(2)).
+FICLONE = 0x40049409
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file to a new one. On Btrfs and XFS the copy takes no space until it is changed.
+
+    Raises:
+        FileExistsError: if `target` exists. Without this check, a target that is a link would lead
+            into another file.
+    """
+    with source.open("rb") as original, target.open("xb") as copy:
+        try:
+            import fcntl
+
+            fcntl.ioctl(copy, FICLONE, original.fileno())
+        except (ImportError, OSError):
+            shutil.copyfileobj(original, copy, 1 << 20)
+
+
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text, whole or not at all; file names that are no UTF-8 keep their bytes."""
     write_bytes(path, content.encode("utf-8", UNDECODED))
-
-
-@contextlib.contextmanager
-def staged_folder(
-    output: Path, overwrite: bool, inputs: Iterable[Path | None] = ()
-) -> Iterator[Path]:
-    """Yield an empty folder beside `output` that takes its place when the block ends well.
-
-    If the block is interrupted, `output` stays as it was. The staged folder is then removed at
-    once, or by the next run if the process was killed.
-
-    Args:
-        output: the folder to make.
-        overwrite: replace an `output` that holds something.
-        inputs: folders that are read in the block, so they must not be replaced.
-
-    Raises:
-        UsageError: if `output` is a file, holds something while `overwrite` is not set, or holds
-            one of the `inputs` or the current folder.
-        DataError: if the folder cannot be made.
-    """
-    here, target = Path.cwd(), output.resolve()
-    if target == here or target in here.parents:
-        raise UsageError(
-            f"{output}: this is the current folder, or holds it, and cannot be replaced. Name a "
-            "folder in it."
-        )
-    for given in inputs:
-        if given is None or not given.exists():
-            continue
-        if output.resolve() == given.resolve() or output.resolve() in given.resolve().parents:
-            raise UsageError(
-                f"{output}: the output would replace its own input {given}. Choose another."
-            )
-    staged, old = _beside(output, "partial"), _beside(output, "old")
-    if old.is_dir() and not output.exists():
-        old.rename(output)  # killed between the two renames of `_take_place`
-    refuse_nonempty(output, overwrite)
-    try:
-        shutil.rmtree(staged, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        staged.mkdir(parents=True)
-    except OSError as problem:
-        raise DataError(output, f"cannot be made: {problem.strerror or problem}.") from None
-    try:
-        yield staged
-        _take_place(staged, output)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
-
-
-def refuse_nonempty(output: Path, overwrite: bool, also: str = "") -> None:
-    """Raise `UsageError` if `output` is a file, or a folder that holds something.
-
-    Args:
-        output: the folder to write to.
-        overwrite: whether the folder may hold something.
-        also: what the message offers besides replacing the folder.
-    """
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{output}: expected a folder to write to, found a file.")
-    if not overwrite and output.is_dir() and any(output.iterdir()):
-        raise UsageError(
-            f"{output}: the output folder exists and is not empty. Choose another, "
-            f"{also}or replace it with --overwrite (overwrite=True)."
-        )
-
-
-def _beside(output: Path, what: str) -> Path:
-    return output.with_name(f".{output.name}.{what}")
-
-
-def _take_place(staged: Path, output: Path) -> None:
-    if not output.exists():
-        staged.rename(output)
-        return
-    old = _beside(output, "old")
-    output.rename(old)
-    staged.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process.
-
-    The lock file lies beside the folder, so the folder need not exist, and is released when the
-    process ends. On Windows nothing is locked, because it has no such lock.
-
-    Raises:
-        UsageError: if another process holds the lock; the message gives its process number.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.parent / f".{folder.name}.lock"
-    with path.open("a+", encoding="ascii") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise UsageError(
-                f"{folder}: process {holder} is writing here. Wait for it, stop it, or choose "
-                "another folder."
-            ) from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)

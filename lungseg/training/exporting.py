@@ -21,6 +21,8 @@ from lungseg.config.loading import load_config
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
+from lungseg.system.files import put_in_place
+from lungseg.system.run_files import EXPORTED_FILES, open_run
 from lungseg.system.tables import write_json
 from lungseg.training.backend import import_tensorflow
 
@@ -55,6 +57,13 @@ def export_run(run: Path, format: str = "onnx") -> float:
     for needed in (path, run / "config.yaml"):
         if not needed.is_file():
             raise UsageError(f"{needed}: there is no such file; {run} is not a finished run.")
+    with open_run(run, EXPORTED_FILES):
+        return export_best(run, format)
+
+
+def export_best(run: Path, format: str = "onnx") -> float:
+    """Do the same in a run folder that is locked already."""
+    path = run / "model.keras"
     import_tensorflow()
     import keras
 
@@ -132,7 +141,7 @@ def export(model: Any, config: Config, folder: Path, format: str) -> float:
             )
         if final.is_dir():
             shutil.rmtree(final)
-        partial.replace(final)
+        put_in_place(partial, final)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return difference

@@ -19,7 +19,7 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.reporting.plots import plot_history
 from lungseg.system import console
-from lungseg.system.files import partial_path
+from lungseg.system.files import partial_path, put_in_place
 from lungseg.system.tables import read_json, write_csv, write_json
 from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import averaged, direction
@@ -144,7 +144,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             final = self.run / "model.keras"
             with averaged(self.average):
                 save_model(self.model, partial_path(final))
-            partial_path(final).replace(final)
+            put_in_place(partial_path(final), final)
         self._save_checkpoint(epoch + 1)
         self._write_history()
         if time.monotonic() - self._plotted >= SECONDS_BETWEEN_PLOTS:
@@ -182,7 +182,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         write_json(partial / "state.json", state)
         final = folder / f"epoch_{epochs_done:04d}"
         shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        put_in_place(partial, final)
         for old in folder.iterdir():
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)

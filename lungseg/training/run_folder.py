@@ -106,8 +106,18 @@ def _devices() -> list[str]:
 
 def write_config(config: Config, dataset: Path, run: Path) -> None:
     """Write the config of a run, with absolute paths: a resume works from any folder."""
+    write_text(run / "config.yaml", dump_config(_used(config, dataset, run)))
+
+
+def is_written(config: Config, dataset: Path, run: Path) -> bool:
+    """Whether the config in a run folder, which a person may have edited, says the same."""
+    path = run / "config.yaml"
+    return path.exists() and with_absolute_paths(load_config(path)) == _used(config, dataset, run)
+
+
+def _used(config: Config, dataset: Path, run: Path) -> Config:
     used = with_overrides(_settled(config), {"data.dataset": dataset, "train.run": run})
-    write_text(run / "config.yaml", dump_config(with_absolute_paths(used)))
+    return with_absolute_paths(used)
 
 
 def _settled(config: Config) -> Config:

@@ -7,6 +7,8 @@ because a run is scored through its `model.onnx`.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,7 +25,9 @@ from lungseg.evaluation.folders import (
 from lungseg.evaluation.results import Evaluation, Scored, finish, read_other
 from lungseg.evaluation.runs import describe, pair_runs, score_parts
 from lungseg.inference.predictor import model_paths
-from lungseg.system.files import existing_folder, refuse_nonempty
+from lungseg.system.files import existing_folder
+from lungseg.system.outputs import check_output, refuse_inputs, staged_output
+from lungseg.system.run_files import EVALUATION_FILES, open_run
 
 
 def evaluate(
@@ -47,11 +51,11 @@ def evaluate(
         dataset: data set in the `train|valid|test` layout, of which `evaluate.part` is scored; or a
             folder of folds.
         output: folder for the results; by default the run folder.
-        overwrite: replace an `output` that is not empty.
+        overwrite: replace an `output` that `evaluate` wrote.
         against: results of another evaluation of the same cases, to compare with.
 
     Raises:
-        UsageError: if a folder or model is missing, or `output` is not empty.
+        UsageError: if a folder or model is missing, or `output` may not be written.
         DataError: if a model is damaged, or the part holds no slices.
 
     Examples:
@@ -64,13 +68,16 @@ def evaluate(
     model_paths(run, None)  # checked first, so that its error comes first
     dataset = existing_folder(dataset, "slices")
     output = None if output is None else Path(output)
-    if output is not None:
-        refuse_nonempty(output, overwrite)
     other = read_other(None if against is None else Path(against))
+    read = [run, dataset, None if other is None else other.path]
+    if output is not None:
+        check_output(output, "evaluate", read, overwrite=overwrite)
     parts = pair_runs(config, run, dataset)
-    rows, calibration = score_parts(parts, config)
-    scored = describe(config, run, dataset, parts, rows, calibration)
-    return finish(config, scored, output, run, other)
+    read += [path for part in parts for s in part.slices for path in (s.image, s.mask)]
+    with _open(output, run, read, overwrite) as folder:
+        rows, calibration = score_parts(parts, config)
+        scored = describe(config, run, dataset, parts, rows, calibration)
+        return finish(config, scored, folder, output or run, other)
 
 
 def evaluate_folders(
@@ -96,22 +103,41 @@ def evaluate_folders(
         truth: folder of true masks.
         output: folder for the results.
         images: folder of the images, for the grey-threshold baseline and the report's pictures.
-        overwrite: replace an `output` that is not empty.
+        overwrite: replace an `output` that `evaluate` wrote.
         against: results of another evaluation of the same cases, to compare with.
 
     Raises:
-        UsageError: if a folder is missing, or `output` is not empty.
+        UsageError: if a folder is missing, or `output` may not be written.
         DataError: if no case can be compared, or a true mask cannot be read.
     """
     predictions = existing_folder(pred, "predicted masks")
     truth = existing_folder(truth, "true masks")
     output = Path(output)
-    refuse_nonempty(output, overwrite)
     other = read_other(None if against is None else Path(against))
-    pairing = pair_masks(predictions, truth, None if images is None else Path(images))
-    scores = score_pairs(pairing.cases, config)
-    report_problems(pairing, scores, config)
-    return finish(config, _describe(pairing, scores, config), output, None, other)
+    pictures = None if images is None else Path(images)
+    read = [predictions, truth, pictures, None if other is None else other.path]
+    check_output(output, "evaluate", read, overwrite=overwrite)
+    pairing = pair_masks(predictions, truth, pictures)
+    read += [path for case in pairing.cases for path in (case.truth, case.prediction, case.image)]
+    with staged_output(output, "evaluate", read, overwrite=overwrite) as folder:
+        scores = score_pairs(pairing.cases, config)
+        report_problems(pairing, scores, config)
+        return finish(config, _describe(pairing, scores, config), folder, output, other)
+
+
+@contextlib.contextmanager
+def _open(
+    output: Path | None, run: Path, read: Sequence[Path | None], overwrite: bool
+) -> Iterator[Path]:
+    """Yield the folder for the results: a new one, or the run, to which they are added."""
+    if output is not None:
+        with staged_output(output, "evaluate", read, overwrite=overwrite) as folder:
+            yield folder
+        return
+    for name in EVALUATION_FILES:
+        refuse_inputs(run / name, read)
+    with open_run(run, EVALUATION_FILES):
+        yield run
 
 
 def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:

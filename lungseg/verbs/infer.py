@@ -13,17 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.errors import DataError
-from lungseg.imaging.folders import Input, collect, find_clashes
+from lungseg.errors import DataError, UsageError
+from lungseg.imaging.folders import VOLUME_SUFFIXES, Input, collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, model_paths
-from lungseg.inference.rows import CaseRow, case_log, failed_row, read_done, write_cases
+from lungseg.inference.rows import (
+    CaseRow,
+    case_log,
+    failed_row,
+    holds_cases,
+    read_done,
+    write_cases,
+)
 from lungseg.system import console
-from lungseg.system.files import refuse_nonempty
+from lungseg.system.in_place import Output, open_output
+from lungseg.system.outputs import check_output
 
 Log = Callable[[list[CaseRow]], None]
+
+TABLES = ("cases.csv", "cases.json")
+ALSO = "skip finished inputs with --resume (resume=True), "
 
 
 @dataclass(frozen=True)
@@ -67,13 +78,13 @@ def infer(
         output: folder for the masks.
         run: run folder. Give either `run` or `model`.
         model: ONNX file with its `model.json` beside it.
-        overwrite: write into an `output` that is not empty; files of the same name are replaced.
-        resume: write into an `output` that is not empty, and skip the inputs whose masks are there
-            if input, model and settings are the same as then. Other masks are made again.
+        overwrite: replace an `output` that `infer` wrote.
+        resume: add to an `output` that `infer` wrote. A mask is kept if it was made from the same
+            input, model and settings, or if it was changed since. Other masks are made again.
         scheduler: address of a Dask scheduler. Its workers must see the same files.
 
     Raises:
-        UsageError: if an input or model is missing, or `output` is not empty.
+        UsageError: if an input or model is missing, or `output` may not be written.
         DataError: if a model is damaged, or the inputs hold nothing to segment.
 
     Examples:
@@ -84,7 +95,7 @@ def infer(
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     output = Path(output)
-    items, paths = check(
+    items, paths, read = check(
         [Path(path) for path in given],
         output,
         run=None if run is None else Path(run),
@@ -95,34 +106,61 @@ def infer(
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
-    _make_folders(output, config)
-    done = _keep(read_done(output), items, predictor, config) if resume else {}
-    rows = list(done.values())
-    with case_log(output, rows) as log:
-        remaining = _refuse_clashes([item for item in items if item.name not in done], log)
-        if scheduler is None:
-            _on_this_machine(remaining, predictor, output, config, log)
-        else:
-            _on_cluster(scheduler, remaining, paths, output, config, log)
-    order = {item.name: position for position, item in enumerate(items)}
-    rows.sort(key=lambda row: order.get(row.case, len(order)))
-    write_cases(output, rows)
+    with open_output(
+        output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO
+    ) as writing:
+        if holds_cases(output):
+            writing.adopt(TABLES)
+        writing.refuse_foreign(TABLES)
+        done = _keep(read_done(output), items, predictor, config, writing) if resume else {}
+        items_left = [item for item in items if item.name not in done]
+        writing.claim([*TABLES, *(name for item in items_left for name in files_of(item))])
+        if overwrite:
+            writing.clear()
+        _make_folders(output, config)
+        rows = list(done.values())
+        with case_log(output, rows) as write_rows:
+
+            def log(new: list[CaseRow]) -> None:
+                write_rows(new)
+                writing.note(_written_for(new, output))
+
+            remaining = _refuse_clashes(items_left, log)
+            if scheduler is None:
+                _on_this_machine(remaining, predictor, output, config, log)
+            else:
+                _on_cluster(scheduler, remaining, paths, output, config, log)
+        order = {item.name: position for position, item in enumerate(items)}
+        rows.sort(key=lambda row: order.get(row.case, len(order)))
+        write_cases(output, rows)
     return InferResult(output, rows)
 
 
 def _keep(
-    done: dict[str, CaseRow], items: Sequence[Input], predictor: Predictor, config: Config
+    done: dict[str, CaseRow],
+    items: Sequence[Input],
+    predictor: Predictor,
+    config: Config,
+    writing: Output,
 ) -> dict[str, CaseRow]:
-    """Return the rows of masks that would be made alike now; say why the others are made again."""
-    kept, reasons = dict(done), Counter[str]()
+    """Return the rows of masks that would be made alike now, and of masks that a person changed.
+
+    A warning counts the others, which are made again, and those that stay though they differ.
+    """
+    kept, again, theirs = dict(done), Counter[str](), Counter[str]()
     for item in items:
-        if item.name in done:
-            reason = _reason_to_repeat(done[item.name], item, predictor, config)
-            if reason:
-                del kept[item.name]
-                reasons[reason] += 1
-    for reason, count in reasons.items():
+        row = done.get(item.name)
+        if row is None or not (reason := _reason_to_repeat(row, item, predictor, config)):
+            continue
+        if writing.written.owns(str(row.mask)):
+            del kept[item.name]
+            again[reason] += 1
+        else:
+            theirs[reason] += 1
+    for reason, count in again.items():
         console.warn(f"masks that exist and are made again, because {reason}: {count}")
+    for reason, count in theirs.items():
+        console.warn(f"masks that were changed by hand and stay, although {reason}: {count}")
     if kept:
         console.note(f"{len(kept)} cases are done already")
     return kept
@@ -147,13 +185,45 @@ def check(
     model: Path | None,
     overwrite: bool,
     resume: bool,
-) -> tuple[list[Input], list[Path]]:
-    """Check the paths of `infer`; return the inputs, and the ONNX files that predict together."""
+) -> tuple[list[Input], list[Path], list[Path | None]]:
+    """Check the paths of `infer`.
+
+    Returns:
+        The inputs; the ONNX files that predict together; every path that is read.
+    """
+    if resume and overwrite:
+        raise UsageError("resume and overwrite exclude each other.")
     items = collect(inputs)
-    refuse_nonempty(
-        output, overwrite or resume, also="skip finished inputs with --resume (resume=True), "
-    )
-    return items, model_paths(run, model)
+    networks = model_paths(run, model)
+    read = [*inputs, *(item.path for item in items), run, *networks]
+    check_output(output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO)
+    return items, networks, read
+
+
+def files_of(item: Input) -> list[str]:
+    """Return every path in the output that the masks and pictures of an input may have."""
+    if not item.is_volume:
+        return [f"{folder}{item.name}.png" for folder in ("", "overlays/", "probabilities/")]
+    masks = [f"{item.name}{suffix}" for suffix in VOLUME_SUFFIXES]
+    pictures = [f"overlays/{item.name}.{suffix}" for suffix in ("png", "gif")]
+    return [*masks, *(f"probabilities/{mask}" for mask in masks), *pictures]
+
+
+def _written_for(rows: Sequence[CaseRow], output: Path) -> list[str]:
+    """Return the files that were written for cases."""
+    names = [
+        name
+        for row in rows
+        if row.mask is not None
+        for name in (
+            row.mask,
+            f"{row.case}.dcm",
+            f"probabilities/{row.mask}",
+            f"overlays/{row.case}.png",
+            f"overlays/{row.case}.gif",
+        )
+    ]
+    return [name for name in names if (output / name).is_file()]
 
 
 def _make_folders(output: Path, config: Config) -> None:

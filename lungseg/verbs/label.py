@@ -15,7 +15,7 @@ from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.inference.postprocess import count_voxels, millilitres
 from lungseg.inference.threshold import label_lungs
 from lungseg.system import console
-from lungseg.system.files import staged_folder
+from lungseg.system.outputs import staged_output
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ def label(
         inputs: volume files, DICOM folders, and folders of them.
         output: folder to write; appears whole, or not at all.
         slices: slices to keep, counted from the feet.
-        overwrite: replace an `output` that is not empty.
+        overwrite: replace an `output` that `label` wrote.
 
     Raises:
         UsageError: if an input does not exist or is an image, if two inputs have the same name, or
-            if `output` holds something.
+            if `output` may not be written.
         DataError: if no input can be used.
     """
     items = collect(inputs)
@@ -86,7 +86,8 @@ def label(
         )
     cases: list[LabelledCt] = []
     problems: list[DataError] = []
-    with staged_folder(output, overwrite, inputs) as staged:
+    read = (*inputs, *(item.path for item in items))
+    with staged_output(output, "label", read, overwrite=overwrite) as staged:
         (staged / "images").mkdir()
         (staged / "masks").mkdir()
         for item in console.track(items, len(items), "label", "CT"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lungseg.errors import UsageError
 from lungseg.phantom.dataset import WINDOW, write_phantom_volumes, write_phantoms
-from lungseg.system.files import staged_folder
+from lungseg.system.outputs import staged_output
 
 SLICES = 8
 # 5 mm apart, as chest CT often is.
@@ -54,15 +54,15 @@ def phantom(
         window: HU shown as black and as white in PNG slices.
         hounsfield: write slices as signed 16-bit TIFF in HU.
         volumes: write one CT volume in HU per patient, as NIfTI.
-        overwrite: replace an `output` that is not empty.
+        overwrite: replace an `output` that `phantom` wrote.
 
     Raises:
-        UsageError: if `output` holds something, or the window is empty.
+        UsageError: if `output` may not be written, or the window is empty.
         DataError: if a file cannot be written.
     """
     if window[0] >= window[1]:
         raise UsageError(f"--low {window[0]:g} --high {window[1]:g}: low must be below high.")
-    with staged_folder(output, overwrite) as staged:
+    with staged_output(output, "phantom", overwrite=overwrite) as staged:
         if volumes:
             count = slices or VOLUME_SLICES
             files = write_phantom_volumes(staged, patients, count, size, seed=seed)

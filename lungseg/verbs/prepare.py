@@ -32,7 +32,8 @@ from lungseg.imaging.pixels import resize_image
 from lungseg.reporting.plots import plot_dataset_statistics
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
-from lungseg.system.files import existing_folder, staged_folder, write_text
+from lungseg.system.files import existing_folder, write_text
+from lungseg.system.outputs import staged_output
 from lungseg.system.tables import write_rows
 
 
@@ -98,10 +99,10 @@ def prepare(
         images: folder of raw images.
         masks: folder of raw masks, paired with the images by stem.
         output: folder to write; appears whole, or not at all.
-        overwrite: replace an `output` that is not empty.
+        overwrite: replace an `output` that `prepare` wrote.
 
     Raises:
-        UsageError: if a folder is missing, or `output` holds something.
+        UsageError: if a folder is missing, or `output` may not be written.
         DataError: if no usable pair is left.
 
     Examples:
@@ -112,7 +113,8 @@ def prepare(
     """
     images, masks, output = Path(images), Path(masks), Path(output)
     pairs, issues = plan(images, masks)
-    with staged_folder(output, overwrite, (images, masks)) as staged:
+    read = (images, masks, *(path for pair in pairs for path in (pair.image, pair.mask)))
+    with staged_output(output, "prepare", read, overwrite=overwrite) as staged:
         slices = write_slices(config, pairs, staged)
         issues += slices.issues
         if not slices.rows:

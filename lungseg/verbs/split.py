@@ -17,7 +17,8 @@ from lungseg.dataset.similarity import Likeness, most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
 from lungseg.system import console
-from lungseg.system.files import existing_folder, staged_folder
+from lungseg.system.files import existing_folder
+from lungseg.system.outputs import staged_output
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ def split(
         source: what `prepare` wrote, or a data set already in `train|valid|test` layout, whose
             parts are kept as they are and audited.
         output: the data set to write; appears whole, or not at all.
-        overwrite: replace an `output` that is not empty.
+        overwrite: replace an `output` that `split` wrote.
 
     Returns:
         One result, or one per fold.
 
     Raises:
-        UsageError: if a folder is missing, `output` holds something, or the grouping does not fit
-            the names.
+        UsageError: if a folder is missing, `output` may not be written, or the grouping does not
+            fit the names.
         DataError: if the manifest is unusable, there are too few groups, or there is a leak.
 
     Examples:
@@ -73,11 +74,13 @@ def split(
         slices, merged = assign_patients(prepared, config.split)
         plans = {name: (parts, merged) for name, parts in share_out(slices, config).items()}
     results = []
-    with staged_folder(output, overwrite, (source,)) as staged:
+    slices = [s for parts, _ in plans.values() for part in parts.values() for s in part]
+    read = (source, config.split.group_csv, *(path for s in slices for path in (s.image, s.mask)))
+    with staged_output(output, "split", read, overwrite=overwrite) as staged:
         for name, (parts, merged) in plans.items():
             audit = most_alike_pairs(parts)
             report_leaks(audit, config.split)
-            write_dataset(staged / name, parts)
+            write_dataset(staged / name, parts, config.split.hard_links)
             results.append(SplitResult(output / name, parts, audit, merged))
     return results
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,14 +21,17 @@ from lungseg.dataset.similarity import most_alike_pairs
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
-from lungseg.system.files import existing_folder, hold_folder, refuse_nonempty
+from lungseg.system.files import existing_folder
+from lungseg.system.outputs import check_output
+from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
 from lungseg.training.distribution import is_chief
-from lungseg.training.exporting import export_run
+from lungseg.training.exporting import export_best
 from lungseg.training.run_folder import (
     RunRecord,
     check_same_config,
     check_same_slices,
     describe_run,
+    is_written,
     write_config,
     write_data_list,
 )
@@ -124,7 +125,7 @@ def train(
         dataset: folder in the `train|valid|test/{images,masks}` layout.
         run: the run folder.
         resume: continue from the newest checkpoint in `run`, or start if there is none.
-        overwrite: replace a run folder that is not empty.
+        overwrite: replace a run that `train` wrote.
         command: the command line, for `run.json`.
 
     Raises:
@@ -141,25 +142,33 @@ def train(
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other.")
     dataset, run = Path(dataset), Path(run)
-    # Only the chief writes, so only the chief locks the folder.
-    with hold_folder(run) if is_chief() else contextlib.nullcontext():
-        return _train(config, dataset, run, resume, overwrite, command)
+    dataset = _check_folders(config, dataset, run, resume, overwrite)
+    parts, epoch_slices = _read_parts(config, dataset)
+    if not is_chief():  # only the chief writes
+        return _train(config, parts, epoch_slices, run, command)
+    if resume:
+        check_same_slices(parts, run)
+    read = [*_folders_read(config, dataset)]
+    read += [path for part in parts.values() for s in part for path in (s.image, s.mask)]
+    # A config that a person has edited is left as it is if it says the same.
+    keep = {"config.yaml"} if resume and is_written(config, dataset, run) else set()
+    claims = [name for name in TRAINING_FILES if name not in keep]
+    with open_run(run, claims, read, overwrite=overwrite, resume=resume) as output:
+        if overwrite:
+            output.clear()
+        if not keep:
+            write_config(config, dataset, run)
+        write_data_list(run / "data.csv", parts)
+        return _train(config, parts, epoch_slices, run, command)
 
 
 def _train(
     config: Config,
-    dataset: Path,
+    parts: dict[str, list[Slice]],
+    epoch_slices: list[Slice],
     run: Path,
-    resume: bool,
-    overwrite: bool,
     command: Sequence[str],
 ) -> TrainResult:
-    dataset = _check_folders(config, dataset, run, resume, overwrite)
-    parts, epoch_slices = _read_parts(config, dataset)
-    if is_chief():
-        if resume:
-            check_same_slices(parts, run)
-        _begin_run_folder(config, dataset, run, parts, replace=overwrite and not resume)
     started = time.monotonic()
     setup = set_up(config, run, started, len(epoch_slices), len(parts["valid"]))
     from lungseg.training.fitting import fit
@@ -184,7 +193,7 @@ def _train(
         monitor=config.train.monitor,
         best=recorder.best,
         learning_rate=recorder.history[-1]["learning_rate"],
-        onnx_difference=export_run(run) if is_chief() else math.nan,
+        onnx_difference=export_best(run) if is_chief() else math.nan,
         seconds=time.monotonic() - started,
     )
     outcome = asdict(result)
@@ -198,13 +207,16 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
     dataset = existing_folder(dataset, "slices")
     check_layout(dataset)
     if is_chief():
-        if not resume:
-            refuse_nonempty(
-                run, overwrite, also="continue its training with --resume (resume=True), "
-            )
-        elif run.exists():
+        read = _folders_read(config, dataset)
+        check_output(run, "train", read, overwrite=overwrite, resume=resume, also=ALSO)
+        if resume and run.exists():
             check_same_config(config, run)
     return dataset
+
+
+def _folders_read(config: Config, dataset: Path) -> list[Path | None]:
+    """Return the folders that a training reads."""
+    return [dataset, *config.data.train_only, config.train.mini_test, config.split.group_csv]
 
 
 def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], list[Slice]]:
@@ -222,17 +234,6 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
     _check_parts(parts, config, dataset)
     added = parts["train"][len(own) :]
     return parts, mix_sources(own, added, config.data.train_only_share)
-
-
-def _begin_run_folder(
-    config: Config, dataset: Path, run: Path, parts: dict[str, list[Slice]], replace: bool
-) -> None:
-    """Write the config and the list of slices, in an empty folder if `replace` is true."""
-    if replace and run.exists():
-        shutil.rmtree(run)
-    run.mkdir(parents=True, exist_ok=True)
-    write_config(config, dataset, run)
-    write_data_list(run / "data.csv", parts)
 
 
 def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -> None:

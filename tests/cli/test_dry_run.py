@@ -27,7 +27,7 @@ def test_infer_checks_the_run_and_the_output(
     result = lungseg("infer", "--dry-run", "--run", tmp_path / "no", images, "-o", out)
     assert (result.exit_code, "no such run folder (--run)" in result.stderr) == (2, True)
     result = lungseg("infer", "--dry-run", "--run", trained_run, images, "-o", raw)
-    assert (result.exit_code, "not empty" in result.stderr) == (2, True)
+    assert (result.exit_code, "its own input" in result.stderr) == (2, True)
     result = lungseg("infer", "--dry-run", "--run", trained_run, images, "-o", out)
     assert (result.exit_code, "20 inputs would be segmented" in result.stderr) == (0, True)
     assert not out.exists()
@@ -36,6 +36,6 @@ def test_infer_checks_the_run_and_the_output(
 def test_prepare_checks_the_output(raw: Path, tmp_path: Path, lungseg: Cli) -> None:
     folders = ("--images", raw / "images", "--masks", raw / "masks")
     result = lungseg("prepare", "--dry-run", *folders, "-o", raw)
-    assert (result.exit_code, "not empty" in result.stderr) == (2, True)
+    assert (result.exit_code, "its own input" in result.stderr) == (2, True)
     result = lungseg("prepare", "--dry-run", *folders, "-o", tmp_path / "out")
     assert (result.exit_code, "20 pairs would be prepared" in result.stderr) == (0, True)

@@ -46,7 +46,7 @@ def test_the_worst_case_is_the_worst_by_every_score(tmp_path: Path) -> None:
         classes=("background", "lung"),
         draw=draw,
     )
-    overall = finish(Config(), scored, tmp_path / "out", None, None).summary["overall"]
+    overall = finish(Config(), scored, tmp_path, tmp_path, None).summary["overall"]
     scores = {**overall.pop("lung"), **overall}
     # A difference of volumes has no better direction, and all masks are equally large.
     assert scores.pop("volume_difference")["mean"] == 0

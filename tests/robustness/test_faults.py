@@ -33,7 +33,7 @@ pytestmark = [
 
 EPOCHS = 4
 # What holds times, dates or the order of a zip's entries; that it is there is all that is compared.
-WITH_A_CLOCK = {"run.json", "report.html", "model.keras", "evaluation.json"}
+WITH_A_CLOCK = {".lungseg.jsonl", "run.json", "report.html", "model.keras", "evaluation.json"}
 COMMANDS = {
     "prepare": ("prepare --images raw/images --masks raw/masks -o prepared", "prepared"),
     "split": ("split --input prepared -o dataset", "dataset"),
@@ -147,7 +147,8 @@ def check_again(verb: str, place: Path, reference: Reference) -> None:
     else:
         assert again.code == 0, again.said
     assert hashes(output) == reference.after
-    left = [path.name for path in entries(place) if "partial" in path.name or ".old" in path.name]
+    unfinished = ("partial", ".lungseg.ready", ".lungseg.lock")
+    left = [path.name for path in entries(place) if any(name in path.name for name in unfinished)]
     assert not left
 
 
@@ -247,8 +248,7 @@ def test_an_input_that_vanishes_is_named_and_the_others_are_done(
         [*command(verb), "-q"], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     output = place / COMMANDS[verb][1]
-    staged = output.with_name(f".{output.name}.partial")
-    while process.poll() is None and not (output.exists() or staged.exists()):
+    while process.poll() is None and not output.exists():
         time.sleep(0.002)
     for path in gone:
         path.unlink()

@@ -1,12 +1,12 @@
-"""Files appear whole, whatever their name, and a folder that was being replaced comes back."""
+"""Files appear whole, whatever their name."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from lungseg.errors import DataError, UsageError
-from lungseg.system.files import require_regular, staged_folder, write_bytes
+from lungseg.errors import DataError
+from lungseg.system.files import require_regular, write_bytes
 from lungseg.system.tables import read_csv, write_csv
 
 
@@ -23,40 +23,11 @@ def test_names_that_are_no_utf8_survive_a_table(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "t.csv") == [{"file": name}]
 
 
-def test_a_folder_killed_between_its_two_renames_comes_back(tmp_path: Path) -> None:
-    # As a kill leaves it: the old output moved aside, the new one not yet in its place.
-    (tmp_path / ".out.old").mkdir()
-    (tmp_path / ".out.old" / "precious").touch()
-    (tmp_path / ".out.partial").mkdir()
-    with (
-        pytest.raises(RuntimeError, match="stopped again"),
-        staged_folder(tmp_path / "out", overwrite=True),
-    ):
-        raise RuntimeError("stopped again")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert (tmp_path / "out" / "precious").exists()
-
-
 def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing", Path("/dev/zero")):
         with pytest.raises(DataError, match=str(path)):
             require_regular(path)
-
-
-@pytest.mark.parametrize("output", [".", "..", "../here", "/"])
-def test_the_folder_in_which_one_works_is_not_replaced(
-    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    with pytest.raises(UsageError, match="the current folder"), staged_folder(Path(output), True):
-        pass
-    assert list(here.iterdir()) == []
-    with staged_folder(Path("new"), False):
-        pass
-    assert [path.name for path in here.iterdir()] == ["new"]
 
 
 def test_a_table_that_a_spreadsheet_has_saved_is_read(tmp_path: Path) -> None:

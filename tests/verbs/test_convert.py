@@ -101,11 +101,28 @@ def test_a_file_that_exists_is_not_replaced_unasked(
 ) -> None:
     output = tmp_path / "mine.yaml"
     output.write_text("mine")
+    for flags in ((), ("--overwrite",)):
+        result = lungseg("convert", source, "-o", output, *flags)
+        assert (result.exit_code, "did not write it" in result.stderr) == (2, True)
+        assert output.read_text() == "mine"
+
+
+def test_what_was_converted_is_replaced_until_someone_edits_it(
+    source: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    output = tmp_path / "converted.yaml"
+    assert lungseg("convert", source, "-o", output).exit_code == 0
+    assert load_config(output).train.epochs == 100
     result = lungseg("convert", source, "-o", output)
     assert (result.exit_code, "--overwrite" in result.stderr) == (2, True)
-    assert output.read_text() == "mine"
+    source.write_text(ORIGINAL.replace("epochs = 100", "epochs = 50"))
     assert lungseg("convert", source, "-o", output, "--overwrite").exit_code == 0
-    assert load_config(output).train.epochs == 100
+    assert load_config(output).train.epochs == 50
+    edited = output.read_text().replace("epochs: 50", "epochs: 7")
+    output.write_text(edited)
+    result = lungseg("convert", source, "-o", output, "--overwrite")
+    assert (result.exit_code, "was changed" in result.stderr) == (2, True)
+    assert output.read_text() == edited
 
 
 def test_nothing_is_evaluated(source: Path, tmp_path: Path, lungseg: Cli) -> None:
@@ -136,7 +153,7 @@ def test_a_value_that_makes_no_sense_is_refused(source: Path, tmp_path: Path, lu
 def test_the_source_is_never_replaced(source: Path, lungseg: Cli) -> None:
     before = source.read_text()
     result = lungseg("convert", source, "-o", source, "--overwrite")
-    assert (result.exit_code, "is the file to convert" in result.stderr) == (2, True)
+    assert (result.exit_code, "its own input" in result.stderr) == (2, True)
     assert source.read_text() == before
 
 

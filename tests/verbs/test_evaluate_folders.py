@@ -62,7 +62,7 @@ def test_pairs_by_stem_across_formats(folders: tuple[Path, Path, Path]) -> None:
     assert result.summary["remarks"]
     assert set(result.summary["baselines"]) == {"all_background"}
     assert {"report.html", "evaluation.json", "evaluation.csv", "per_case.csv"} == {
-        path.name for path in out.iterdir()
+        path.name for path in out.iterdir() if not path.name.startswith(".")
     }
 
 

@@ -144,10 +144,10 @@ def test_an_output_that_holds_something_is_refused(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     images = [dataset / "test" / "images"]
-    with pytest.raises(UsageError, match="not empty"):
-        infer(tiny_config, images, tmp_path / "out", run=trained_run)
-    infer(tiny_config, images, tmp_path / "out", run=trained_run, overwrite=True)
-    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match=r"not empty.*mine\.txt"):
+            infer(tiny_config, images, tmp_path / "out", run=trained_run, overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
 def test_probabilities_are_enlarged_before_the_class_is_chosen() -> None:

@@ -123,3 +123,16 @@ def test_a_slice_more_in_a_dicom_folder_is_another_input(tmp_path: Path) -> None
     third = sha256_of(folder)
     (folder / "2.dcm").rename(folder / "3.dcm")
     assert len({first, second, third, sha256_of(folder)}) == 4
+
+
+def test_a_mask_corrected_by_hand_stays_whatever_changed(
+    resumed: Callable[..., tuple[set[str], str]], inputs: Path, tmp_path: Path
+) -> None:
+    name = sorted(path.name for path in inputs.glob("*.png"))[0]
+    mask = tmp_path / "out" / name
+    Image.open(mask).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
+    corrected = mask.read_bytes()
+    again, log = resumed("-s", "infer.flips=true")
+    assert mask.read_bytes() == corrected
+    assert len(again) == 2
+    assert "changed by hand and stay, although the settings changed: 1" in log

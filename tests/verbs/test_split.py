@@ -39,10 +39,14 @@ def test_each_patient_is_on_one_side_and_no_slice_is_lost(dataset: Path) -> None
     assert {row["part"] for row in rows} == set(PARTS)
 
 
-def test_the_files_are_linked_not_copied(dataset: Path, prepared: Path) -> None:
-    row = read_csv(dataset / "split.csv")[0]
-    name = Path(row["image"]).name
-    assert (dataset / row["image"]).samefile(prepared / "images" / name)
+def test_files_share_space_only_if_asked(prepared: Path, dataset: Path, tmp_path: Path) -> None:
+    split(with_split(hard_links=True), prepared, tmp_path / "linked")
+    for folder, linked in ((dataset, False), (tmp_path / "linked", True)):
+        for row in read_csv(folder / "split.csv"):
+            for kind in ("image", "mask"):
+                source = prepared / f"{kind}s" / Path(row[kind]).name
+                assert (folder / row[kind]).samefile(source) == linked
+                assert (folder / row[kind]).read_bytes() == source.read_bytes()
 
 
 def test_the_same_seed_gives_the_same_split_and_another_another(

@@ -389,8 +389,9 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom lungseg.system.files import hold_folder\n"
-        "with hold_folder(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from lungseg.system.run_files import open_run\n"
+        "with open_run(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     run = tmp_path / "run"
     first = subprocess.Popen(
@@ -400,14 +401,43 @@ def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     assert first.stdout.readline() == "held\n"
     with pytest.raises(UsageError, match=rf"process {first.pid} is writing here"):
         train(tiny_config, dataset, run)
-    assert not run.exists()
+    assert not (run / "config.yaml").exists()
     first.kill()
     first.wait()
-    from lungseg.system.files import hold_folder
+    from lungseg.system.run_files import open_run
 
     # A lock dies with its process, even one killed outright.
-    with hold_folder(run):
+    with open_run(run):
         pass
+
+
+def test_a_run_is_replaced_only_as_it_was_left(
+    dataset: Path, tmp_path: Path, lungseg: Callable[..., Result]
+) -> None:
+    config = tmp_path / "short.yaml"
+    config.write_text(dump_config(check_config(tiny(epochs=1, schedule="constant"), "test")))
+    (tmp_path / "disk").mkdir()
+    run = tmp_path / "run"
+    run.symlink_to("disk")
+    command = ("train", "--data", dataset, "--run", run)
+    assert lungseg(*command, "-c", config).exit_code == 0
+    (run / "notes.txt").write_text("mine")
+    result = lungseg(*command, "-c", config, "--overwrite")
+    assert (result.exit_code, "by lungseg, and would be lost: notes.txt" in result.stderr) == (2, 1)
+    (run / "notes.txt").unlink()
+    stale = run / "epoch_change_infer" / "epoch_0001.png"
+    os.utime(stale, ns=(1, 1))
+    assert lungseg(*command, "-c", config, "--overwrite").exit_code == 0
+    assert run.is_symlink()
+    assert stale.stat().st_mtime_ns > 1
+    # A config that was edited by hand is read, and stays as it is.
+    edited = "# longer\n" + (run / "config.yaml").read_text().replace("epochs: 1", "epochs: 2")
+    (run / "config.yaml").write_text(edited)
+    assert lungseg("train", "--data", dataset, "--run", run, "--resume").exit_code == 0
+    assert len(read_csv(run / "history.csv")) == 2
+    assert (run / "config.yaml").read_text() == edited
+    result = lungseg(*command, "-c", config, "--overwrite")
+    assert (result.exit_code, "changed since" in result.stderr) == (2, True)
 
 
 def test_the_last_epoch_is_kept_when_nothing_is_watched(dataset: Path, tmp_path: Path) -> None:
