@@ -106,6 +106,8 @@ def _round_spots(
             continue
         left, top, width, height = stats[label, : cv2.CC_STAT_AREA]
         rows, columns = np.nonzero(labels[top : top + height, left : left + width] == label)
+        if min(width, height) < 2:
+            continue  # a line of pixels has no shape
         minor, major = np.linalg.eigvalsh(np.cov(columns * x_mm, rows * y_mm))
         # The square root of the ratio of variances is the ratio of an ellipse's axes.
         if major <= MAX_ELONGATION**2 * minor:

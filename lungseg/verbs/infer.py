@@ -143,7 +143,7 @@ def _keep(
     config: Config,
     writing: Output,
 ) -> dict[str, CaseRow]:
-    """Return the rows of masks that would be made alike now, and of masks that a person changed.
+    """Return the rows of masks that would be made alike now, or are not as they were written.
 
     A warning counts the others, which are made again, and those that stay though they differ.
     """
@@ -160,7 +160,9 @@ def _keep(
     for reason, count in again.items():
         console.warn(f"masks that exist and are made again, because {reason}: {count}")
     for reason, count in theirs.items():
-        console.warn(f"masks that were changed by hand and stay, although {reason}: {count}")
+        console.warn(
+            f"masks that are not as lungseg wrote them and stay, although {reason}: {count}"
+        )
     if kept:
         console.note(f"{len(kept)} cases are done already")
     return kept
