@@ -23,10 +23,12 @@ def test_split_warns_if_likeness_stands_in_for_the_patients(
     data = tiny()
     with caplog.at_level(logging.WARNING, logger="lungseg"):
         split(check_config(data, "test"), prepared, tmp_path / "named")
-        assert "not named" not in caplog.text
-        data["split"] = {**data["split"], "group_regex": None, "allow_leakage": True}
+        assert "unknown" not in caplog.text
+        likeness = {"patient_similarity": 0.95, "neighbour_similarity": 0.95}
+        data["split"] = {**data["split"], "group_regex": None, "allow_leakage": True, **likeness}
         split(check_config(data, "test"), prepared, tmp_path / "unnamed")
-    assert "the patients of 20 slices are not named" in caplog.text
+    assert "the patients of 20 of 20 slices are unknown" in caplog.text
+    assert "split.group_regex or split.group_csv" in caplog.text
 
 
 @pytest.mark.parametrize(("expression", "noted"), [(None, True), ("^(.)", False)])
