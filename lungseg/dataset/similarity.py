@@ -20,7 +20,7 @@ from lungseg.system import console
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]
 
-ALL_PAIRS = 200_000  # at most so many pairs are compared without looking for candidates first
+ALL_PAIRS = 50_000  # at most so many pairs are compared without looking for candidates first
 BLOCK = 2**20  # pairs whose nearness is in memory at a time
 # On the data for tuning, 99.5% of the pairs with a correlation of 0.5 or more have powers that
 # correlate at that minus this, or more; and so have 2% of the other pairs.
@@ -88,12 +88,12 @@ def _candidates(first: Looks, second: Looks, floor: float) -> Iterator[Pairs]:
         if every.size:
             yield every[0], every[1], np.zeros(every.shape[1], np.float32)
         return
-    one, two = first.powers(), second.powers()
-    for left, right in zip(one, two, strict=True):
-        mean = (left.sum(axis=0) + right.sum(axis=0)) / (len(left) + len(right))
-        for powers in (left, right):
-            powers -= mean
-            powers /= np.maximum(np.linalg.norm(powers, axis=1, keepdims=True), 1e-9)
+    one = first.powers()
+    two = one if second is first else second.powers()
+    mean = (one.sum(axis=1) + two.sum(axis=1)) / (len(first) + len(second))
+    for powers in (one,) if two is one else (one, two):
+        powers -= mean[:, None]
+        powers /= np.maximum(np.linalg.norm(powers, axis=2, keepdims=True), 1e-9)
     height = max(1, BLOCK // len(second))
     for start in range(0, len(first), height):
         block = slice(start, start + height)
