@@ -158,8 +158,8 @@ def measure(slices: list[Real]) -> dict[str, Any]:
         return {
             "pairs": len(values),
             "found": int((values >= split.patient_similarity).sum()),
-            "patient_similarity": round(float((values >= split.patient_similarity).mean()), 4),
-            "leak_similarity": round(float((values >= split.leak_similarity).mean()), 4),
+            "patient_similarity": round(float((values >= split.patient_similarity).mean()), 6),
+            "leak_similarity": round(float((values >= split.leak_similarity).mean()), 6),
             "5th_percentile": round(float(np.quantile(values, 0.05)), 3),
         }
 
@@ -260,6 +260,24 @@ def many(slices: list[Real], count: int) -> Iterator[str]:
         yield describe(np.asarray(bent, np.uint8))
 
 
+def table() -> str:
+    """Return the table of docs/likeness.md from what was measured."""
+    result = json.loads(RESULTS.read_text())
+    lines = ["| pairs | number | 0.75 or more | 0.9 or more |", "|---|---|---|---|"]
+    kinds = {f"copy: {kind}": row for kind, row in result["copies"].items()}
+    kinds |= {
+        f"slices of one volume {kind} apart": row for kind, row in result["neighbours"].items()
+    }
+    different = "different patients", "different patients, most similar slices"
+    kinds |= {kind: result[kind] for kind in different}
+    for kind, row in kinds.items():
+        shares = (row["patient_similarity"], row["leak_similarity"])
+        lines.append(
+            f"| {kind} | {row['pairs']:,} | " + " | ".join(f"{s:.2%}" for s in shares) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main(
     data: Annotated[Path, typer.Option(help="Folder of real CT, with a README.")],
     half: Annotated[str, typer.Option(help="tuning or final")] = "final",
@@ -286,6 +304,7 @@ def main(
         result["describe_ms"] = round(milliseconds, 1)
         result["hardware"] = describe_hardware()
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        print(table())
     print(json.dumps({key: result[key] for key in result if key != "patients"}, indent=1))
 
 
