@@ -20,11 +20,11 @@ from lungseg.system import console
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]
 
-ALL_PAIRS = 50_000  # at most so many pairs are compared without looking for candidates first
+ALL_PAIRS = 400_000  # at most so many pairs are compared without looking for candidates first
 BLOCK = 2**20  # pairs whose nearness is in memory at a time
-# On the data for tuning, 99.5% of the pairs with a correlation of 0.5 or more have powers that
-# correlate at that minus this, or more; and so have 2% of the other pairs.
-SLACK = 0.18
+# How much less the powers of two slices may correlate than the slices. docs/likeness.md has what
+# this misses.
+SLACK = 0.25
 NEAREST = 2000  # candidates among which the most similar pair is looked for
 
 

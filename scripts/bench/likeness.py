@@ -23,6 +23,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+import lungseg.dataset.similarity as similarity_module
 from lungseg.config.schema import Config
 from lungseg.dataset.likeness import Looks, describe
 from lungseg.dataset.patients import assign_patients
@@ -200,6 +201,10 @@ def measure(slices: list[Real]) -> dict[str, Any]:
         np.array(list(best.values()), np.float32)
     )
     result["groups"] = group(slices, texts)
+    similarity_module.ALL_PAIRS = 0  # look for candidates first, as among many slices
+    found = sum(len(rows) for rows, _, _ in similar_pairs(looks, split.patient_similarity))
+    alike = int((similarity >= split.patient_similarity).sum())
+    result["search"] = {"pairs": alike, "found": found}
     return result
 
 
@@ -271,9 +276,9 @@ def table() -> str:
     different = "different patients", "different patients, most similar slices"
     kinds |= {kind: result[kind] for kind in different}
     for kind, row in kinds.items():
-        shares = (row["patient_similarity"], row["leak_similarity"])
+        shares = (100 * row["patient_similarity"], 100 * row["leak_similarity"])
         lines.append(
-            f"| {kind} | {row['pairs']:,} | " + " | ".join(f"{s:.2%}" for s in shares) + " |"
+            f"| {kind} | {row['pairs']:,} | " + " | ".join(f"{s:.4g}%" for s in shares) + " |"
         )
     return "\n".join(lines) + "\n"
 

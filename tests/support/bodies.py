@@ -18,7 +18,7 @@ def body(patient: int) -> np.ndarray:
     trunk = np.zeros((SIDE, SIDE), np.uint8)
     axes = (int(rng.integers(48, 64)), int(rng.integers(34, 46)))
     cv2.ellipse(trunk, (SIDE // 2, SIDE // 2), axes, rng.uniform(-20, 20), 0, 360, 1, -1)
-    return np.clip(trunk * tissue, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(trunk * tissue, 0, 255), np.uint8)
 
 
 def write_slices(folder: Path, images: Mapping[str, np.ndarray]) -> None:

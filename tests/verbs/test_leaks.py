@@ -108,11 +108,14 @@ def test_a_table_with_blank_or_several_patients_is_refused(
         split(named, tmp_path / "in", tmp_path / "out")
 
 
-def test_five_millimetres_apart_is_one_patient(tmp_path: Path) -> None:
-    source = SHARED_DATA / "open-ct" / "volumes" / "lidc-0001.nii.gz"
+@pytest.mark.parametrize(("volume", "mm"), [("lidc-0001", 5), ("crlm-1006", 10)])
+def test_slices_of_one_scan_are_one_patient(volume: str, mm: int, tmp_path: Path) -> None:
+    source = SHARED_DATA / "open-ct" / "volumes" / f"{volume}.nii.gz"
     if not source.is_file():
         pytest.skip("the real volume (shared/data/open-ct) is not here")
-    hu = sitk.GetArrayFromImage(sitk.ReadImage(str(source)))[20:45]
+    scan = sitk.ReadImage(str(source))
+    assert scan.GetSpacing()[2] == mm
+    hu = sitk.GetArrayFromImage(scan)[:25]
     # Names without numbers, so that only the looks tell.
     names = [f"{chr(97 + k)}" for k in np.random.default_rng(0).permutation(len(hu))]
     images = [apply_window(cv2.resize(each, (256, 256)), (-1000, 400)) for each in hu]
