@@ -65,6 +65,18 @@ def test_the_audit_sees_a_copy_however_it_was_moved(
             split(config(), tmp_path / "data", tmp_path / "other")
 
 
+def test_a_fair_likeness_is_a_leak_if_a_patient_is_unknown_and_else_a_doubt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mixed = cv2.addWeighted(body(2), 0.6, body(50), 0.4, 0)
+    write_layout(tmp_path / "data", {"train": bodies(range(8)), "test": {"q2": mixed}})
+    with pytest.raises(DataError, match=r"p2 and q2, similarity 0\.[78]"):
+        split(config(), tmp_path / "data", tmp_path / "out")
+    with caplog.at_level(logging.WARNING, logger="lungseg"):
+        split(config(group_regex="(.*)"), tmp_path / "data", tmp_path / "out")
+    assert "Was a patient named twice?" in caplog.text
+
+
 def test_slices_of_different_patients_are_no_leak(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -75,7 +87,9 @@ def test_slices_of_different_patients_are_no_leak(
     assert result.audit[0].similarity < 0.75
 
 
-def test_a_table_names_the_patients_of_a_data_set_in_parts(tmp_path: Path) -> None:
+def test_a_table_names_the_patients_of_a_data_set_in_parts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_layout(tmp_path / "data", {"train": bodies((1, 2, 3)), "test": bodies((4, 5))})
     table = tmp_path / "patients.csv"
     table.write_text("case,group\np1,anna\np2,ben\np3,ben\np4,carl\np5,dora\n")
@@ -88,6 +102,11 @@ def test_a_table_names_the_patients_of_a_data_set_in_parts(tmp_path: Path) -> No
         with pytest.raises(DataError, match="look like one patient's") as leak:
             split(config(group_csv=str(table)), tmp_path / source, tmp_path / "again")
         assert "p1 and p4, similarity 1.000" in str(leak.value)
+    with caplog.at_level(logging.WARNING, logger="lungseg"):
+        named = {"split": {"group_csv": str(table)}, "train": {"monitor": "last"}}
+        count_slices(check_config(named, "test"), tmp_path / "data", tmp_path / "run")
+    assert "unknown" not in caplog.text
+    assert "p1 and p4, similarity 1.000" in caplog.text
 
 
 @pytest.mark.parametrize(
