@@ -123,6 +123,7 @@ Override:     lungseg train -c configs/smoke.yaml -s train.epochs=3
         "data.channels": 1,
         "split.fractions": Noted([0.67, 0.16, 0.17], "8, 2 and 2 of the 12 phantom patients"),
         "split.group_regex": Noted(r"^(patient\d+)_", "patient01_slice03 is a slice of patient01"),
+        "split.patient_similarity": Noted(0.9, "phantoms resemble each other more than patients"),
         "augment.online.hflip": 0.5,
         "augment.online.affine": {"p": 0.7, "rotate": 10, "scale": 0.1, "shift": 0.05},
         "augment.online.window": {"p": 0.3, "limit": 0.15},

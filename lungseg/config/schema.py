@@ -95,7 +95,11 @@ class PrepareConfig(Section):
         default=0.25, description="volumes: slices without lung kept per slice with lung"
     )
     near_duplicate: Probability = Field(
-        default=0.97, description="report two images this similar or more (perceptual hash, 0 to 1)"
+        default=0.97, description="report two images this similar or more (0 to 1)"
+    )
+    patient_key: Path | None = Field(
+        default=None,
+        description="a secret file gives DICOM patients the same names each time",
     )
     blank_contrast: Amount = Field(
         default=2.0,
@@ -119,12 +123,16 @@ class SplitConfig(Section):
     group_column: str = Field(
         default="group", description="column of that table which names the patient"
     )
+    patient_similarity: Probability = Field(
+        default=0.75,
+        description="unknown patients: images this similar (0 to 1) are one's",
+    )
     neighbour_gap: Count = Field(
         default=3,
         description="without regex or CSV: slices at most this many numbers apart ...",
     )
     neighbour_similarity: Probability = Field(
-        default=0.85, description="... and at least this similar (0 to 1) are one patient's"
+        default=0.65, description="... and at least this similar (0 to 1) are one patient's"
     )
     folds: Count = Field(
         default=0, description="0: one split; k of 2 or more: data sets fold_1 to fold_k"
@@ -134,7 +142,8 @@ class SplitConfig(Section):
         description="true: takes no space, but a file edited in place changes in prepared, too",
     )
     leak_similarity: Probability = Field(
-        default=0.90, description="images this similar (0 to 1) in two parts are an error"
+        default=0.90,
+        description="known patients: images this similar in two parts are an error",
     )
     allow_leakage: bool = Field(default=False, description="true: that error is only a warning")
 

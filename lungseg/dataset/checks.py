@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
+from lungseg.dataset.likeness import Looks
 from lungseg.dataset.similarity import similar_pairs
 from lungseg.dataset.slices import ManifestRow
 from lungseg.errors import DataError
@@ -102,8 +104,10 @@ def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Confi
 def find_duplicates(rows: Sequence[ManifestRow], at_least: float) -> list[IssueRow]:
     """Return one issue per pair of source slices whose similarity is `at_least` or more."""
     originals = [row for row in rows if not row.is_copy]
+    looks = Looks.read([row.likeness for row in originals])
     issues = []
-    for i, j, similarity in similar_pairs([row.phash for row in originals], at_least):
+    pairs = (zip(*block, strict=True) for block in similar_pairs(looks, at_least))
+    for i, j, similarity in chain.from_iterable(pairs):
         first, second = originals[i], originals[j]
         code, detail = "near_duplicate", f"like {first.case} (similarity {similarity:.3f})"
         if first.sha256 == second.sha256:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.masks import merge_labels
 from lungseg.imaging.pixels import Labels, apply_window, axial_slice, pad_to_square
+
+SHORTEST_KEY = 16  # characters; 16 random hexadecimal digits take 2**64 tries
 
 
 @dataclass(frozen=True)
@@ -103,16 +106,39 @@ def _slices_to_keep(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
     return sorted(int(k) for k in (*full, *chosen))
 
 
-def patient_group(pair: Pair, salt: str) -> str:
+def patient_key(path: Path | None) -> bytes:
+    """Return the secret from which the names of DICOM patients are derived.
+
+    Args:
+        path: the file that holds it; None for a random one, which is kept nowhere.
+
+    Raises:
+        UsageError: if the file cannot be read, or is so short that it can be guessed.
+    """
+    if path is None:
+        return secrets.token_bytes(32)
+    try:
+        key = path.read_bytes().strip()
+    except OSError as problem:
+        raise UsageError(f"{path}: prepare.patient_key cannot be read: {problem}.") from None
+    if len(key) < SHORTEST_KEY:
+        raise UsageError(
+            f"{path}: prepare.patient_key needs {SHORTEST_KEY} random characters or more, not "
+            f'{len(key)}. Make one: python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+    return key
+
+
+def patient_group(pair: Pair, key: bytes) -> str:
     """Return the name of the patient's group: a hash of the DICOM PatientID, or the file's stem.
 
     Args:
         pair: the volume and its mask.
-        salt: makes the hash differ from that of every other `prepare`.
+        key: who does not have it cannot find the PatientID by trying.
     """
     from lungseg.imaging.dicom.series import patient_id
 
     identity = patient_id(pair.image) if pair.image.is_dir() else ""
     if not identity:
         return pair.case
-    return "patient_" + hashlib.sha256((salt + identity).encode()).hexdigest()[:12]
+    return "patient_" + hmac.digest(key, identity.encode(), "sha256").hex()[:12]

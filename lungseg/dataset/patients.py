@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config, SplitConfig
+from lungseg.dataset.likeness import Looks
 from lungseg.dataset.similarity import similar_pairs
 from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError, UsageError
+from lungseg.system import console
 from lungseg.system.files import natural_key
 from lungseg.system.tables import read_csv
+
+FEW_PATIENTS = 5  # with fewer, a part says little about other patients
+REMEDY = (
+    "Slices that look alike count as one patient's, and a patient whose slices do not may be on "
+    "both sides of a split. Name the patients: split.group_regex or split.group_csv."
+)
 
 
 def assign_patients(
@@ -32,41 +40,88 @@ def assign_patients(
     Raises:
         UsageError: if the CSV or the regular expression gives some case no group.
     """
-    originals = [s for s in slices if not s.is_copy]
+    cases = {s.case for s in slices}
+    # A copy whose source is not in the list stands for itself.
+    originals = [s for s in slices if not s.is_copy or s.source not in cases]
     merged: list[list[str]] = []
-    if split.group_csv is not None:
-        table = {
-            row["case"]: row[split.group_column]
-            for row in read_csv(split.group_csv, ("case", split.group_column))
-        }
-        unknown = [s.case for s in originals if s.case not in table]
-        if unknown:
-            raise UsageError(
-                f"{split.group_csv}: names no group for {len(unknown)} of {len(originals)} cases, "
-                f"the first is {unknown[0]!r}."
-            )
-        groups = {s.case: table[s.case] for s in originals}
-    elif split.group_regex is not None:
-        groups = {s.case: patient_in(s.case, split.group_regex) for s in originals}
+    if names_patients(split):
+        groups = named_groups([s.case for s in originals], split)
     else:
         groups, merged = _groups_by_likeness([s for s in originals if not s.group], split)
         groups |= {s.case: s.group for s in originals if s.group}
-    return [replace(s, group=groups[s.source]) for s in slices], merged
+    named = {s.case for s in originals if s.group or names_patients(split)}
+    grouped = []
+    for s in slices:
+        origin = s.source if s.source in cases else s.case
+        grouped.append(replace(s, group=groups[origin], named=origin in named))
+    return grouped, merged
+
+
+def names_patients(split: SplitConfig) -> bool:
+    """Whether the config says which patient a case belongs to."""
+    return split.group_csv is not None or split.group_regex is not None
+
+
+def named_groups(cases: Sequence[str], split: SplitConfig) -> dict[str, str]:
+    """Return the patient of each case by the CSV or the regular expression; without both, itself.
+
+    Raises:
+        UsageError: if some case has no patient or, in the CSV, several.
+    """
+    if split.group_csv is None:
+        regex = split.group_regex
+        return {case: case if regex is None else patient_in(case, regex) for case in cases}
+    table: dict[str, str] = {}
+    for row in read_csv(split.group_csv, ("case", split.group_column)):
+        case, group = row["case"], (row[split.group_column] or "").strip()
+        if table.setdefault(case, group) != group:
+            raise UsageError(
+                f"{split.group_csv}: gives the case {case!r} two groups, {table[case]!r} and "
+                f"{group!r}."
+            )
+    unknown = [case for case in cases if not table.get(case)]
+    if unknown:
+        raise UsageError(
+            f"{split.group_csv}: names no group for {len(unknown)} of {len(cases)} cases, "
+            f"the first is {unknown[0]!r}."
+        )
+    return {case: table[case] for case in cases}
 
 
 def patient_in(case: str, group_regex: str) -> str:
     """Return the patient that `split.group_regex` matches in the name of a case.
 
+    This is the first part in parentheses that matched, so `^(p[0-9]+)_|^scan([0-9]+)` works.
+
     Raises:
         UsageError: if it matches nothing.
     """
     match = re.search(group_regex, case)
-    if not match:
+    patient = next((part for part in match.groups() if part), None) if match else None
+    if patient is None:
         raise UsageError(
             f"split.group_regex {group_regex!r} does not match the case {case!r}; it must match "
             "every name."
         )
-    return match.group(1)
+    return patient
+
+
+def warn_of_unknown_patients(slices: Sequence[Slice]) -> int:
+    """Warn if patients are unknown, and say what to give; return the number of their slices."""
+    unknown = sum(not s.named for s in slices)
+    if unknown:
+        console.warn(f"the patients of {unknown} of {len(slices)} slices are unknown. {REMEDY}")
+    return unknown
+
+
+def warn_of_few_patients(slices: Sequence[Slice], part: str) -> None:
+    """Warn if a part has so few patients that its scores say little about others."""
+    patients = len({s.group for s in slices})
+    if 0 < patients < FEW_PATIENTS:
+        console.warn(
+            f"the {part} part has {patients} patient{'' if patients == 1 else 's'}. Its scores say "
+            f"little about other patients; {FEW_PATIENTS} is the least to go by."
+        )
 
 
 def _groups_by_likeness(
@@ -81,23 +136,38 @@ def _groups_by_likeness(
     from scipy.cluster.hierarchy import DisjointSet
 
     patients = DisjointSet(range(len(originals)))
-    numbers = [_trailing_number(s.case) for s in originals]
-    threshold = min(split.neighbour_similarity, split.leak_similarity)
-    for i, j, similarity in similar_pairs([s.phash for s in originals], threshold):
-        (stem_i, number_i), (stem_j, number_j) = numbers[i], numbers[j]
-        close = (
-            stem_i == stem_j
-            and number_i is not None
-            and number_j is not None
-            and abs(number_i - number_j) <= split.neighbour_gap
-        )
-        if similarity >= split.leak_similarity or close:
+    looks = Looks.read([s.likeness for s in originals])
+    limit = min(split.patient_similarity, split.leak_similarity)
+    for rows, columns, _ in similar_pairs(looks, limit):
+        for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
             patients.merge(i, j)
+    i, j = _close_numbers([s.case for s in originals], split.neighbour_gap)
+    for k in np.flatnonzero(looks.similarities(i, looks, j) >= split.neighbour_similarity):
+        patients.merge(int(i[k]), int(j[k]))
     members: dict[int, list[str]] = defaultdict(list)
     for index, s in enumerate(originals):
         members[patients[index]].append(s.case)
     groups = {case: cases[0] for cases in members.values() for case in cases}
     return groups, [cases for cases in members.values() if len(cases) > 1]
+
+
+def _close_numbers(cases: Sequence[str], gap: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the pairs of cases whose names differ in their last number only, by up to `gap`."""
+    numbers: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for index, case in enumerate(cases):
+        stem, number = _trailing_number(case)
+        if number is not None:
+            numbers[stem].append((number, index))
+    pairs = []
+    for series in numbers.values():
+        series.sort()
+        for position, (number, index) in enumerate(series):
+            for other, neighbour in series[position + 1 :]:
+                if other - number > gap:
+                    break
+                pairs.append((index, neighbour))
+    i, j = np.array(pairs, np.intp).reshape(-1, 2).T
+    return i, j
 
 
 def _trailing_number(case: str) -> tuple[str, int | None]:

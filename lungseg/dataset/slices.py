@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from lungseg.system.tables import decimals
 
@@ -31,7 +36,7 @@ class ManifestRow:
         lung_fraction: lung area as a fraction of the slice.
         mean_grey: mean grey value, 0 to 255.
         sha256: hash of its pixels.
-        phash: perceptual hash.
+        likeness: what `dataset.likeness` found; empty in a manifest of version 0.1.
     """
 
     case: str
@@ -47,7 +52,7 @@ class ManifestRow:
     lung_fraction: float = decimals(6)
     mean_grey: float = decimals(3, default=0.0)
     sha256: str
-    phash: str
+    likeness: str = ""
 
     @property
     def is_copy(self) -> bool:
@@ -57,17 +62,22 @@ class ManifestRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRow:
-    """A row of `split.csv`: a slice and its part; paths are relative to the data set."""
+    """A row of `split.csv`: a slice and its part; paths are relative to the data set.
+
+    `grouped_by` is `name` or `likeness`: whether the patient is known, or a group of slices that
+    look alike stands for one. It is empty in a table of version 0.1.
+    """
 
     part: str
     case: str
     source: str
     group: str
+    grouped_by: str = ""
     image: str
     mask: str
     lung_fraction: float = decimals(6)
     sha256: str
-    phash: str
+    likeness: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ class SeenRow:
     group: str
     lung_fraction: float
     sha256: str
-    phash: str
+    likeness: str = ""
+    grouped_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,8 @@ class Slice:
         mask: its mask file.
         lung_fraction: lung area as a fraction of the slice.
         sha256: hash of its pixels.
-        phash: perceptual hash.
+        likeness: what `dataset.likeness` found.
+        named: whether the patient is known; otherwise the group holds slices that look alike.
     """
 
     case: str
@@ -105,12 +117,31 @@ class Slice:
     mask: Path
     lung_fraction: float
     sha256: str
-    phash: str
+    likeness: str
+    named: bool = True
 
     @property
     def is_copy(self) -> bool:
         """Whether it is an augmented copy."""
         return self.case != self.source
+
+    @property
+    def grouped_by(self) -> str:
+        """`name` or `likeness`, as the tables have it."""
+        return "name" if self.named else "likeness"
+
+
+def is_named(row: SplitRow | SeenRow, cases: Collection[str]) -> bool:
+    """Whether the patient of a slice is known, by a row of a table that lists `cases`.
+
+    Version 0.1 did not write it, but named a group of slices that look alike after one of them.
+    """
+    return row.grouped_by == "name" if row.grouped_by else row.group not in cases
+
+
+def pixel_hash(pixels: NDArray[Any]) -> str:
+    """Return the SHA-256 of an image's pixels, by which `sha256` in the tables goes."""
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def mix_sources(own: list[Slice], added: list[Slice], share: float) -> list[Slice]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.dataset.augmentation import Augmenter, draw_seed
-from lungseg.dataset.similarity import perceptual_hash
-from lungseg.dataset.slices import PARTS, ManifestRow, Slice, SplitRow
+from lungseg.dataset.likeness import describe
+from lungseg.dataset.slices import PARTS, ManifestRow, Slice, SplitRow, pixel_hash
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.masks import encode_mask
@@ -31,11 +32,13 @@ class SliceWriter:
         config: gives the number of copies and the colours of the masks.
         output: folder that holds `images/` and `masks/`.
         augmenter: draws the copies; None if there are none.
+        mark: stands between the name of a slice and the number of its copy.
     """
 
     config: Config
     output: Path
     augmenter: Augmenter | None
+    mark: str = "_aug"
 
     def write(
         self,
@@ -64,7 +67,7 @@ class SliceWriter:
         for copy in range(self.config.prepare.copies):
             seed = draw_seed(self.config.seed, name_hash, copy)
             moved = self.augmenter(image, labels, seed)
-            case = f"{source}_aug{copy + 1:02d}"
+            case = f"{source}{self.mark}{copy + 1:02d}"
             rows.append(self._write_case(pair, case, source, f"seed {seed}", group, *moved, size))
         return rows
 
@@ -99,9 +102,21 @@ class SliceWriter:
             source_width=size[1],
             lung_fraction=float((labels > 0).mean()),
             mean_grey=float(image.mean()),
-            sha256=hashlib.sha256(image.tobytes()).hexdigest(),
-            phash=perceptual_hash(image),
+            sha256=pixel_hash(image),
+            likeness=describe(image),
         )
+
+
+def copy_mark(cases: Iterable[str]) -> str:
+    """Return a mark for the names of copies so that no copy has the name of a case.
+
+    A case may be called `X_aug01`, which would be the first copy of `X`.
+    """
+    mark = "_aug"
+    names = [case.casefold() for case in cases]
+    while any(re.search(rf"{mark}\d+$", name) for name in names):
+        mark = f"_{mark}"
+    return mark
 
 
 def write_dataset(
@@ -143,11 +158,12 @@ def write_dataset(
                     case=s.case,
                     source=s.source,
                     group=s.group,
+                    grouped_by=s.grouped_by,
                     image=image,
                     mask=mask,
                     lung_fraction=s.lung_fraction,
                     sha256=s.sha256,
-                    phash=s.phash,
+                    likeness=s.likeness,
                 )
             )
     write_rows(folder / "split.csv", SplitRow, rows)

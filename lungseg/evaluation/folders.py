@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
-from lungseg.dataset.patients import patient_in
+from lungseg.dataset.patients import named_groups
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.cases import (
     BASELINES,
@@ -111,10 +111,11 @@ def _masks_in(folder: Path) -> dict[str, Path]:
 
 def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
     """Score each case. `evaluate.missing` decides whether incomparable cases are left out."""
+    groups = named_groups([case.name for case in cases], config.split)
 
     def load_and_score(case: Case) -> tuple[Case, LoadedMasks, list[CaseScore]]:
         loaded = load_masks(case, config)
-        return case, loaded, score_case(case, loaded, config)
+        return case, loaded, score_case(case, groups[case.name], loaded, config)
 
     scores = FolderScores([], [], [])
     results = ordered_map(load_and_score, cases, config.evaluate.threads)
@@ -127,7 +128,7 @@ def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
     return scores
 
 
-def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScore]:
+def score_case(case: Case, group: str, loaded: LoadedMasks, config: Config) -> list[CaseScore]:
     """Score a prediction and the baselines against the truth; one row per class and method."""
     masks: dict[str, ClassIndices] = {
         "model": loaded.prediction,
@@ -138,8 +139,6 @@ def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScor
         masks["grey_threshold"] = BASELINES["grey_threshold"](image)
     classes = list(config.data.rgb_map)
     tolerances = config.evaluate.tolerances
-    group_regex = config.split.group_regex
-    group = case.name if group_regex is None else patient_in(case.name, group_regex)
     rows = []
     for method, mask in masks.items():
         by_class = score_classes(loaded.truth, mask, classes, loaded.pixel_size, tolerances)
@@ -186,10 +185,6 @@ def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> N
         console.note(
             f"{len(scores.remarks)} masks were read with an assumption, the first: {remark.case}: "
             f"{remark.detail}"
-        )
-    if config.split.group_regex is None:
-        console.note(
-            "each file counts as one patient; if a patient has several files, set split.group_regex"
         )
     if len({row.scores.distance_unit for row in scores.rows}) > 1:
         raise DataError(

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.loading import dump_config
-from lungseg.config.schema import Config
+from lungseg.config.schema import Config, SplitConfig
+from lungseg.dataset.patients import warn_of_few_patients, warn_of_unknown_patients
 from lungseg.dataset.reading import check_layout, fold_folders, read_layout
+from lungseg.dataset.seen import seen_in_training
 from lungseg.dataset.similarity import Likeness, most_alike_pairs
 from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError, UsageError
@@ -86,32 +88,33 @@ def _scored_part(
     predictor = Predictor(paths, device=config.infer.device)
     check_layout(dataset)
     part = config.evaluate.part
-    parts = read_layout(dataset, config.model_copy(update={"data": predictor.data}))
+    own = config.model_copy(update={"data": predictor.data})
+    parts = read_layout(dataset, own, compared=[part])
     slices = parts[part]
     if not slices:
         raise DataError(dataset / part, "holds no usable pair of image and mask.")
+    warn_of_unknown_patients(slices)
+    if fold is None:
+        warn_of_few_patients(slices, part)
     seen: set[str] = set()
-    if part != "train":
-        seen = set().union(*(_seen_in_training(run, slices) for run in runs))
+    namesakes: set[str] = set()
+    for run in runs if part != "train" else ():
+        found = seen_in_training(run / "data.csv", parts, part, config.split)
+        seen |= found.cases
+        namesakes |= found.namesakes
     if seen:
         console.warn(
             f"the network was trained on the patients or the pixels of {len(seen)} of "
             f"{len(slices)} cases of {part}, so the scores will be too good; the first is "
             f"{sorted(seen)[0]}"
         )
+    if namesakes - seen:
+        console.warn(
+            f"{len(namesakes - seen)} cases of {part} have patients of the same names as in the "
+            "training. They look different, so they count as other patients; the first is "
+            f"{sorted(namesakes - seen)[0]}"
+        )
     return ScoredPart(predictor, parts, slices, seen, fold)
-
-
-def _seen_in_training(run: Path, slices: Sequence[Slice]) -> set[str]:
-    """Return the cases whose pixels or whose patient the run was trained on."""
-    listing = run / "data.csv"
-    if not listing.exists():
-        return set()
-    rows = read_csv(listing, ("part", "group", "sha256"))
-    trained = [row for row in rows if row["part"] == "train"]
-    hashes = {row["sha256"] for row in trained}
-    groups = {row["group"] for row in trained}
-    return {s.case for s in slices if s.sha256 in hashes or s.group in groups}
 
 
 @dataclass(frozen=True)
@@ -216,13 +219,17 @@ def describe(
         "run": run.name,
         "data": dataset.name,
         "part": config.evaluate.part,
+        "unknown_patients": sum(not s.named for part in parts for s in part.slices),
         "seen_in_training": sorted(case for part in parts for case in part.seen),
     }
     if len(parts) > 1:
         head["cross_validation"] = f"{len(parts)} folds, each scored by a network not trained on it"
     elif len(first.predictor) > 1:
         head["ensemble"] = f"mean probability of {len(first.predictor)} networks"
-    extras: dict[str, Any] = {"calibration": calibration.result(), "audit": audit_parts(parts)}
+    extras: dict[str, Any] = {
+        "calibration": calibration.result(),
+        "audit": audit_parts(parts, config.split),
+    }
     if config.evaluate.flips:
         extras["uncertainty"] = relate_uncertainty(rows)
     if (run / "run.json").exists():
@@ -257,11 +264,11 @@ def relate_uncertainty(rows: Sequence[CaseScore]) -> dict[str, Any]:
     }
 
 
-def audit_parts(parts: Sequence[ScoredPart]) -> dict[str, Any]:
+def audit_parts(parts: Sequence[ScoredPart], split: SplitConfig) -> dict[str, Any]:
     """Return the sizes of the first data set's parts, and the most similar slices across parts."""
     closest: dict[tuple[str, str], Likeness] = {}
     for part in parts:
-        for likeness in most_alike_pairs(part.parts):
+        for likeness in most_alike_pairs(part.parts, split):
             known = closest.get(likeness.parts)
             if known is None or likeness.similarity > known.similarity:
                 closest[likeness.parts] = likeness

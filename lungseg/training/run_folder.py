@@ -27,7 +27,16 @@ from lungseg.training.distribution import is_chief
 def write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
     """Write the slices of each part, so that `evaluate` can detect a slice of the training."""
     rows = [
-        SeenRow(part, s.case, s.source, s.group, s.lung_fraction, s.sha256, s.phash)
+        SeenRow(
+            part,
+            s.case,
+            s.source,
+            s.group,
+            s.lung_fraction,
+            s.sha256,
+            s.likeness,
+            s.grouped_by,
+        )
         for part in PARTS
         for s in parts.get(part, ())
     ]
@@ -159,9 +168,8 @@ def check_same_config(config: Config, run: Path) -> None:
     if config.train.schedule != "constant":
         allowed.discard("train.epochs")  # the learning rate depends on the number of epochs
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    changed = [
-        key for key in changed if key not in allowed and not key.startswith(("evaluate.", "infer."))
-    ]
+    unused = ("evaluate.", "infer.", "split.")
+    changed = [key for key in changed if key not in allowed and not key.startswith(unused)]
     if changed:
         lines = "\n".join(f"  {key}: was {old.get(key)!r}, now {new.get(key)!r}" for key in changed)
         raise UsageError(

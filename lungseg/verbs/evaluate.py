@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
+from lungseg.dataset.patients import names_patients
 from lungseg.evaluation.folders import (
     FolderScores,
     Pairing,
@@ -25,6 +26,7 @@ from lungseg.evaluation.folders import (
 from lungseg.evaluation.results import Evaluation, Scored, finish, read_other
 from lungseg.evaluation.runs import describe, pair_runs, score_parts
 from lungseg.inference.predictor import model_paths
+from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output, refuse_inputs, staged_output
 from lungseg.system.run_files import EVALUATION_FILES, open_run
@@ -98,7 +100,8 @@ def evaluate_folders(
     are listed.
 
     Args:
-        config: sections `evaluate`, `data.rgb_map` and `split.group_regex` (the patient) are used.
+        config: sections `evaluate`, `data.rgb_map`, and `split.group_regex` or `split.group_csv`
+            (the patient) are used.
         pred: folder of predicted masks.
         truth: folder of true masks.
         output: folder for the results.
@@ -118,6 +121,12 @@ def evaluate_folders(
     read = [predictions, truth, pictures, None if other is None else other.path]
     check_output(output, "evaluate", read, overwrite=overwrite)
     pairing = pair_masks(predictions, truth, pictures)
+    if not names_patients(config.split):
+        console.warn(
+            f"the patients of {len(pairing.cases)} cases are unknown, so each file counts as one "
+            "patient. If a patient has several files, the intervals are too narrow. Name the "
+            "patients: split.group_regex or split.group_csv."
+        )
     read += [path for case in pairing.cases for path in (case.truth, case.prediction, case.image)]
     with staged_output(output, "evaluate", read, overwrite=overwrite) as folder:
         scores = score_pairs(pairing.cases, config)
@@ -145,6 +154,7 @@ def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
     head = {
         "predictions": pairing.predictions.name,
         "truth": pairing.truth.name,
+        "unknown_patients": 0 if names_patients(config.split) else len(pairing.cases),
         "problems": [asdict(problem) for problem in scores.problems],
         "extra_predictions": pairing.extra,
         "remarks": [asdict(remark) for remark in scores.remarks],

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from numpy.typing import NDArray
 from lungseg.config.schema import Config
 from lungseg.dataset.augmentation import Augmenter
 from lungseg.dataset.checks import IssueRow, find_duplicates, read_pair
-from lungseg.dataset.cutting import VolumeSlice, cut_volume, patient_group
+from lungseg.dataset.cutting import VolumeSlice, cut_volume, patient_group, patient_key
 from lungseg.dataset.slices import ManifestRow
-from lungseg.dataset.writing import SliceWriter
+from lungseg.dataset.writing import SliceWriter, copy_mark
 from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair, pair_folders, pair_volumes, stem_of, volume_suffix
@@ -32,7 +31,7 @@ from lungseg.imaging.pixels import resize_image
 from lungseg.reporting.plots import plot_dataset_statistics
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
-from lungseg.system.files import existing_folder, write_text
+from lungseg.system.files import existing_folder
 from lungseg.system.outputs import staged_output
 from lungseg.system.tables import write_rows
 
@@ -134,14 +133,14 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
     (staged / "images").mkdir()
     (staged / "masks").mkdir()
     augmenter = Augmenter(config.augment.offline) if config.prepare.copies else None
-    writer = SliceWriter(config, staged, augmenter)
-    salt = secrets.token_hex(16)
+    writer = SliceWriter(config, staged, augmenter, copy_mark(pair.case for pair in pairs))
+    key = patient_key(config.prepare.patient_key)
     plain = [pair for pair in pairs if not is_volume(pair)]
     volumes = [pair for pair in pairs if is_volume(pair)]
     results = chain(
         ordered_map(partial(_prepare_pair, writer=writer), plain, config.prepare.threads),
         # One volume at a time in memory; its slices share the threads.
-        (_prepare_volume(pair, salt, writer) for pair in volumes),
+        (_prepare_volume(pair, key, writer) for pair in volumes),
     )
     rows: list[ManifestRow] = []
     issues: list[IssueRow] = []
@@ -150,9 +149,11 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
         rows += result.rows
         issues += [IssueRow.of(finding, result.pair.case) for finding in result.findings]
         histogram += result.grey_histogram
-    if any(pair.image.is_dir() for pair in volumes):
-        # The owner of the data needs the salt to find out which patient a group is.
-        write_text(staged / "salt.txt", salt + "\n")
+    if config.prepare.patient_key is None and any(pair.image.is_dir() for pair in volumes):
+        console.note(
+            "the names of DICOM patients are from a random key, so a patient who is prepared again "
+            "gets another name. Set prepare.patient_key to keep the names."
+        )
     return _Slices(rows, issues, histogram)
 
 
@@ -220,12 +221,12 @@ def _prepare_pair(pair: Pair, writer: SliceWriter) -> _Prepared:
     return _Prepared(pair, rows, findings, _histogram(image))
 
 
-def _prepare_volume(pair: Pair, salt: str, writer: SliceWriter) -> _Prepared:
+def _prepare_volume(pair: Pair, key: bytes, writer: SliceWriter) -> _Prepared:
     """Cut a pair of volumes into slices, resize and write them."""
     try:
         with one_of_many(pair.image):
             slices, count, findings = cut_volume(pair, writer.config)
-            group = patient_group(pair, salt)
+            group = patient_group(pair, key)
     except DataError as problem:
         return _unreadable(pair, problem)
     wanted = writer.config.data.image_size

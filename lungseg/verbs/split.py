@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.patients import assign_patients, share_out
+from lungseg.dataset.patients import (
+    assign_patients,
+    names_patients,
+    share_out,
+    warn_of_few_patients,
+    warn_of_unknown_patients,
+)
 from lungseg.dataset.reading import is_layout, read_layout, read_manifest
 from lungseg.dataset.similarity import Likeness, most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
-from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import staged_output
 
@@ -46,7 +51,8 @@ def split(
     Args:
         config: section `split` and the seed are used.
         source: what `prepare` wrote, or a data set already in `train|valid|test` layout, whose
-            parts are kept as they are and audited.
+            parts are kept as they are and audited. `split.group_csv` and `split.group_regex` name
+            its patients, too.
         output: the data set to write; appears whole, or not at all.
         overwrite: replace an `output` that `split` wrote.
 
@@ -67,29 +73,23 @@ def split(
     source, output = existing_folder(source, "prepared slices"), Path(output)
     plans: dict[str, tuple[dict[str, list[Slice]], list[list[str]]]]
     if is_layout(source):
-        plans = {"": (read_layout(source, config), [])}
+        parts = read_layout(source, config)
+        if names_patients(config.split):
+            parts = {part: assign_patients(each, config.split)[0] for part, each in parts.items()}
+        plans = {"": (parts, [])}
     else:
-        prepared = read_manifest(source)
-        _warn_of_unnamed(prepared, config)
-        slices, merged = assign_patients(prepared, config.split)
+        slices, merged = assign_patients(read_manifest(source, config.data), config.split)
         plans = {name: (parts, merged) for name, parts in share_out(slices, config).items()}
+    first_parts, _ = next(iter(plans.values()))
+    warn_of_unknown_patients([s for each in first_parts.values() for s in each])
     results = []
     slices = [s for parts, _ in plans.values() for part in parts.values() for s in part]
     read = (source, config.split.group_csv, *(path for s in slices for path in (s.image, s.mask)))
     with staged_output(output, "split", read, overwrite=overwrite) as staged:
         for name, (parts, merged) in plans.items():
-            audit = most_alike_pairs(parts)
+            warn_of_few_patients(parts["test"], "test")
+            audit = most_alike_pairs(parts, config.split)
             report_leaks(audit, config.split)
             write_dataset(staged / name, parts, config.split.hard_links)
             results.append(SplitResult(output / name, parts, audit, merged))
     return results
-
-
-def _warn_of_unnamed(slices: list[Slice], config: Config) -> None:
-    """Warn if likeness has to stand in for the names of patients, as it can miss a patient."""
-    unnamed = sum(not s.group for s in slices)
-    if unnamed and config.split.group_regex is None and config.split.group_csv is None:
-        console.warn(
-            f"the patients of {unnamed} slices are not named: slices that look alike count as one "
-            "patient's, which can miss a patient. Set split.group_regex or split.group_csv."
-        )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
-from lungseg.dataset.patients import assign_patients
+from lungseg.dataset.patients import assign_patients, warn_of_unknown_patients
 from lungseg.dataset.reading import (
     check_layout,
     fold_folders,
@@ -17,10 +17,9 @@ from lungseg.dataset.reading import (
     read_layout,
     read_manifest,
 )
-from lungseg.dataset.similarity import most_alike_pairs
+from lungseg.dataset.similarity import most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
-from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
@@ -229,8 +228,9 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
     parts = read_layout(dataset, config)
     own = list(parts["train"])
     for folder in config.data.train_only:
-        prepared = read_manifest(existing_folder(folder, "prepared slices", "data.train_only"))
-        parts["train"] += assign_patients(prepared, config.split)[0]
+        prepared = existing_folder(folder, "prepared slices", "data.train_only")
+        slices = read_manifest(prepared, config.data)
+        parts["train"] += assign_patients(slices, config.split)[0]
     _check_parts(parts, config, dataset)
     added = parts["train"][len(own) :]
     return parts, mix_sources(own, added, config.data.train_only_share)
@@ -247,10 +247,5 @@ def _check_parts(parts: dict[str, list[Slice]], config: Config, dataset: Path) -
             f"{config.train.monitor}. Give valid a share (split.fractions), or keep the last "
             "epoch's weights: train.monitor=last.",
         )
-    for likeness in most_alike_pairs(parts):
-        if likeness.similarity >= config.split.leak_similarity:
-            console.warn(
-                f"{' and '.join(likeness.parts)} hold slices that look like one patient's "
-                f"({likeness.cases[0]}, {likeness.cases[1]}, similarity "
-                f"{likeness.similarity:.3f}), so scores will be too high."
-            )
+    warn_of_unknown_patients([s for slices in parts.values() for s in slices])
+    report_leaks(most_alike_pairs(parts, config.split), config.split, strict=False)

@@ -11,7 +11,7 @@ from lungseg.imaging.pixels import encode_png
 from tests.bad_inputs.kinds import DATA, SOME_FAILED, kind, score, split
 from tests.bad_inputs.samples import phantom, png
 
-MANIFEST = ("case", "source", "image", "mask", "lung_fraction", "sha256", "phash")
+MANIFEST = ("case", "source", "image", "mask", "lung_fraction", "sha256", "likeness")
 
 
 def _manifest(folder: Path, **changes: str) -> None:
@@ -19,7 +19,7 @@ def _manifest(folder: Path, **changes: str) -> None:
     for name in ("images", "masks"):
         (prepared / name).mkdir(parents=True)
         (prepared / name / "a.png").write_bytes(png())
-    row = ["a", "a", "images/a.png", "masks/a.png", "0.2", "00", "0" * 64]
+    row = ["a", "a", "images/a.png", "masks/a.png", "0.2", "00", ""]
     with (prepared / "manifest.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, MANIFEST)
         writer.writeheader()
@@ -34,8 +34,8 @@ def manifest_with_text_for_number(folder: Path) -> None:
 
 @split()
 def manifest_with_bad_hash(folder: Path) -> None:
-    """A manifest with an invalid hash."""
-    _manifest(folder, phash="xyz")
+    """A manifest with an invalid likeness."""
+    _manifest(folder, likeness="xyz")
 
 
 @split("gone.png")
@@ -67,8 +67,8 @@ def split_with_text_for_number(folder: Path) -> None:
         for name in ("images", "masks"):
             (folder / "data" / part / name).mkdir(parents=True)
             (folder / "data" / part / name / "a.png").write_bytes(png())
-    header = "part,case,source,group,image,mask,lung_fraction,sha256,phash\n"
-    row = "test,a,a,a,test/images/a.png,test/masks/a.png,much,00,00\n"
+    header = "part,case,source,group,image,mask,lung_fraction,sha256\n"
+    row = "test,a,a,a,test/images/a.png,test/masks/a.png,much,00\n"
     (folder / "data" / "split.csv").write_text(header + row)
 
 

@@ -23,10 +23,12 @@ def test_split_warns_if_likeness_stands_in_for_the_patients(
     data = tiny()
     with caplog.at_level(logging.WARNING, logger="lungseg"):
         split(check_config(data, "test"), prepared, tmp_path / "named")
-        assert "not named" not in caplog.text
-        data["split"] = {**data["split"], "group_regex": None, "allow_leakage": True}
+        assert "unknown" not in caplog.text
+        likeness = {"patient_similarity": 0.95, "neighbour_similarity": 0.95}
+        data["split"] = {**data["split"], "group_regex": None, "allow_leakage": True, **likeness}
         split(check_config(data, "test"), prepared, tmp_path / "unnamed")
-    assert "the patients of 20 slices are not named" in caplog.text
+    assert "the patients of 20 of 20 slices are unknown" in caplog.text
+    assert "split.group_regex or split.group_csv" in caplog.text
 
 
 @pytest.mark.parametrize(("expression", "noted"), [(None, True), ("^(.)", False)])
@@ -41,7 +43,17 @@ def test_evaluate_notes_that_each_file_counts_as_a_patient(
     config = check_config({"split": {"group_regex": expression}}, "test")
     with caplog.at_level(logging.INFO, logger="lungseg"):
         evaluate_folders(config, tmp_path / "pred", tmp_path / "truth", tmp_path / "out")
-    assert ("each file counts as one patient" in caplog.text) == noted
+    first = [(each.levelname, each.getMessage()) for each in caplog.records][:1]
+    assert (
+        any(
+            level == "WARNING" and "each file counts as one patient" in said
+            for level, said in first
+        )
+        == noted
+    )
+    assert (
+        "Each file counts as one patient" in (tmp_path / "out" / "report.html").read_text()
+    ) == noted
 
 
 def test_prepare_says_that_the_finding_shown_is_the_first(tmp_path: Path, lungseg: Cli) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.config.schema import SplitConfig
-from lungseg.dataset.patients import assign_groups, assign_patients, patient_in
+from lungseg.dataset.patients import assign_groups, patient_in
 from lungseg.dataset.slices import Slice
 from lungseg.errors import UsageError
 
@@ -23,41 +22,10 @@ def test_the_part_in_parentheses_is_the_patient() -> None:
         patient_in("other", r"_(p\d+)_")
 
 
-@pytest.mark.parametrize(
-    ("other", "bits", "split", "are_one"),
-    [
-        # At least 0.90 alike: 25 of 256 bits may differ, whatever the names.
-        ("b7", 25, {}, True),
-        ("b7", 26, {}, False),
-        # At least 0.85, if the numbers are at most 3 apart: 38 bits may differ.
-        ("a4", 38, {}, True),
-        ("a4", 39, {}, False),
-        ("a5", 38, {}, False),
-        ("b4", 38, {}, False),
-        ("a", 38, {}, False),
-        # What the audit would call a leak is always joined: 0.5 is 128 bits.
-        ("b7", 128, {"leak_similarity": 0.5}, True),
-        ("b7", 129, {"leak_similarity": 0.5}, False),
-        ("a4", 76, {"neighbour_similarity": 0.7}, True),
-        ("a9", 38, {"neighbour_gap": 8}, True),
-    ],
-)
-def test_slices_are_one_patients_if_alike_or_neighbours(
-    other: str, bits: int, split: dict[str, float], are_one: bool
-) -> None:
-    slices = [slice_of("a1"), slice_of(other, bits=bits)]
-    found, merged = assign_patients(slices, SplitConfig.model_validate(split))
-    assert [s.group for s in found] == ["a1", "a1" if are_one else other]
-    assert merged == ([["a1", other]] if are_one else [])
-
-
-def test_chains_of_alike_slices_are_one_patient_and_names_are_kept() -> None:
-    # Each is like the next one; the first and the last differ in 40 bits.
-    chain = [slice_of(name, bits=bits) for name, bits in (("x", 0), ("y", 20), ("z", 40))]
-    named = slice_of("w", group="anna")
-    found, merged = assign_patients([*chain, named], SplitConfig())
-    assert [s.group for s in found] == ["x", "x", "x", "anna"]
-    assert merged == [["x", "y", "z"]]
+def test_each_alternative_names_a_patient() -> None:
+    assert patient_in("scan7", r"^(p\d+)_|^scan(\d+)") == "7"
+    with pytest.raises(UsageError, match="does not match the case 'x'"):
+        patient_in("x", r"^x(\d*)")  # an empty name is none
 
 
 @pytest.mark.parametrize("seed", range(8))

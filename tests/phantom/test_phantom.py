@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungseg.dataset.similarity import pack, perceptual_hash, similarities
+from lungseg.dataset.likeness import Looks, describe
 from lungseg.imaging.pixels import apply_window
 from lungseg.phantom.drawing import make_slice, make_volume
 from lungseg.phantom.patient import make_patient
@@ -51,14 +51,10 @@ def test_some_patients_are_ill() -> None:
 
 
 def test_slices_of_a_patient_resemble_each_other_more_than_other_patients() -> None:
-    def hash_of(seed: int, z: float) -> np.ndarray:
-        return pack(
-            [perceptual_hash(apply_window(make_slice(make_patient(seed), z, 128)[0], (-1000, 400)))]
-        )
-
-    here = hash_of(0, 0.50)
-    neighbour = similarities(here[0], hash_of(0, 0.52))[0]
-    others = [similarities(here[0], hash_of(seed, 0.50))[0] for seed in range(1, 6)]
+    places = [(0, 0.50), (0, 0.52), *((seed, 0.50) for seed in range(1, 6))]
+    slices = (make_slice(make_patient(seed), z, 128)[0] for seed, z in places)
+    looks = Looks.read([describe(apply_window(hu, (-1000, 400))) for hu in slices])
+    neighbour, *others = looks.similarities(np.zeros(6, int), looks, np.arange(1, 7))
     assert neighbour > max(others)
 
 

@@ -12,7 +12,11 @@ def tiny(**train: Any) -> dict[str, Any]:
     """Return config data for slices of 64 pixels and a network of a few thousand weights."""
     return {
         "data": {"image_size": [SIDE, SIDE]},
-        "split": {"fractions": [0.6, 0.2, 0.2], "group_regex": r"^(patient\d+)_"},
+        "split": {
+            "fractions": [0.6, 0.2, 0.2],
+            "group_regex": r"^(patient\d+)_",
+            "patient_similarity": 0.9,  # phantoms resemble each other more than patients do
+        },
         "augment": {"online": {"hflip": 0.5, "affine": {"p": 0.5}, "noise": {"p": 0.5}}},
         "model": {
             "name": "resunet",

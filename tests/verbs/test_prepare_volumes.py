@@ -1,5 +1,7 @@
 """CT volumes with mask volumes are cut into slices; patients stay together and nameless."""
 
+import hashlib
+import hmac
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from pydicom.dataset import FileDataset
 
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import apply_window, read_pixels
 from lungseg.system.tables import read_csv
 from lungseg.verbs.prepare import prepare
@@ -106,9 +108,8 @@ def test_slices_without_lung_are_kept_in_the_stated_ratio(
     assert prepare(config(), images, masks, tmp_path / "b").count()["empty_slices"] == 1
 
 
-def test_series_of_one_patient_are_one_group_and_the_name_is_nowhere(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
+def write_patients(folders: tuple[Path, Path]) -> None:
+    """Write four DICOM series of two patients."""
     images, masks = folders
     for number in range(4):
         scan, lungs = phantom(number // 2)
@@ -118,21 +119,62 @@ def test_series_of_one_patient_are_one_group_and_the_name_is_nowhere(
 
         write_series(images / f"scan{number}", sitk.GetArrayFromImage(scan), patient)
         sitk.WriteImage(lungs, str(masks / f"scan{number}.nii.gz"))
-    prepare(config(copies=1), images, masks, tmp_path / "out")
-    rows = read_csv(tmp_path / "out" / "manifest.csv")
-    groups = {row["case"][:5]: row["group"] for row in rows}
+
+
+def groups_of(prepared: Path) -> dict[str, str]:
+    return {row["case"][:5]: row["group"] for row in read_csv(prepared / "manifest.csv")}
+
+
+def test_series_of_one_patient_are_one_group_and_the_name_is_nowhere(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write_patients(folders)
+    prepare(config(copies=1), *folders, tmp_path / "out")
+    groups = groups_of(tmp_path / "out")
     assert groups["scan0"] == groups["scan1"] != groups["scan2"] == groups["scan3"]
     assert all(group.startswith("patient_") for group in groups.values())
-    assert (tmp_path / "out" / "salt.txt").read_text().strip()
     text = "".join(path.read_text() for path in (tmp_path / "out").glob("*.[ct][sx][vt]"))
     assert "SECRET" not in text
-    again = tmp_path / "again"
-    prepare(config(), images, masks, again)
-    assert {row["group"] for row in read_csv(again / "manifest.csv")} != set(groups.values())
     grouped = check_config({**tiny(), "split": {"fractions": [0.5, 0, 0.5]}}, "test")
     [result] = split(grouped, tmp_path / "out", tmp_path / "dataset")
     sides = {s.group: part for part, slices in result.parts.items() for s in slices}
     assert sorted(sides.values()) == ["test", "train"]
+
+
+def test_a_prepared_folder_does_not_hold_what_tells_its_patients(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write_patients(folders)
+    prepare(config(), *folders, tmp_path / "out")
+    group = groups_of(tmp_path / "out")["scan0"]
+    # Whoever has the folder can try every text in it as the key to a likely PatientID.
+    files = [path.read_text().split() for path in (tmp_path / "out").glob("*.[ct][sx][vt]")]
+    for key in {"", *(word for words in files for word in words)}:
+        tries = (
+            hashlib.sha256((key + "SECRET-0").encode()).hexdigest(),
+            hmac.digest(key.encode(), b"SECRET-0", "sha256").hex(),
+        )
+        assert group.removeprefix("patient_") not in (each[:12] for each in tries)
+    prepare(config(), *folders, tmp_path / "again")
+    assert groups_of(tmp_path / "again")["scan0"] != group
+
+
+def test_with_a_key_a_patient_has_one_name_in_every_prepare(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write_patients(folders)
+    names = []
+    for number, key in enumerate(("0123456789abcdef", "0123456789abcdef\n", "another key of mine")):
+        (tmp_path / "key").write_text(key)
+        out = tmp_path / f"out{number}"
+        prepare(config(patient_key=str(tmp_path / "key")), *folders, out)
+        names.append(groups_of(out))
+    assert names[0] == names[1]
+    assert names[0]["scan0"] != names[2]["scan0"]
+    (tmp_path / "key").write_text("too short")
+    for key, error in (("key", "16 random characters or more, not 9"), ("gone", "cannot be read")):
+        with pytest.raises(UsageError, match=error):
+            prepare(config(patient_key=str(tmp_path / key)), *folders, tmp_path / "none")
 
 
 def test_images_and_volumes_go_together_and_bad_volumes_are_listed(

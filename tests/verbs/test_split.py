@@ -83,7 +83,7 @@ def test_folds_hold_out_each_slice_once(prepared: Path, tmp_path: Path) -> None:
 
 
 def test_without_names_slices_that_look_alike_are_one_group(prepared: Path, tmp_path: Path) -> None:
-    config = with_split(group_regex=None, neighbour_similarity=0.6, leak_similarity=0.9)
+    config = with_split(group_regex=None, neighbour_similarity=0.8, patient_similarity=0.95)
     [result] = split(config, prepared, tmp_path / "out")
     assert result.merged
     for cases in result.merged:

@@ -1,0 +1,97 @@
+"""What a network was trained on is recognised by its pixels, not by its name alone."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungseg.config.loading import check_config
+from lungseg.config.schema import Config
+from lungseg.evaluation.results import Evaluation
+from lungseg.imaging.pixels import read_pixels
+from lungseg.training.run_folder import write_data_list
+from lungseg.verbs.evaluate import evaluate
+from lungseg.verbs.prepare import prepare
+from lungseg.verbs.split import split
+from tests.support.bodies import bodies, body, write_layout, write_slices
+from tests.support.places import REPOSITORY
+
+NETWORK = REPOSITORY / "tests" / "data" / "run_0_1"
+
+
+def config(names: str | None = r"^([a-z]+\d+)") -> Config:
+    data = {"data": {"image_size": [64, 64]}, "split": {"group_regex": names}}
+    return check_config({**data, "evaluate": {"bootstrap": 0}}, "test")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a run that was trained on the patients p0 to p7, with two slices each."""
+    slices = {f"p{k}_s{n}": body(100 * n + k) for k in range(9) for n in range(2)}
+    write_slices(tmp_path / "raw", slices)
+    prepare(config(), tmp_path / "raw" / "images", tmp_path / "raw" / "masks", tmp_path / "in")
+    [result] = split(config(), tmp_path / "in", tmp_path / "data")
+    every = [s for part in result.parts.values() for s in part]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("model.onnx", "model.json"):
+        shutil.copy(NETWORK / name, folder)
+    parts = {"train": [s for s in every if s.group != "p8"]}
+    write_data_list(folder / "data.csv", {**parts, "test": [s for s in every if s.group == "p8"]})
+    return folder
+
+
+def score(
+    run: Path, tmp_path: Path, test: Mapping[str, np.ndarray], names: str | None = r"^([a-z]+\d+)"
+) -> Evaluation:
+    write_layout(tmp_path / "other", {"train": bodies((90, 91), "t"), "test": test})
+    return evaluate(config(names), run, tmp_path / "other", tmp_path / "out")
+
+
+@pytest.mark.parametrize("names", [r"^([a-z]+\d+)", None])
+def test_training_slices_are_found_under_other_names_and_moved(
+    run: Path, tmp_path: Path, names: str | None
+) -> None:
+    test = {f"q{k}_a": np.ascontiguousarray(np.rot90(body(k))) for k in range(3)}
+    test |= {"q3_a": np.ascontiguousarray(np.fliplr(body(103))), "q4_a": body(60), "q5_a": body(61)}
+    # The patient of a slice that was seen is known, so none of its slices is new.
+    test["q0_b"] = body(62)
+    result = score(run, tmp_path, test, names)
+    found = {"q0_a", "q1_a", "q2_a", "q3_a"} | ({"q0_b"} if names else set())
+    assert set(result.summary["seen_in_training"]) == found
+
+
+def test_another_patient_of_the_same_name_is_not_accused(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="lungseg"):
+        result = score(run, tmp_path, {f"p{k}_s0": body(70 + k) for k in range(6)})
+    assert result.summary["seen_in_training"] == []
+    assert "6 cases of test have patients of the same names as in the training" in caplog.text
+
+
+def test_a_name_counts_if_both_data_sets_have_the_same_names(run: Path, tmp_path: Path) -> None:
+    # p8 was not trained on, and this slice of it shows that the names are the same.
+    known = read_pixels(tmp_path / "in" / "images" / "p8_s0.png")
+    test = {"p8_s0": known, "p0_s7": body(70), "p9_s0": body(71)}
+    assert score(run, tmp_path, test).summary["seen_in_training"] == ["p0_s7"]
+
+
+def test_unknown_patients_are_said_and_in_the_report_as_well(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for names, said in ((None, True), (r"^([a-z]+\d+)", False)):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="lungseg"):
+            result = score(run, tmp_path, bodies((70, 71, 72), "q"), names)
+        html = (tmp_path / "out" / "report.html").read_text()
+        for text in (caplog.text, html.replace("<b>", "")):
+            assert ("he patients of 3 of 3" in text) == said
+            assert ("Name the patients: split.group_regex or split.group_csv" in text) == said
+        assert result.summary["unknown_patients"] == (3 if said else 0)
+        assert "the test part has 3 patients" in caplog.text
+        assert "The cases are of 3 patients. That is too few" in html
