@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from lungseg.imaging.dicom.segmentation import read_dicom_seg
 from lungseg.imaging.dicom.series import read_dicom, read_files
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import volume_suffix
+from lungseg.imaging.hounsfield import AS_HU, MAX_AIR_HU, converted, find_reading, no_reading
 from lungseg.imaging.nifti import check_nifti, for_itk
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, require_regular
 
-MAX_AIR_HU = -500.0  # every chest CT holds air, at least in the lungs
 MAX_UNPACKED_BYTES = 8 << 30
 MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
 MAX_GZIP_RATIO = 1032  # the densest that deflate can be
@@ -209,7 +210,7 @@ def ct_from_image(image: Any, name: str = "scan") -> Ct:
 
 
 def _checked(path: str | Path, ct: Ct) -> Ct:
-    """Check that a volume has three dimensions and is in HU."""
+    """Check that a volume has three dimensions, and bring its values to HU if need be."""
     image = _require_volume(path, ct.image)
     if max(image.GetSize()) > MAX_SIDE:
         raise DataError(path, f"{image.GetSize()} voxels are more than a CT can have.")
@@ -217,6 +218,14 @@ def _checked(path: str | Path, ct: Ct) -> Ct:
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise DataError(path, f"{count} voxels are NaN or infinite.")
+    reading = find_reading(values, AS_HU)
+    if reading is None:
+        raise no_reading(path)
+    if reading is not AS_HU:
+        hu = sitk.GetImageFromArray(reading.to_hu(values))
+        hu.CopyInformation(image)
+        finding = converted(reading, path if isinstance(path, Path) else None)
+        return replace(ct, image=hu, findings=[*ct.findings, finding])
     lowest = float(values.min())
     if lowest > MAX_AIR_HU:
         raise DataError(
