@@ -154,13 +154,13 @@ def find_reading(values: NDArray[Any], given: Reading | None) -> Reading | None:
         given: what they should mean; None if they may also be grey values.
 
     Returns:
-        `given` if it puts air and soft tissue right, or if there are too few values to tell. If it
-        does not, the one other reading that puts air, fat and soft tissue right; None if there is
+        `given` if it puts air and soft tissue right, or if the values are too few or too even to
+        tell. If it does not, the one other reading that puts air, fat and soft tissue right; None if there is
         no such reading, or more than one.
     """
     step = max(1, values.size // SAMPLE) | 1  # odd, so that it meets all columns
     found, counts = np.unique(values.ravel()[::step], return_counts=True)
-    if counts.sum() < MIN_VALUES or len(found) < MIN_DIFFERENT:
+    if counts.sum() < MIN_VALUES or len(found) < MIN_DIFFERENT or _is_ramp(found, counts):
         return given
     as_given = None if given is None else tissues_of(given.to_hu(found), counts)
     if as_given is not None and as_given.are_right:
@@ -178,6 +178,12 @@ def find_reading(values: NDArray[Any], given: Reading | None) -> Reading | None:
     # A slice may lie beside the patient. A volume of air alone is one whose scale is wrong.
     beside = values.ndim == 2 and as_given.air > 0.95
     return given if beside or as_given.are_possible else None
+
+
+def _is_ramp(values: NDArray[Any], counts: NDArray[Any]) -> bool:
+    """Whether values are spread evenly, as in a test pattern, so that there are no tissues."""
+    shares, _ = np.histogram(values, bins=16, weights=counts)
+    return bool(shares.max() < 1.5 * shares.mean())
 
 
 def converted(reading: Reading, path: Path | None) -> Finding:

@@ -115,8 +115,10 @@ def test_stretched_grey_values_are_refused_with_a_remedy(name: str, padding: int
         ct_from_image(image_of(values))
 
 
-def test_too_few_values_say_nothing() -> None:
+def test_values_that_are_few_or_a_ramp_say_nothing() -> None:
     assert find_reading(WHOLE[4, :20, :20] + 1024, AS_HU) is AS_HU
+    assert find_reading(np.linspace(0, 4095, 10_000), AS_HU) is AS_HU
+    assert find_reading(np.linspace(0, 4095, 10_000), None) is None
 
 
 def save(path: Path, pixels: Any) -> Path:
