@@ -20,6 +20,7 @@ import lungseg as api
 from lungseg.config.schema import Config
 from lungseg.system.tables import read_csv, read_json
 from tests.support.notebook import phantom_hu, write_dicom
+from tests.support.volumes import phantom_arrays
 
 NAMES = {
     "Segmenter", "Segmentation", "Ct", "read_ct", "score", "prepare", "split", "train", "evaluate",
@@ -207,6 +208,7 @@ HU = np.full((4, 5), -900, dtype=np.int16)
         (HU.astype(complex), api.UsageError, "complex128"),
         (np.where(HU < 0, np.nan, 1.0), api.DataError, "20 values are NaN"),
         (np.zeros((4, 5)), api.DataError, "near -1000 HU"),
+        (phantom_arrays(4)[0] - 1024, api.DataError, "the array: air, fat and soft tissue"),
         ([["a"]], api.UsageError, "<U1"),
         ([[-900, -800], [-900]], api.UsageError, "one length"),
         (np.ma.masked_less(HU, -800), api.UsageError, "masked array"),

@@ -21,6 +21,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
+from lungseg.imaging.hounsfield import (
+    AS_HU,
+    PLUS_1024,
+    Reading,
+    converted,
+    find_reading,
+    no_reading,
+)
 from lungseg.system.files import require_regular, write_bytes
 
 Pixels = NDArray[Any]
@@ -191,9 +199,10 @@ def _to_grey(
     if pixels.dtype == np.uint8:
         return pixels, []
     lowest, highest = float(pixels.min()), float(pixels.max())
-    if pixels.dtype == np.uint16:
-        if data.unsigned_16bit == "hu_plus_1024":
-            return apply_window(pixels.astype(np.int32) - 1024, data.window), []
+    if pixels.dtype == np.uint16 and data.unsigned_16bit == "full_range":
+        reading = find_reading(pixels, None)
+        if reading is not None:
+            return _window(pixels, reading, data), [converted(reading, path)]
         grey: NDArray[np.uint8] = np.rint(pixels / 257.0).astype(np.uint8)
         if highest >= 4096:
             return grey, []
@@ -206,12 +215,22 @@ def _to_grey(
         detail = "float values in 0..1 read as black to white"
         grey = np.rint(pixels * 255).astype(np.uint8)
         return grey, [Finding("unit_range", "repaired", detail, path)]
-    if lowest < 0:
-        return apply_window(pixels, data.window), []
+    given = PLUS_1024 if pixels.dtype == np.uint16 else AS_HU
+    reading = find_reading(pixels, given)
+    if reading is None:
+        raise no_reading(path)
+    if reading is not given:
+        return _window(pixels, reading, data), [converted(reading, path)]
+    if lowest < 0 or given is PLUS_1024:
+        return _window(pixels, given, data), []
     detail = (
         f"signed or float values should be HU with air near -1000, but the lowest is {lowest:g}"
     )
-    return apply_window(pixels, data.window), [Finding("not_hu", "warning", detail, path)]
+    return _window(pixels, given, data), [Finding("not_hu", "warning", detail, path)]
+
+
+def _window(pixels: Pixels, reading: Reading, data: DataConfig) -> NDArray[np.uint8]:
+    return apply_window(pixels if reading is AS_HU else reading.to_hu(pixels), data.window)
 
 
 def is_grey(pixels: Pixels) -> bool:

@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ from lungseg.imaging.dicom.segmentation import read_dicom_seg
 from lungseg.imaging.dicom.series import read_dicom, read_files
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import volume_suffix
-from lungseg.imaging.nifti import check_nifti
+from lungseg.imaging.hounsfield import AS_HU, MAX_AIR_HU, converted, find_reading, no_reading
+from lungseg.imaging.nifti import check_nifti, for_itk
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, put_in_place, require_regular
 
-MAX_AIR_HU = -500.0  # every chest CT holds air, at least in the lungs
 MAX_UNPACKED_BYTES = 8 << 30
 MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
 MAX_GZIP_RATIO = 1032  # the densest that deflate can be
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
+LABEL_TOLERANCE = 1e-3  # labels that were scaled on the way, 0.9999999 for 1
 MAX_SIDE = 8192  # voxels; slices are padded to squares
 
 
@@ -46,13 +48,17 @@ def read_label_volume(path: Path) -> LabelVolume:
         return read_dicom_seg(path)
     image = _require_volume(path, _read_file(path)[0])
     values = sitk.GetArrayViewFromImage(image)
-    if not np.array_equal(values, np.rint(values)) or values.min() < 0 or values.max() > 255:
+    whole = np.rint(values)
+    near = np.allclose(values, whole, rtol=0, atol=LABEL_TOLERANCE)
+    if not near or whole.min() < 0 or whole.max() > 255:
         raise DataError(
             path,
             f"a label volume holds whole numbers from 0 to 255, but this one has values "
             f"from {values.min():g} to {values.max():g}.",
         )
-    return LabelVolume(sitk.DICOMOrient(sitk.Cast(image, sitk.sitkUInt8), "LPS"))
+    labels = sitk.GetImageFromArray(whole.astype(np.uint8))
+    labels.CopyInformation(image)
+    return LabelVolume(sitk.DICOMOrient(labels, "LPS"))
 
 
 def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None = None) -> Ct:
@@ -89,6 +95,9 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
         image, findings = read_files([path], path)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
     image, findings = _read_file(path)
+    if not findings and _has_no_geometry(image):
+        detail = "voxels of 1 x 1 x 1 mm from (0, 0, 0) look as if no geometry had been set"
+        findings.append(Finding("identity_affine", "warning", detail, path))
     return _checked(path, Ct(name, image, ".mha" if suffix == ".mhd" else str(suffix), findings))
 
 
@@ -130,12 +139,22 @@ def _unpack(path: Path, target: Path) -> Path:
     return target
 
 
-@quiet_itk()
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     """Read a volume file whose header agrees with its size."""
-    size = require_regular(path)
+    require_regular(path)
+    if volume_suffix(path) not in (".nii", ".nii.gz"):
+        return _read_by_itk(path, path), []
+    findings = check_nifti(path, MAX_VOXELS)
+    with tempfile.TemporaryDirectory() as folder:
+        readable, changes = for_itk(path, Path(folder))
+        return _read_by_itk(readable, path), findings + changes
+
+
+@quiet_itk()
+def _read_by_itk(path: Path, origin: Path) -> Any:
+    """Read a volume file; messages name `origin`."""
+    size = path.stat().st_size
     suffix = volume_suffix(path)
-    findings = check_nifti(path, MAX_VOXELS) if suffix in (".nii", ".nii.gz") else []
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(path))
@@ -146,13 +165,13 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
         # Checked before memory is taken for the voxels. Those of an MHD are in another file.
         if voxels > MAX_VOXELS or (suffix != ".mhd" and voxels > size * MAX_GZIP_RATIO):
             raise DataError(
-                path,
+                origin,
                 f"its header gives {voxels:,} voxels, which a file of {size:,} bytes cannot "
                 "hold: it is damaged.",
             )
-        return reader.Execute(), findings
+        return reader.Execute()
     except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
-        raise DataError(path, f"the volume cannot be read: {reason_of(problem)}") from None
+        raise DataError(origin, f"the volume cannot be read: {reason_of(problem)}") from None
 
 
 def _require_volume(path: str | Path, image: Any) -> Any:
@@ -170,6 +189,13 @@ def _require_volume(path: str | Path, image: Any) -> Any:
     return image
 
 
+def _has_no_geometry(image: Any) -> bool:
+    """Whether a volume has the geometry of an empty header: LPS, or RAS as NIfTI has it."""
+    if image.GetDimension() != 3 or {*image.GetSpacing()} != {1.0} or any(image.GetOrigin()):
+        return False
+    return image.GetDirection() in ((1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1))
+
+
 def _stem(path: Path) -> str:
     return path.name[: len(path.name) - len(volume_suffix(path) or "")]
 
@@ -184,7 +210,7 @@ def ct_from_image(image: Any, name: str = "scan") -> Ct:
 
 
 def _checked(path: str | Path, ct: Ct) -> Ct:
-    """Check that a volume has three dimensions and is in HU."""
+    """Check that a volume has three dimensions, and bring its values to HU if need be."""
     image = _require_volume(path, ct.image)
     if max(image.GetSize()) > MAX_SIDE:
         raise DataError(path, f"{image.GetSize()} voxels are more than a CT can have.")
@@ -192,6 +218,14 @@ def _checked(path: str | Path, ct: Ct) -> Ct:
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise DataError(path, f"{count} voxels are NaN or infinite.")
+    reading = find_reading(values, AS_HU)
+    if reading is None:
+        raise no_reading(path)
+    if reading is not AS_HU:
+        hu = sitk.GetImageFromArray(reading.to_hu(values))
+        hu.CopyInformation(image)
+        finding = converted(reading, path if isinstance(path, Path) else None)
+        return replace(ct, image=hu, findings=[*ct.findings, finding])
     lowest = float(values.min())
     if lowest > MAX_AIR_HU:
         raise DataError(

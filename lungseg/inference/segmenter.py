@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import check_config
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.hounsfield import AS_HU, MAX_AIR_HU, find_reading, no_reading
 from lungseg.imaging.pixels import apply_window, as_array, labels_of
-from lungseg.imaging.volume_files import MAX_AIR_HU, ct_from_image, read_ct
+from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.volumes import Segmentation, predict_slices, segment_ct
@@ -161,4 +162,6 @@ def _check_array(ct: NDArray[Any]) -> NDArray[Any]:
             f"air should be near -1000 HU, but the lowest value is {ct.min():g}. Give HU, or grey "
             "values as uint8.",
         )
+    if find_reading(ct, AS_HU) is not AS_HU:
+        raise no_reading("the array")
     return ct

@@ -150,8 +150,8 @@ def test_folders_of_volumes_go_on_after_a_failure_and_resume(
 
 def test_what_is_no_ct_volume_is_refused(tmp_path: Path) -> None:
     image, _ = phantom_volume(3)
-    shifted = sitk.Cast(image, sitk.sitkInt32) + 1024
-    sitk.WriteImage(shifted, str(tmp_path / "stored.nii.gz"))
+    few = sitk.Cast(image[:16, :16], sitk.sitkInt32) + 1024
+    sitk.WriteImage(few, str(tmp_path / "stored.nii.gz"))
     with pytest.raises(DataError, match=r"stored\.nii\.gz: air should be near -1000 HU"):
         read_ct(tmp_path / "stored.nii.gz", name="stored")
     four = sitk.JoinSeries([image, image])

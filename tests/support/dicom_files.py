@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
-Change = Callable[[FileDataset, int], None]
+Change = Callable[[Any, int], None]  # of a slice, by its index
 
 
 def nothing(ct: FileDataset, index: int) -> None:
@@ -49,3 +56,48 @@ def write_series(
         ct.save_as(path)
         paths.append(path)
     return paths
+
+
+GEOMETRY: dict[str, dict[str, Any]] = {
+    "PixelMeasuresSequence": {"PixelSpacing": [0.9, 0.8], "SliceThickness": 2.5},
+    "PlaneOrientationSequence": {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+    "PixelValueTransformationSequence": {"RescaleSlope": 1, "RescaleIntercept": -1024},
+}
+
+
+def write_enhanced(path: Path, hu: np.ndarray, change: Change = nothing, first: int = 0) -> Path:
+    """Write HU `(D, H, W)` as the frames of one enhanced CT file.
+
+    Args:
+        path: the file; the files of one folder belong to one series.
+        hu: the frames.
+        change: changes the groups of a frame, which hold `GEOMETRY` and its position.
+        first: which slice of the series the first frame is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Of one slice, whose geometry is then taken from the file's top level into the frames' groups.
+    (source,) = write_series(path.parent, hu[:1], prefix="source")
+    ct = dcmread(source)
+    source.unlink()
+    ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    ct.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.14"
+    for groups in GEOMETRY.values():
+        for name in groups:
+            delattr(ct, name)
+    del ct.ImagePositionPatient
+    ct.NumberOfFrames = len(hu)
+    ct.PixelData = (hu.astype(np.int16) + 1024).tobytes()
+    frames = []
+    for index in range(len(hu)):
+        frame = Dataset()
+        place: dict[str, Any] = {"ImagePositionPatient": [-20.0, 10.0, 5.0 + 2.5 * (first + index)]}
+        for sequence, elements in {**GEOMETRY, "PlanePositionSequence": place}.items():
+            item = Dataset()
+            for name, value in elements.items():
+                setattr(item, name, value)
+            setattr(frame, sequence, [item])
+        change(frame, index)
+        frames.append(frame)
+    ct.PerFrameFunctionalGroupsSequence = frames
+    ct.save_as(path)
+    return path

@@ -18,7 +18,11 @@ from lungseg.errors import DataError
 from lungseg.system.files import require_regular
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
-PATIENT_ID, BITS = "0010|0020", "0028|0100"
+PATIENT_ID, BITS, FRAMES = "0010|0020", "0028|0100", "0028|0008"
+CLASS, IMAGE_TYPE = "0008|0016", "0008|0008"
+SPACING, THICKNESS, SLOPE, INTERCEPT = "0028|0030", "0018|0050", "0028|1053", "0028|1052"
+# Their geometry is in sequences, one item per frame: enhanced CT, and CT converted to it.
+ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"  # its tag and type
 BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
 # Elements of the first state no types.
@@ -32,27 +36,66 @@ TYPES = LONG_TYPES | frozenset(
 )
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
+AXIAL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
-    """The header of one slice, without anything about the patient."""
+    """The header of one slice, without anything about the patient.
+
+    Attributes:
+        path: the file.
+        modality: empty if it is missing.
+        image_type: its parts joined by backslashes; the third may be LOCALIZER.
+        size: columns and rows.
+        frames: number of frames of the file; None if it holds a single slice.
+        pixel_type: SimpleITK's number for the type of the values after rescaling.
+        position: of the first pixel, mm; None if it is missing, as are the next ones.
+        orientation: directions of the rows and of the columns.
+        spacing: distance of rows and of columns, mm.
+        thickness: mm.
+        rescale: slope and intercept.
+        frame: which frame of the file this is, from 0; None for a whole file.
+    """
 
     path: Path
     modality: str
+    image_type: str
     size: tuple[int, ...]
-    position: NDArray[np.float64]
-    orientation: NDArray[np.float64]
+    frames: int | None
+    pixel_type: int
+    position: NDArray[np.float64] | None
+    orientation: NDArray[np.float64] | None
+    spacing: NDArray[np.float64] | None
+    thickness: float | None
+    rescale: NDArray[np.float64] | None
+    frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The slice's name in messages."""
+        return self.path.name + ("" if self.frame is None else f" (frame {self.frame + 1})")
+
+    @property
+    def place(self) -> NDArray[np.float64]:
+        """Position of the first pixel, mm; the origin if it is missing."""
+        return np.zeros(3) if self.position is None else self.position
+
+    @property
+    def rows_and_columns(self) -> NDArray[np.float64]:
+        """Directions of the rows and of the columns; those of an axial slice if missing."""
+        return AXIAL if self.orientation is None else self.orientation
 
     @property
     def normal(self) -> NDArray[np.float64]:
         """Direction across the slice."""
-        return np.asarray(np.cross(self.orientation[:3], self.orientation[3:]), dtype=np.float64)
+        rows, columns = self.rows_and_columns[:3], self.rows_and_columns[3:]
+        return np.asarray(np.cross(rows, columns), dtype=np.float64)
 
     @property
     def height(self) -> float:
         """Position along the normal, mm."""
-        return float(self.position @ self.normal)
+        return float(self.place @ self.normal)
 
 
 _switch = threading.Lock()
@@ -117,20 +160,34 @@ def read_header(path: Path) -> Header:
             f"{path.stat().st_size:,} in all.",
         )
 
-    def numbers(key: str, default: Sequence[float]) -> NDArray[np.float64]:
-        try:
-            values = [float(part) for part in text(key).split("\\")]
-        except ValueError:
-            values = []
-        return np.array(values if len(values) == len(default) else default)
+    def numbers(count: int, *keys: str) -> NDArray[np.float64] | None:
+        return as_numbers("\\".join(text(key) for key in keys).split("\\"), count)
 
+    thickness = numbers(1, THICKNESS)
+    frames = text(FRAMES)
+    many = frames.isdecimal() and int(frames) > 1
     return Header(
-        path,
-        text(MODALITY),
-        tuple(reader.GetSize()[:2]),
-        numbers(POSITION, (0.0, 0.0, 0.0)),
-        numbers(ORIENTATION, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
+        path=path,
+        modality=text(MODALITY),
+        image_type=text(IMAGE_TYPE),
+        size=tuple(reader.GetSize()[:2]),
+        frames=int(frames) if many else 1 if text(CLASS) in ENHANCED else None,
+        pixel_type=reader.GetPixelID(),
+        position=numbers(3, POSITION),
+        orientation=numbers(6, ORIENTATION),
+        spacing=numbers(2, SPACING),
+        thickness=None if thickness is None else float(thickness[0]),
+        rescale=numbers(2, SLOPE, INTERCEPT),
     )
+
+
+def as_numbers(values: Sequence[object], count: int) -> NDArray[np.float64] | None:
+    """Return the values of an element as numbers, or None unless there are `count` finite ones."""
+    try:
+        numbers = np.array([float(str(value)) for value in values])
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
 def has_magic(path: Path) -> bool:

@@ -65,6 +65,8 @@ def write_dicom_seg(
         return ["no DICOM-SEG: no lung was found"]
     segments = segment_descriptions((LEFT_LUNG, RIGHT_LUNG) if sides else (LUNG,))
     files = source_files(source, series_uid)
+    if len(set(files)) < len(files):
+        return ["no DICOM-SEG: it can refer to a series of one slice per file only"]
     try:
         dataset = build_object(files, restored, segments)
     except (AttributeError, ValueError, TypeError, KeyError) as problem:

@@ -7,7 +7,6 @@ anything about the patient.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,13 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.errors import DataError
+from lungseg.imaging.dicom.frames import frame_headers, read_frames
+from lungseg.imaging.dicom.grid import (
+    check_agreement,
+    check_grid,
+    slice_height,
+    without_localizers,
+)
 from lungseg.imaging.dicom.headers import (
     PATIENT_ID,
     Header,
@@ -27,9 +33,6 @@ from lungseg.imaging.dicom.headers import (
 )
 from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular
-
-SPACING_TOLERANCE = 0.05  # fraction of the distance between slices
-TILT_TOLERANCE_DEGREES = 0.5
 
 
 @quiet_itk()
@@ -108,7 +111,7 @@ def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path
     findings = []
     uid, files = max(series.items(), key=lambda item: _rank(item[1]))
     if len(series) > 1:
-        lines = ", ".join(f"{other} ({len(names)} files)" for other, names in series.items())
+        lines = ", ".join(f"{other} ({_rank(names)[2]} slices)" for other, names in series.items())
         detail = f"{len(series)} series: {lines}; took {uid} (infer.series_uid picks another)"
         findings.append(Finding("several_series", "warning", detail, origin))
     return files, findings
@@ -117,11 +120,19 @@ def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path
 def _rank(files: Sequence[Path]) -> tuple[bool, bool, int]:
     """Order series by how likely they are the CT volume: CT, axial, many slices."""
     try:
-        first = read_header(files[0])
+        header = read_header(files[len(files) // 2])  # the first file may be a localizer
+        if header.modality not in ("CT", ""):
+            return (False, False, len(files))
+        if header.frames is None:
+            return (True, _is_axial(header), len(files))
+        slices = sum(read_header(path).frames or 1 for path in files)
+        return (True, _is_axial(frame_headers(header)[0]), slices)
     except DataError:
-        return (False, False, 0)
-    axial = bool(abs(first.normal[2]) > 0.8)
-    return (first.modality in ("CT", ""), axial, len(files))
+        return (False, False, len(files))
+
+
+def _is_axial(header: Header) -> bool:
+    return bool(abs(header.normal[2]) > 0.8)
 
 
 @quiet_itk()
@@ -148,30 +159,45 @@ def read_files(files: Sequence[Path], origin: Path) -> tuple[Any, list[Finding]]
         DataError: if they do not form a volume.
     """
     headers, findings = _in_order(files, origin)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(header.path) for header in headers])
     try:
-        image = reader.Execute()
+        image = _read_pixels(headers)
     except RuntimeError as problem:
         raise DataError(origin, f"the DICOM series cannot be read: {reason_of(problem)}") from None
+    if len(headers) == 1:
+        height, said = slice_height(headers, origin)
+        image.SetSpacing([*image.GetSpacing()[:2], height])
+        findings += said
     return image, findings + _identical_neighbours(image, origin)
+
+
+def _read_pixels(headers: Sequence[Header]) -> Any:
+    """Read the slices, in this order, as a volume in HU."""
+    if any(header.frame is not None for header in headers):
+        return read_frames(headers)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(header.path) for header in headers])
+    if len({header.pixel_type for header in headers}) > 1:
+        # The type of the first file would cut off the fractions of the others.
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    return reader.Execute()
 
 
 def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[Finding]]:
     """Check the headers of a series and sort them from feet to head, one per position."""
-    headers = [read_header(path) for path in files]
+    headers = [header for path in files for header in _headers_in(path)]
     findings = _check_modality(headers, origin)
-    sizes = Counter(header.size for header in headers)
-    if len(sizes) > 1:
-        counts = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common())
-        raise DataError(origin, f"the slices differ in size: {counts}.")
-    if any(not np.allclose(h.orientation, headers[0].orientation, atol=1e-3) for h in headers):
-        raise DataError(origin, "the slices differ in orientation, so they do not form one volume.")
+    headers, left_out = without_localizers(headers, origin)
+    findings += left_out + check_agreement(headers, origin)
     headers.sort(key=lambda header: header.height)
     headers, repeated = _without_repeats(headers, origin)
-    findings += repeated
-    _check_spacing(headers, origin)
-    return headers, findings
+    check_grid(headers, origin)
+    return headers, findings + repeated
+
+
+def _headers_in(path: Path) -> list[Header]:
+    """Return the header of each slice of a file."""
+    header = read_header(path)
+    return frame_headers(header) if header.frames else [header]
 
 
 def _identical_neighbours(image: Any, origin: Path) -> list[Finding]:
@@ -202,15 +228,9 @@ def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header],
         if abs(header.height - kept[-1].height) > 1e-3:
             kept.append(header)
             continue
-        first, second = (
-            sitk.GetArrayFromImage(sitk.ReadImage(str(h.path))) for h in (kept[-1], header)
-        )
+        first, second = (sitk.GetArrayFromImage(_read_pixels([h])) for h in (kept[-1], header))
         if not np.array_equal(first, second):
-            raise DataError(
-                origin,
-                f"{kept[-1].path.name} and {header.path.name} are different slices at "
-                "one position; are these several series (phases, reconstructions) in one?",
-            )
+            raise DataError(origin, _at_one_position(kept[-1], header, headers))
         dropped += 1
     if not dropped:
         return kept, []
@@ -218,30 +238,13 @@ def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header],
     return kept, [Finding("repeated_slices", "repaired", detail, origin)]
 
 
-def _check_spacing(headers: Sequence[Header], origin: Path) -> None:
-    if len(headers) < 2:
-        return
-    positions = np.array([header.position for header in headers])
-    steps = np.diff(positions, axis=0)
-    distances = steps @ headers[0].normal
-    usual = float(np.median(distances))
-    odd = np.flatnonzero(np.abs(distances - usual) > SPACING_TOLERANCE * usual)
-    if len(odd):
-        index = int(odd[np.abs(distances[odd] - usual).argmax()])
-        missing = distances[index] / usual - 1
-        what = f"{round(missing)} missing" if missing > 0.5 else "unevenly spaced"
-        raise DataError(
-            origin,
-            f"slices are usually {usual:g} mm apart, but {distances[index]:g} mm between "
-            f"{headers[index].path.name} and {headers[index + 1].path.name} ({what}), so lengths "
-            "and volumes would be wrong. Complete the series.",
+def _at_one_position(one: Header, other: Header, headers: Sequence[Header]) -> str:
+    if len(headers) > 2 and not np.ptp([header.place for header in headers], axis=0).any():
+        return (
+            f"all {len(headers)} slices have the same ImagePositionPatient, so their order and "
+            "distance are not known. Export the series again with its positions."
         )
-    along = np.mean(steps, axis=0)
-    cosine = float(along @ headers[0].normal / np.linalg.norm(along))
-    tilt = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    if tilt > TILT_TOLERANCE_DEGREES:
-        raise DataError(
-            origin,
-            f"the slices are shifted against each other by a gantry tilt of {tilt:.1f} "
-            "degrees. Straighten the series first, for example with dcm2niix.",
-        )
+    return (
+        f"{one.name} and {other.name} are different slices at one position; are these several "
+        "series (phases, reconstructions) in one?"
+    )
