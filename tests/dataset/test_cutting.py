@@ -12,11 +12,13 @@ from lungseg.dataset.cutting import cut_volume
 from lungseg.imaging.folders import Pair
 from tests.support.volumes import image_of
 
+SPACING = (0.8, 0.8, 2.5)
+
 
 def write_pair(folder: Path, hu: np.ndarray, labels: np.ndarray) -> Pair:
     image, mask = folder / "case.mha", folder / "case_mask.mha"
-    sitk.WriteImage(image_of(hu), str(image))
-    sitk.WriteImage(image_of(labels), str(mask))
+    sitk.WriteImage(image_of(hu, SPACING), str(image))
+    sitk.WriteImage(image_of(labels, SPACING), str(mask))
     return Pair("case", image, mask)
 
 

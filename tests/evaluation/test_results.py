@@ -41,7 +41,7 @@ def test_the_worst_case_is_the_worst_by_every_score(tmp_path: Path) -> None:
         return two_outlines(None, TRUTH, TRUTH)
 
     scored = Scored(
-        head={"predictions": "pred", "truth": "truth"},
+        head={"predictions": "pred", "truth": "truth", "unknown_patients": 0},
         rows=[case_score(case, np.roll(TRUTH, by, (0, 1))) for case, by in moves.items()],
         classes=("background", "lung"),
         draw=draw,

@@ -9,7 +9,7 @@ from scipy.stats import entropy
 
 from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
-from lungseg.dataset.slices import Slice
+from lungseg.dataset.slices import Slice, pixel_hash
 from lungseg.dataset.writing import write_dataset
 from lungseg.evaluation.runs import pair_runs, score_parts
 from lungseg.imaging.pixels import write_png
@@ -20,16 +20,20 @@ SIDE = 8
 LUNG, BODY = 51, 204  # grey values that the network takes for lung with p = 0.8 and p = 0.2
 
 
-def slice_of(folder: Path, case: str, group: str, sha256: str = "") -> Slice:
-    """Write a slice whose first five rows are dark, with lung in six of eight columns of these."""
+def slice_of(folder: Path, case: str, group: str, mark: int = BODY) -> Slice:
+    """Write a slice whose first five rows are dark, with lung in six of eight columns of these.
+
+    The grey value of its last pixel is `mark`.
+    """
     image, mask = folder / f"{case}.png", folder / f"{case}_mask.png"
     pixels = np.full((SIDE, SIDE), BODY, np.uint8)
     pixels[:5] = LUNG
+    pixels[-1, -1] = mark
     labels = np.zeros((SIDE, SIDE), np.uint8)
     labels[:5, :6] = 255
     write_png(image, pixels)
     write_png(mask, labels)
-    return Slice(case, case, group, image, mask, 30 / 64, sha256 or case, "0" * 64)
+    return Slice(case, case, group, image, mask, 30 / 64, pixel_hash(pixels), "")
 
 
 @pytest.fixture
@@ -38,13 +42,13 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_case_was_seen_if_its_pixels_or_its_patient_were(run: Path, tmp_path: Path) -> None:
-    known = slice_of(tmp_path, "known", "anna")
-    judged = slice_of(tmp_path, "judged", "bert")
+    known = slice_of(tmp_path, "known", "anna", 201)
+    judged = slice_of(tmp_path, "judged", "bert", 202)
     write_data_list(run / "data.csv", {"train": [known], "valid": [judged]})
     test = [
-        slice_of(tmp_path, "pixels", "carl", sha256="known"),
-        slice_of(tmp_path, "patient", "anna"),
-        slice_of(tmp_path, "validated", "bert", sha256="judged"),
+        slice_of(tmp_path, "pixels", "carl", 201),
+        slice_of(tmp_path, "patient", "anna", 203),
+        slice_of(tmp_path, "validated", "bert", 202),
         slice_of(tmp_path, "new", "dora"),
     ]
     write_dataset(tmp_path / "data", {"train": [known], "valid": [judged], "test": test})
