@@ -150,7 +150,8 @@ def export_copy(run: Path, epoch: int) -> Path:
     from lungseg.training.exporting import export_run
 
     folder = run.with_name(f"{run.name}_stopped")
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     shutil.copy(run / "config.yaml", folder)
     newest = max(kept for kept in copies(run) if kept <= epoch)
     shutil.copy(copies(run)[newest], folder / "model.keras")
