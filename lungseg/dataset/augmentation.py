@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.training import TransformsConfig
+from lungseg.system.privacy import private_import
 
 if TYPE_CHECKING:
     from albumentations import Compose
 
-NO_UPDATE = "NO_ALBUMENTATIONS_UPDATE"
-_environment = threading.Lock()
-
 
 def build_pipeline(transforms: TransformsConfig) -> Compose:
     """Build the albumentations pipeline of a config section."""
-    with _environment:
-        # Without this variable, albumentations looks for a newer version on the internet when it
-        # is imported. It is set only for the import: the environment is the host program's.
-        before = os.environ.get(NO_UPDATE)
-        os.environ[NO_UPDATE] = "1"
-        try:
-            from lungseg.dataset.transforms import build
-        finally:
-            if before is None:
-                del os.environ[NO_UPDATE]
-            else:
-                os.environ[NO_UPDATE] = before
+    with private_import("albumentations"):
+        from lungseg.dataset.transforms import build
     return build(transforms)
 
 

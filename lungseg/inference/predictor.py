@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lungseg.config.schema import DataConfig
@@ -17,7 +16,11 @@ from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
 from lungseg.inference.origins import sha256_of_models
 from lungseg.system.environment import cores
+from lungseg.system.privacy import private_import
 from lungseg.system.tables import read_json
+
+with private_import("onnxruntime"):
+    import onnxruntime
 
 GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
 

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.system.files import write_bytes
+from lungseg.system.privacy import private_import
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
     """Make a Matplotlib figure and its axes `(rows, columns)`; `size` is in inches."""
     # The object interface needs no display, and no global list keeps the figure in memory.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with private_import("matplotlib"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)

@@ -13,6 +13,7 @@ from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 from lungseg.system import console
 from lungseg.system.environment import cores
+from lungseg.system.privacy import private_import
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def import_tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console.note("loading TensorFlow ...")
     try:
-        with _silenced_stderr():
+        with _silenced_stderr(), private_import("keras"):
+            import keras  # noqa: F401 - TensorFlow would load it later, outside this block
             import tensorflow
     except ImportError:
         raise UsageError(

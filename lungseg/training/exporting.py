@@ -23,6 +23,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.system import console
 from lungseg.system.files import put_in_place
 from lungseg.system.run_files import EXPORTED_FILES, open_run
+from lungseg.system.privacy import private_import
 from lungseg.system.tables import write_json
 from lungseg.training.backend import import_tensorflow
 
@@ -178,7 +179,8 @@ def _predict(path: Path, format: str, slices: NDArray[np.float32]) -> NDArray[np
         Class probabilities, float32 `(B, H, W, num_classes)`.
     """
     if format == "onnx":
-        import onnxruntime
+        with private_import("onnxruntime"):
+            import onnxruntime
 
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return np.asarray(session.run(None, {session.get_inputs()[0].name: slices})[0])

@@ -24,6 +24,7 @@ from scipy import ndimage
 from lungseg.config.loading import check_config
 from lungseg.system.environment import cores
 from lungseg.system.files import write_text
+from lungseg.system.privacy import private_import
 from lungseg.system.tables import write_json
 from tests.support.watch import watch
 
@@ -161,13 +162,14 @@ def training_and_inference() -> dict[str, float]:
     from lungseg.training.backend import import_tensorflow
 
     import_tensorflow()
-    import onnxruntime
-
     from lungseg.dataset.slices import Slice
     from lungseg.phantom.dataset import write_phantoms
     from lungseg.training.compiling import compile_model
     from lungseg.training.exporting import export_onnx
     from lungseg.training.pipeline import Pipeline
+
+    with private_import("onnxruntime"):
+        import onnxruntime
 
     config = check_config({"train": {"samples_per_epoch": 48}}, "bench")
     with tempfile.TemporaryDirectory() as name:
