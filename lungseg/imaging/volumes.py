@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from lungseg.imaging.findings import Finding
 
 # Two geometries are the same if they differ by less than this fraction of a pixel.
 GEOMETRY_TOLERANCE = 1e-2
+
+# A small difference of spacing or axes grows with the distance from the origin. Headers that round
+# the spacing to 3 digits move the far corner of a slice of 512 pixels by up to a tenth of a pixel.
+CORNER_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,13 +127,23 @@ def _on_grid_of(image: Any, grid: Any) -> bool:
     """Whether each voxel of `image` is a voxel of `grid`."""
     if not np.allclose(image.GetSpacing(), grid.GetSpacing(), rtol=GEOMETRY_TOLERANCE):
         return False
-    if not np.allclose(image.GetDirection(), grid.GetDirection(), atol=GEOMETRY_TOLERANCE):
-        return False
-    first = np.array(grid.TransformPhysicalPointToContinuousIndex(image.GetOrigin()))
-    last = first + np.array(image.GetSize()) - 1
-    whole = np.allclose(first, np.rint(first), atol=GEOMETRY_TOLERANCE)
-    inside = first.min() > -0.5 and bool(np.all(last < np.array(grid.GetSize()) - 0.5))
-    return whole and inside
+    corners, found = _corners(image), _corners_on(image, grid)
+    first = np.rint(found[0])
+    together = bool(np.abs(found - first - corners).max() < CORNER_TOLERANCE)
+    whole = np.allclose(found[0], first, atol=GEOMETRY_TOLERANCE)
+    inside = first.min() >= 0 and bool(np.all(first + corners[-1] < grid.GetSize()))
+    return together and whole and inside
+
+
+def _corners(image: Any) -> NDArray[np.float64]:
+    """Return the indices `(8, 3)` of the voxels at the corners, from the first to the last."""
+    return np.array(list(product(*((0.0, side - 1.0) for side in image.GetSize()))))
+
+
+def _corners_on(image: Any, grid: Any) -> NDArray[np.float64]:
+    """Return where the corners of an image lie on a grid, as its indices `(8, 3)`."""
+    points = (image.TransformContinuousIndexToPhysicalPoint(each) for each in _corners(image))
+    return np.array([grid.TransformPhysicalPointToContinuousIndex(point) for point in points])
 
 
 def geometry_differences(image: Any, other: Any) -> list[str]:
@@ -143,6 +158,11 @@ def geometry_differences(image: Any, other: Any) -> list[str]:
         value, other_value = (np.array(getattr(each, get)()) for each in (image, other))
         if not np.allclose(value, other_value, rtol=0, atol=tolerance):
             lines.append(f"{what} {_short(value)} against {_short(other_value)}")
+    if not lines:
+        apart = np.abs(_corners_on(image, other) - _corners(image)).max()
+        if apart > CORNER_TOLERANCE:
+            spacings = " and ".join(_short(np.array(each.GetSpacing())) for each in (image, other))
+            lines.append(f"corners up to {apart:.2g} voxels apart (spacing {spacings})")
     return lines
 
 
