@@ -128,6 +128,8 @@ def show(summary: Mapping[str, Any]) -> None:
         part = summary.get("part", summary.get("predictions", ""))
         title = f"{part}: {summary['cases']} cases, {summary['patients']} patients"
         console.table(title, [class_name, *methods], rows)
+    if summary["no_interval"]:
+        console.note(f"no 95% interval: {summary['no_interval']}")
     worst = overall[summary["classes"][0]]["dice"]["worst"]
     console.note("worst: " + ", ".join(f"{case} {value:.4f}" for case, value in worst))
     if "categorical_crossentropy" in overall:

@@ -70,6 +70,7 @@ class ClassScores:
         truth_pixels: number of pixels of the class in the truth.
         predicted_pixels: number of pixels of the class in the prediction.
         flag: `both_empty`, `truth_empty`, `prediction_empty`, `not_comparable`, or nothing.
+        truth_sha256: `metrics.mask_hash` of the truth, which has to agree for `--against`.
     """
 
     dice: float
@@ -87,6 +88,7 @@ class ClassScores:
     truth_pixels: int
     predicted_pixels: int
     flag: str
+    truth_sha256: str
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -204,6 +206,7 @@ def _score_class(
         truth_pixels=counts.tp + counts.fn,
         predicted_pixels=counts.tp + counts.fp,
         flag=counts.flag,
+        truth_sha256=metrics.mask_hash(truth),
     )
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
-from lungseg.dataset.patients import named_groups
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.cases import (
     BASELINES,
@@ -20,6 +19,7 @@ from lungseg.evaluation.cases import (
 )
 from lungseg.evaluation.loading import Case, LoadedMasks, load_masks, size_of
 from lungseg.evaluation.metrics import pixel_accuracy
+from lungseg.evaluation.naming import FILES, name_patients
 from lungseg.imaging.folders import IMAGE_SUFFIXES, by_stem, stem_of, volume_suffix
 from lungseg.imaging.pixels import read_pixels, to_slice
 from lungseg.reporting.overlays import Picture, two_outlines
@@ -37,12 +37,14 @@ class Pairing:
         truth: folder of true masks.
         cases: the true masks in natural order, each with its prediction if there is one.
         extra: names of the predictions without a truth.
+        patients_from: what named the patients of the cases.
     """
 
     predictions: Path
     truth: Path
     cases: list[Case]
     extra: list[str]
+    patients_from: str = FILES
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,17 @@ def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     return Pairing(predictions, truth, cases, extra)
 
 
+def with_patients(pairing: Pairing, config: Config) -> Pairing:
+    """Name the patient of each case as `lungseg split` does; without a name a case is a patient.
+
+    Raises:
+        UsageError: if the expression or the table of `split` gives some case no patient.
+    """
+    named = name_patients({case.name: case.truth for case in pairing.cases}, config)
+    cases = [replace(case, patient=named.patients[case.name]) for case in pairing.cases]
+    return replace(pairing, cases=cases, patients_from=named.source)
+
+
 def _masks_in(folder: Path) -> dict[str, Path]:
     """Return a folder's images and volumes by their folded stem."""
     files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
@@ -111,11 +124,10 @@ def _masks_in(folder: Path) -> dict[str, Path]:
 
 def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
     """Score each case. `evaluate.missing` decides whether incomparable cases are left out."""
-    groups = named_groups([case.name for case in cases], config.split)
 
     def load_and_score(case: Case) -> tuple[Case, LoadedMasks, list[CaseScore]]:
         loaded = load_masks(case, config)
-        return case, loaded, score_case(case, groups[case.name], loaded, config)
+        return case, loaded, score_case(case, loaded, config)
 
     scores = FolderScores([], [], [])
     results = ordered_map(load_and_score, cases, config.evaluate.threads)
@@ -128,7 +140,7 @@ def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
     return scores
 
 
-def score_case(case: Case, group: str, loaded: LoadedMasks, config: Config) -> list[CaseScore]:
+def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScore]:
     """Score a prediction and the baselines against the truth; one row per class and method."""
     masks: dict[str, ClassIndices] = {
         "model": loaded.prediction,
@@ -148,7 +160,7 @@ def score_case(case: Case, group: str, loaded: LoadedMasks, config: Config) -> l
             rows.append(
                 CaseScore(
                     case=case.name,
-                    group=group,
+                    group=case.patient or case.name,
                     class_name=class_name,
                     method=method,
                     pixel_accuracy=pixel_accuracy(loaded.truth, mask),

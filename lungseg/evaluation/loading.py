@@ -19,12 +19,13 @@ from lungseg.imaging.volumes import LabelVolume, match_grids
 
 @dataclass(frozen=True)
 class Case:
-    """A true mask, and the prediction and the image of the same name if there are any."""
+    """A true mask, its patient, and the prediction and image of the same name if there are any."""
 
     name: str
     truth: Path
     prediction: Path | None
     image: Path | None = None
+    patient: str = ""
 
 
 @dataclass(frozen=True)

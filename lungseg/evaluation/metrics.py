@@ -10,6 +10,7 @@ only one is empty, the score is the worst (0). Such cases are flagged and never 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,13 @@ def _ratio(part: int, whole: int, counts: Counts) -> float:
     if whole:
         return part / whole
     return 1.0 if counts.flag == "both_empty" else 0.0
+
+
+def mask_hash(mask: Mask) -> str:
+    """Return the first 16 digits of a hash of a mask's shape and pixels."""
+    digest = hashlib.sha256(f"{mask.shape}".encode())
+    digest.update(np.packbits(mask).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def dice(counts: Counts) -> float:

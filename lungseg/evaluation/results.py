@@ -1,4 +1,4 @@
-"""The results of every evaluation: summaries, comparison, tables, report, files."""
+"""The results of every evaluation: summaries, tables, report, files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from lungseg.config.schema import Config
-from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.cases import CASE_METRICS, LOWER_IS_BETTER, CaseScore
-from lungseg.evaluation.summary import WORST_CASES, compare, per_patient, summarise
+from lungseg.evaluation.comparison import OtherEvaluation, compare_with
+from lungseg.evaluation.summary import WORST_CASES, per_patient, summarise, why_no_interval
 from lungseg.reporting.overlays import Picture
 from lungseg.reporting.report import Example, PlottedScore, build_report
-from lungseg.system import console
 from lungseg.system.environment import describe_software
 from lungseg.system.files import write_text
-from lungseg.system.tables import read_csv, to_record, write_csv, write_json
+from lungseg.system.tables import to_record, write_csv, write_json
 
 MEDIAN_CASES = 3
 
@@ -82,57 +81,6 @@ class Scored:
         return {row.case: row.group for row in self.rows}
 
 
-@dataclass(frozen=True)
-class OtherEvaluation:
-    """An earlier evaluation to compare with.
-
-    Attributes:
-        path: its `per_case.csv`.
-        cells: the rows of that file by case and class.
-    """
-
-    path: Path
-    cells: dict[tuple[str, str], dict[str, str]]
-
-    def scores_of(self, class_name: str, metric: str) -> dict[str, float]:
-        """Return one score of a class for each case that has it.
-
-        Raises:
-            DataError: if a cell holds no number.
-        """
-        scores = {}
-        for (case, name), row in self.cells.items():
-            if name == class_name and row.get(metric):
-                try:
-                    scores[case] = float(row[metric])
-                except ValueError:
-                    raise DataError(
-                        self.path,
-                        f"case {case}, column {metric}: expected a number, found {row[metric]!r}.",
-                    ) from None
-        return scores
-
-
-def read_other(folder: Path | None) -> OtherEvaluation | None:
-    """Read the scores of another evaluation from its folder or its `per_case.csv`.
-
-    Raises:
-        UsageError: if there is no `per_case.csv`.
-        DataError: if it is damaged.
-    """
-    if folder is None:
-        return None
-    path = folder / "per_case.csv" if folder.is_dir() else folder
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file (--against); lungseg evaluate writes it.")
-    rows = read_csv(path, ("case", "class", "dice"))
-    for line, row in enumerate(rows, 2):
-        cells = sum(cell is not None for cell in row.values())
-        if cells < len(row):
-            raise DataError(path, f"line {line}: holds {cells} of {len(row)} cells.")
-    return OtherEvaluation(path, {(row["case"], row["class"]): row for row in rows})
-
-
 def finish(
     config: Config,
     scored: Scored,
@@ -151,7 +99,7 @@ def finish(
     """
     summary = _summaries(config, scored)
     if other is not None:
-        summary["against"] = _comparison(config, scored, other)
+        summary["against"] = compare_with(other, scored.of_model, scored.foreground, config)
     html = build_report(summary, _plotted(scored), _examples(scored), scored.history, scored.config)
     _write(folder, scored, summary, html)
     return Evaluation(summary, scored.rows, output)
@@ -162,6 +110,7 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
     of_model = scored.of_model
     methods = dict.fromkeys(row.method for row in scored.rows)
     summaries = {method: _summaries_of(method, config, scored) for method in methods}
+    patients = set(scored.groups.values())
     flags = [row.scores.flag for row in of_model if row.scores.flag]
     first_class = scored.foreground[0]
     dice = {row.case: row.scores.dice for row in of_model if row.class_name == first_class}
@@ -169,11 +118,12 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
         "format": 1,
         **scored.head,
         "cases": len(scored.groups),
-        "patients": len(set(scored.groups.values())),
+        "patients": len(patients),
         "classes": scored.foreground,
         "distance_unit": of_model[0].scores.distance_unit,
         "volume_unit": of_model[0].scores.volume_unit,
         "flags": {flag: flags.count(flag) for flag in sorted(set(flags))},
+        "no_interval": why_no_interval(len(patients), config.evaluate.bootstrap),
         "overall": summaries.pop("model"),
         "baselines": summaries,
         "per_patient": {
@@ -213,36 +163,6 @@ def _summary_of(
 
 def _select(rows: Sequence[CaseScore], method: str, class_name: str) -> list[CaseScore]:
     return [row for row in rows if row.method == method and row.class_name == class_name]
-
-
-def _comparison(config: Config, scored: Scored, other: OtherEvaluation) -> dict[str, Any]:
-    """Compare each score of each class with the other evaluation's."""
-    comparison: dict[str, Any] = {"other": str(other.path)}
-    for class_name in scored.foreground:
-        rows = _select(scored.rows, "model", class_name)
-        compared = {}
-        for metric in rows[0].scores.metrics:
-            values = {row.case: row.scores.metrics[metric] for row in rows}
-            other_values = other.scores_of(class_name, metric)
-            if values.keys() & other_values.keys():
-                compared[metric] = compare(
-                    values,
-                    other_values,
-                    scored.groups,
-                    config.evaluate.bootstrap,
-                    config.seed,
-                )
-        if not compared:
-            raise DataError(other.path, "has no case in common with what is scored here.")
-        comparison[class_name] = compared
-    in_one_only = {row.case for row in scored.of_model} ^ {case for case, _ in other.cells}
-    if in_one_only:
-        console.warn(
-            f"{len(in_one_only)} cases are in only one of the two evaluations and are not "
-            f"compared; the first is {sorted(in_one_only)[0]}"
-        )
-        comparison["not_compared"] = sorted(in_one_only)
-    return comparison
 
 
 def _plotted(scored: Scored) -> list[PlottedScore]:

@@ -22,8 +22,8 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
 from lungseg.system.files import put_in_place
-from lungseg.system.run_files import EXPORTED_FILES, open_run
 from lungseg.system.privacy import private_import
+from lungseg.system.run_files import EXPORTED_FILES, open_run
 from lungseg.system.tables import write_json
 from lungseg.training.backend import import_tensorflow
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
-from lungseg.dataset.patients import names_patients
+from lungseg.evaluation.comparison import read_other
 from lungseg.evaluation.folders import (
     FolderScores,
     Pairing,
@@ -22,8 +22,10 @@ from lungseg.evaluation.folders import (
     pair_masks,
     report_problems,
     score_pairs,
+    with_patients,
 )
-from lungseg.evaluation.results import Evaluation, Scored, finish, read_other
+from lungseg.evaluation.naming import FILES
+from lungseg.evaluation.results import Evaluation, Scored, finish
 from lungseg.evaluation.runs import describe, pair_runs, score_parts
 from lungseg.inference.predictor import model_paths
 from lungseg.system import console
@@ -100,8 +102,7 @@ def evaluate_folders(
     are listed.
 
     Args:
-        config: sections `evaluate`, `data.rgb_map`, and `split.group_regex` or `split.group_csv`
-            (the patient) are used.
+        config: sections `evaluate`, `data.rgb_map` and `split` (names of patients) are used.
         pred: folder of predicted masks.
         truth: folder of true masks.
         output: folder for the results.
@@ -120,8 +121,8 @@ def evaluate_folders(
     pictures = None if images is None else Path(images)
     read = [predictions, truth, pictures, None if other is None else other.path]
     check_output(output, "evaluate", read, overwrite=overwrite)
-    pairing = pair_masks(predictions, truth, pictures)
-    if not names_patients(config.split):
+    pairing = with_patients(pair_masks(predictions, truth, pictures), config)
+    if pairing.patients_from == FILES:
         console.warn(
             f"the patients of {len(pairing.cases)} cases are unknown, so each file counts as one "
             "patient. If a patient has several files, the intervals are too narrow. Name the "
@@ -154,7 +155,8 @@ def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
     head = {
         "predictions": pairing.predictions.name,
         "truth": pairing.truth.name,
-        "unknown_patients": 0 if names_patients(config.split) else len(pairing.cases),
+        "unknown_patients": len(pairing.cases) if pairing.patients_from == FILES else 0,
+        "patients_from": pairing.patients_from,
         "problems": [asdict(problem) for problem in scores.problems],
         "extra_predictions": pairing.extra,
         "remarks": [asdict(remark) for remark in scores.remarks],

@@ -25,7 +25,7 @@ def score_of(truth: Path, prediction: Path) -> CaseScore:
     case = Case("case", truth, prediction)
     [row] = [
         row
-        for row in score_case(case, "patient", load_masks(case, Config()), Config())
+        for row in score_case(case, load_masks(case, Config()), Config())
         if row.method == "model"
     ]
     return row

@@ -1,15 +1,13 @@
-"""The worst cases are the worst by each score, and a damaged `per_case.csv` is named."""
+"""The worst cases are the worst by each score."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from lungseg.config.schema import Config
-from lungseg.errors import DataError
 from lungseg.evaluation.cases import CaseScore, score_classes, score_probabilities
 from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
-from lungseg.evaluation.results import Scored, finish, read_other
+from lungseg.evaluation.results import Scored, finish
 from lungseg.reporting.overlays import Picture, two_outlines
 
 TRUTH = np.zeros((24, 24), np.uint8)
@@ -55,14 +53,3 @@ def test_the_worst_case_is_the_worst_by_every_score(tmp_path: Path) -> None:
         ranked = [case for case, _ in summary["worst"]]
         assert ranked == ["worst", "middling", "right"], name
     assert drawn == ["worst", "middling", "right"]
-
-
-def test_a_damaged_score_of_the_other_evaluation_is_named(tmp_path: Path) -> None:
-    (tmp_path / "per_case.csv").write_text(
-        "case,class,dice,hd95\na,lung,0.5,high\nb,lung,,2\nc,left,0.25,3\n"
-    )
-    other = read_other(tmp_path)
-    assert other is not None
-    assert other.scores_of("lung", "dice") == {"a": 0.5}
-    with pytest.raises(DataError, match="case a, column hd95: expected a number, found 'high'"):
-        other.scores_of("lung", "hd95")

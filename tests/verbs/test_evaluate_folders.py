@@ -232,6 +232,42 @@ def test_images_bring_the_threshold_baseline_and_the_patient_comes_from_the_name
     assert 0.5 < result.summary["baselines"]["grey_threshold"]["lung"]["dice"]["mean"] < 1
 
 
+@pytest.mark.parametrize("named_by", ["split.group_csv", "split.csv", "manifest.csv", "files"])
+def test_patients_are_found_as_split_finds_them(
+    named_by: str, folders: tuple[Path, Path, Path], tmp_path: Path, lungseg: Cli
+) -> None:
+    pred, _, out = folders
+    masks = tmp_path / "data" / "test" / "masks"
+    if named_by == "manifest.csv":
+        masks = tmp_path / "data" / "masks"
+    masks.mkdir(parents=True)
+    for case in ("a", "b", "c"):
+        cv2.imwrite(str(masks / f"{case}.png"), disc(12) * 255)
+        cv2.imwrite(str(pred / f"{case}.png"), disc(12) * 255)
+    patients = tmp_path / "patients.csv"
+    patients.write_text("case,who\na,one\nb,one\nc,two\n")
+    within = masks.relative_to(tmp_path / "data")
+    rows = [f"{case},{who},{within}/{case}.png" for case, who in zip("abc", "112", strict=True)]
+    other = f"a,9,{within.parent}/other/a.png"  # of another part
+    if named_by.endswith(("split.csv", "manifest.csv")):
+        listing = "\n".join(["case,group,mask", *rows, other])
+        (tmp_path / "data" / named_by).write_text(listing + "\n")
+    settings = ["-s", f"split.group_csv={patients}", "-s", "split.group_column=who"]
+    result = lungseg(
+        "evaluate", "--pred", pred, "--truth", masks, "-o", out,
+        *(settings if named_by == "split.group_csv" else []),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads((out / "evaluation.json").read_text())
+    files = named_by == "files"
+    assert summary["patients"] == (3 if files else 2)
+    assert summary["patients_from"] == named_by
+    assert ("each file counts as one patient" in result.stderr) == files
+    html = (out / "report.html").read_text()
+    assert ("Each file counts as one patient" in html) == files
+    assert (f"The patients are named by {named_by}." in html) == (not files)
+
+
 def test_two_evaluations_are_compared(
     folders: tuple[Path, Path, Path], tmp_path: Path, lungseg: Cli
 ) -> None:

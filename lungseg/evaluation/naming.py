@@ -1,0 +1,67 @@
+"""The patients of masks: named as `lungseg split` does, as far as masks without images allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from lungseg.config.schema import Config
+from lungseg.dataset.patients import named_groups, names_patients
+from lungseg.system.tables import read_csv
+
+# Nothing names the patients. `split` would now look for slices that look alike.
+FILES = "files"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The patient of each case, and what named them.
+
+    Attributes:
+        patients: case to patient.
+        source: `split.group_csv`, `split.group_regex`, `manifest.csv`, `split.csv`, or `files` if
+            nothing did and each file counts as one patient.
+    """
+
+    patients: dict[str, str]
+    source: str
+
+
+def name_patients(masks: Mapping[str, Path], config: Config) -> Naming:
+    """Name the patient of each case.
+
+    The patient comes from `split.group_csv`, from `split.group_regex`, or from the `manifest.csv`
+    or `split.csv` that lists the mask. Otherwise a case is its own patient.
+
+    Args:
+        masks: case to its mask file; the files lie in one folder.
+        config: section `split` is used.
+
+    Raises:
+        UsageError: if the table or the expression gives some case no patient.
+    """
+    if names_patients(config.split):
+        named = named_groups(list(masks), config.split)
+        key = "split.group_regex" if config.split.group_csv is None else "split.group_csv"
+        return Naming(named, key)
+    files = {case: case for case in masks}
+    folder = next(iter(masks.values())).resolve().parent
+    for listing in (folder.parent / "manifest.csv", folder.parent.parent / "split.csv"):
+        listed = _listed_patients(listing, folder)
+        found = {case: listed[path.name] for case, path in masks.items() if path.name in listed}
+        if found:
+            return Naming({**files, **found}, listing.name)
+    return Naming(files, FILES)
+
+
+def _listed_patients(listing: Path, folder: Path) -> dict[str, str]:
+    """Return the patient of each mask file in a folder that `prepare` or `split` has listed."""
+    if not listing.is_file():
+        return {}
+    within = folder.relative_to(listing.parent)
+    return {
+        PurePath(row["mask"]).name: row["group"]
+        for row in read_csv(listing, ("mask", "group"))
+        if row["group"] and PurePath(row["mask"]).parent == within
+    }
