@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
+from lungseg.imaging.pixels import read_pixels
 from lungseg.system.tables import read_csv, write_csv
 from lungseg.verbs.evaluate import evaluate_folders
 from tests.support.volumes import image_of
@@ -30,7 +31,7 @@ def write_volumes(folder: Path, masks: Path) -> Path:
     """Write the same masks as volumes of one slice with pixels of 2 mm."""
     folder.mkdir()
     for path in masks.iterdir():
-        labels = (cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0).astype(np.uint8)
+        labels = (read_pixels(path) > 0).astype(np.uint8)
         sitk.WriteImage(image_of(labels[None], (2.0, 2.0, 2.0)), str(folder / f"{path.stem}.mha"))
     return folder
 
