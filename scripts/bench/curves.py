@@ -87,7 +87,8 @@ def train(root: Path, data: Path, run: Path, settings: Sequence[str], stop: int 
     if history.exists():
         command.append("--resume")
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    newest = 0
+    model = run / "model.keras"
+    newest = model.stat().st_mtime_ns if model.exists() else 0  # copied before it was stopped
     with subprocess.Popen(command, cwd=root, env=environment) as training:
         while training.poll() is None:
             newest = copy_model(run, newest)

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from lungseg.config.loading import check_config, dump_config
+from lungseg.training.run_folder import write_data_list
 from tests.support.phantoms import tiny
 
 
@@ -41,4 +42,4 @@ def write_run(run: Path, side: int) -> None:
     }
     (run / "model.json").write_text(json.dumps(description))
     (run / "config.yaml").write_text(dump_config(check_config(tiny(), "tiny")))
-    (run / "data.csv").write_text("part,group,sha256\n")
+    write_data_list(run / "data.csv", {})
