@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lungseg.config.schema import InferConfig
 from lungseg.errors import DataError
+from lungseg.system.files import require_regular
 
 # Settings of `infer` that change how fast a mask is made, not the mask.
 ABOUT_SPEED = {"batch_size", "device", "threads"}
@@ -58,13 +59,14 @@ def sha256_of(path: Path) -> str:
     """Hash a file, or the names and contents of the files in a folder.
 
     Raises:
-        DataError: if a file cannot be read.
+        DataError: if a file cannot be read, or is a pipe or a device.
     """
     try:
         if path.is_dir():
             files = sorted(each for each in path.iterdir() if each.is_file())
             lines = [f"{sha256_of(each)} {each.name}" for each in files]
             return _digest("\n".join(lines).encode("utf-8", "surrogateescape"))
+        require_regular(path)  # reading a pipe may never end
         digest = hashlib.sha256()
         with path.open("rb") as stream:
             while chunk := stream.read(1 << 20):
