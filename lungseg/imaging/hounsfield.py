@@ -155,8 +155,8 @@ def find_reading(values: NDArray[Any], given: Reading | None) -> Reading | None:
 
     Returns:
         `given` if it puts air and soft tissue right, or if the values are too few or too even to
-        tell. If it does not, the one other reading that puts air, fat and soft tissue right; None if there is
-        no such reading, or more than one.
+        tell. If it does not, the one other reading that puts air, fat and soft tissue right; None
+        if there is no such reading, or more than one.
     """
     step = max(1, values.size // SAMPLE) | 1  # odd, so that it meets all columns
     found, counts = np.unique(values.ravel()[::step], return_counts=True)
