@@ -59,8 +59,9 @@ def test_a_label_volume_of_version_2_is_read(tmp_path: Path) -> None:
 def test_a_slope_that_is_no_number_means_unscaled(
     tmp_path: Path, slope: float, version: int
 ) -> None:
-    path = Nifti(scaling=(slope, -1024.0), version=version).write(tmp_path / "a.nii")
-    assert_right(read_ct(path).image)
+    ct = read_ct(Nifti(scaling=(slope, -1024.0), version=version).write(tmp_path / "a.nii"))
+    assert_right(ct.image)
+    assert ct.findings == []
 
 
 def test_a_slope_and_an_intercept_are_used(tmp_path: Path) -> None:
