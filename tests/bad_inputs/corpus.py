@@ -15,12 +15,23 @@ from typing import Annotated
 
 import typer
 
-from tests.bad_inputs import configs, dicom, images, masks, models, names, tables, volumes
+from tests.bad_inputs import (
+    configs,
+    dicom,
+    headers,
+    images,
+    masks,
+    models,
+    names,
+    scales,
+    tables,
+    volumes,
+)
 from tests.bad_inputs.kinds import Kind
 
 KINDS = {
     value.name: value
-    for module in (images, names, volumes, dicom, masks, configs, models, tables)
+    for module in (images, names, volumes, dicom, headers, scales, masks, configs, models, tables)
     for value in vars(module).values()
     if isinstance(value, Kind)
 }

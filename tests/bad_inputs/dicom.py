@@ -105,9 +105,9 @@ def dicom_without_modality(folder: Path) -> None:
     series(folder, without("Modality"))
 
 
-@infer("bad")
+@infer("bad", DONE, "HU + 1024")
 def dicom_without_rescale(folder: Path) -> None:
-    """A series without rescale slope and intercept: not in HU."""
+    """A series without rescale slope and intercept: converted from HU + 1024, with a warning."""
 
     def change(ct: FileDataset, index: int) -> None:
         del ct.RescaleSlope, ct.RescaleIntercept

@@ -63,6 +63,15 @@ def test_a_usual_scale_is_recognised_and_undone(name: str) -> None:
     assert f"the values are {name}," in finding.detail
 
 
+def test_lungs_of_one_density_are_not_taken_for_tissue_on_a_larger_scale() -> None:
+    # On the scale of HU + 1024, the sixteenfold of emphysema lies where fat and soft tissue do.
+    emphysema = WHOLE.copy()
+    lungs = (LUNGS > 0) & (HU < -600)
+    emphysema[lungs] = np.random.default_rng(0).normal(-962, 4, lungs.sum())
+    ct = ct_from_image(image_of(SCALES["(HU + 1024) x 16"](emphysema)))
+    np.testing.assert_array_equal(ct.hu, emphysema)
+
+
 @pytest.mark.parametrize("padding", [-3024, -2000, -1024, -2048])
 @pytest.mark.parametrize("name", ["HU + 1024", "HU - 1024", "HU x 2", "HU + 32768"])
 def test_padding_does_not_hide_a_scale(name: str, padding: int) -> None:
@@ -84,7 +93,7 @@ def test_hu_stay_as_they_are_with_any_padding(padding: int | None, kind: type) -
 
 @pytest.mark.parametrize("fill", [-3024, -1024, 0])
 def test_lungs_cut_out_of_their_scan_stay_as_they_are(fill: int) -> None:
-    alone = np.where(LUNGS > 0, HU, fill).astype(np.int16)
+    alone = np.where((LUNGS > 0) & (HU < -600), HU, fill).astype(np.int16)
     alone[0, 0, 0] = -1024
     ct = ct_from_image(image_of(alone))
     np.testing.assert_array_equal(ct.hu, alone)

@@ -170,8 +170,8 @@ def test_positions_rounded_to_a_tenth_of_a_millimetre_are_even(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        # each step is within 5 % of the usual one, and yet the middle is 0.4 mm from its place
-        (lambda i: (0, 0, 2.4 * i if i < 4 else 9.6 + 2.6 * (i - 4)), "unevenly spaced"),
+        (lambda i: (0, 0, 2.5 * i + 0.3 * (i == 4)), "unevenly spaced"),
+        (lambda i: (0, 0, 0.4 * i + 0.15 * (i == 4)), "unevenly spaced"),
         (lambda i: (0, 0, 0.5 * (i + (i > 3))), "1 missing"),
         (lambda i: (0, 0, 5.0 * (i + 2 * (i > 5))), "2 missing"),
         (lambda i: (0, 4.0 * (2 <= i < 5), 2.5 * i), "shifted against each other: .* 4 mm beside"),
@@ -186,6 +186,14 @@ def test_slices_off_the_grid_are_refused_for_what_they_are(
 ) -> None:
     with pytest.raises(DataError, match=said):
         read(tmp_path, at(place))
+
+
+def test_steps_that_are_each_near_the_usual_one_may_lead_off_the_grid(tmp_path: Path) -> None:
+    def place(index: int) -> tuple[float, float, float]:
+        return 0, 0, 2.42 * index + 0.16 * max(0, index - 12)
+
+    with pytest.raises(DataError, match="unevenly spaced"):
+        read(tmp_path, at(place), np.concatenate([HU] * 3))
 
 
 def scout(ct: FileDataset, image_type: str = "AXIAL", lateral: bool = False) -> None:
@@ -221,19 +229,23 @@ def test_a_localizer_in_the_plane_of_the_slices_is_left_out_by_its_type(tmp_path
     assert [f.code for f in findings] == ["localizer"]
 
 
-def test_half_a_series_in_another_plane_is_no_localizer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("slices", "turned"), [(8, 4), (5, 2), (8, 3)])
+def test_much_of_a_series_in_another_plane_is_no_localizer(
+    tmp_path: Path, slices: int, turned: int
+) -> None:
     def change(ct: FileDataset, index: int) -> None:
-        if index >= 4:
+        if index >= slices - turned:
             ct.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
 
     with pytest.raises(DataError, match="differ in orientation"):
-        read(tmp_path, change)
+        read(tmp_path, change, HU[:slices])
 
 
 def test_a_series_that_begins_with_its_localizer_is_still_the_axial_one(tmp_path: Path) -> None:
     def change(ct: FileDataset, index: int) -> None:
         if index == 0:
             scout(ct, "LOCALIZER")
+            ct.ImagePositionPatient = [0, -100.0, -100.0]  # the first along both normals
 
     write_series(tmp_path / "ct", HU, change, prefix="a")
     write_series(tmp_path / "ct", HU[:3], prefix="b")
