@@ -43,7 +43,7 @@ def infer(
         bool, typer.Option("--overlay", help="Also draw each mask's outline.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep masks made alike; make the others.")
+        bool, typer.Option("--resume", help="Keep masks of the same input, model and settings.")
     ] = False,
     scheduler: Annotated[
         str | None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lungseg.config.schema import InferConfig
 from lungseg.errors import DataError
-from lungseg.system.files import require_regular
+from lungseg.system.files import require_regular, sha256_of_file
 
 # Settings of `infer` that change how fast a mask is made, not the mask.
 ABOUT_SPEED = {"batch_size", "device", "threads"}
@@ -67,11 +67,7 @@ def sha256_of(path: Path) -> str:
             lines = [f"{sha256_of(each)} {each.name}" for each in files]
             return _digest("\n".join(lines).encode("utf-8", "surrogateescape"))
         require_regular(path)  # reading a pipe may never end
-        digest = hashlib.sha256()
-        with path.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+        return sha256_of_file(path)
     except OSError as problem:
         raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
 

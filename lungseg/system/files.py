@@ -54,6 +54,15 @@ def require_regular(path: Path) -> int:
     return status.st_size
 
 
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal, as `sha256sum` prints it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def partial_path(path: Path) -> Path:
     """Return the hidden path, with the same suffix, of a file that is later renamed to `path`."""
     name = path.name

@@ -14,7 +14,6 @@ files count as ours, too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -23,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from lungseg import __version__
-from lungseg.system.files import write_text
+from lungseg.system.files import sha256_of_file, write_text
 
 LIST = ".lungseg.jsonl"
 # Everything with these prefixes is temporary, and ours.
@@ -68,7 +67,7 @@ class Written:
         entry = self.files.get(name)
         if entry is None or entry.size != status.st_size:
             return False
-        return entry.mtime_ns == status.st_mtime_ns or entry.sha256 == _sha256(path)
+        return entry.mtime_ns == status.st_mtime_ns or entry.sha256 == sha256_of_file(path)
 
     def note(self, names: Iterable[str]) -> None:
         """Add finished files to the list, also on disk. From now on they are no longer claimed."""
@@ -140,7 +139,7 @@ def folders_of(claim: str) -> Iterator[str]:
 def entry_of(path: Path) -> Entry:
     """Return the entry of a file as it is now."""
     status = path.stat()
-    return Entry(status.st_size, status.st_mtime_ns, _sha256(path))
+    return Entry(status.st_size, status.st_mtime_ns, sha256_of_file(path))
 
 
 def list_files(folder: Path) -> Iterator[str]:
@@ -165,11 +164,3 @@ def list_folders(folder: Path) -> list[str]:
         for root, folders, _ in os.walk(folder)
         for name in folders
     ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -20,6 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 
+from lungseg.config.loading import with_overrides
+from lungseg.config.schema import Config
 from lungseg.system.environment import describe_hardware, describe_software
 from lungseg.system.tables import read_json, write_json
 from scripts.bench.real_slices import ask
@@ -68,8 +70,7 @@ def main(
                 "seed": number,
                 **VARIANTS[name],
             }
-            tests = [str(test), str(slices)]
-            found[str(number)] = ask({"settings": settings, "data": str(data), "tests": tests})
+            found[str(number)] = ask(with_overrides(Config(), settings), data, (test, slices))
             write_json(RESULTS, known)
             typer.echo(f"{name} {number}: {found[str(number)]}", err=True)
 

@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import typer
 
-from lungseg.config.loading import check_config, with_overrides
+from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout, read_manifest
 from lungseg.dataset.slices import Slice
@@ -116,11 +116,8 @@ def train_and_score(
 
 
 def child(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one training in this process, of a network or by settings, and score it."""
-    if "settings" in job:
-        config = with_overrides(Config(), job["settings"])
-    else:
-        config = config_of(job["network"], job["seed"], job["rate"])
+    """Do one training in this process and score it."""
+    config = check_config(job["config"], "real_slices")
     parts = read_layout(Path(job["data"]), config)
     test = [s for folder in job["tests"] for s in read_manifest(Path(folder))] or parts["valid"]
     return train_and_score(config, parts["train"], test)
@@ -145,15 +142,22 @@ def main(
                 found = known.setdefault(table, {}).setdefault(network, {})
                 if key in found:
                     continue
-                tests = [str(test)] if test and not value else []
-                job = {"network": network, "seed": seed, "rate": value, "tests": tests}
-                found[key] = ask({**job, "data": str(data)})
+                tests = [test] if test and not value else []
+                found[key] = ask(config_of(network, seed, value), data, tests)
                 write_json(RESULTS, known)
                 typer.echo(f"{network} {key}: {found[key]}", err=True)
 
 
-def ask(job: dict[str, Any]) -> dict[str, Any]:
-    """Run `child` in a separate process, so that each training starts alike."""
+def ask(config: Config, data: Path, tests: Sequence[Path]) -> dict[str, Any]:
+    """Run `child` in a separate process, so that each training starts alike.
+
+    Args:
+        config: the config of the training.
+        data: the data set.
+        tests: the prepared folders to score on; without any, the part valid of the data set.
+    """
+    job = {"config": config.model_dump(mode="json"), "data": str(data)}
+    job["tests"] = [str(folder) for folder in tests]
     done = subprocess.run(
         [sys.executable, "-m", "scripts.bench.real_slices", "--child"],
         cwd=ROOT,

@@ -5,8 +5,11 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
+from lungseg.config.loading import check_config, dump_config
 from lungseg.config.schema import DataConfig
 from lungseg.system.tables import write_json
+from lungseg.training.run_folder import write_data_list
+from tests.support.phantoms import tiny
 
 
 def write_network(run: Path, size: tuple[int, int]) -> Path:
@@ -49,3 +52,10 @@ def write_network(run: Path, size: tuple[int, int]) -> Path:
         },
     )
     return run
+
+
+def write_run(run: Path, side: int) -> None:
+    """Write such a network with the config and the list of slices that training leaves."""
+    write_network(run, (side, side))
+    (run / "config.yaml").write_text(dump_config(check_config(tiny(), "tiny")))
+    write_data_list(run / "data.csv", {})

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from lungseg.cli.app import app
 from lungseg.config.loading import check_config, dump_config
-from tests.support.network import write_run
+from tests.support.networks import write_run
 from tests.support.phantoms import tiny, write_phantoms
 
 SIDE = 32

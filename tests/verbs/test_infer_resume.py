@@ -10,6 +10,8 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 from PIL import Image
 from typer.testing import Result
 
+from lungseg.errors import DataError
+from lungseg.inference.origins import sha256_of
 from lungseg.system.tables import read_csv, write_csv
 from lungseg.system.written import LIST
 from tests.support.volumes import phantom_volume
@@ -112,9 +114,13 @@ def test_the_hash_of_a_file_is_its_sha256(
         assert row["input_sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_a_slice_more_in_a_dicom_folder_is_another_input(tmp_path: Path) -> None:
-    from lungseg.inference.origins import sha256_of
+def test_what_is_no_file_is_not_read_for_its_hash() -> None:
+    # Reading a pipe or a device may never end. This one would end at once.
+    with pytest.raises(DataError, match="found a folder, a pipe or a device"):
+        sha256_of(Path("/dev/null"))
 
+
+def test_a_slice_more_in_a_dicom_folder_is_another_input(tmp_path: Path) -> None:
     folder = tmp_path / "scan"
     folder.mkdir()
     (folder / "1.dcm").write_bytes(b"1")
