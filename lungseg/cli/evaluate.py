@@ -10,17 +10,16 @@ import typer
 from lungseg.cli.app import app, read_config, shell
 from lungseg.cli.options import (
     ConfigFile,
-    DataFolder,
     Debug,
     EvaluationOutput,
     Json,
     Overwrite,
     Quiet,
+    ScoredData,
     ScoredRun,
     Seed,
     Settings,
     Verbose,
-    input_folder,
     run_folder,
 )
 from lungseg.errors import ExitCode, UsageError
@@ -35,7 +34,7 @@ from lungseg.system import console
 def evaluate(
     config: ConfigFile = None,
     run: ScoredRun = None,
-    data: DataFolder = None,
+    data: ScoredData = None,
     part: Annotated[str | None, typer.Option(help="Part to score: train, valid or test.")] = None,
     pred: Annotated[
         Path | None, typer.Option("--pred", help="Folder of predicted masks, from any tool.")
@@ -59,6 +58,9 @@ def evaluate(
 ) -> None:
     """Score a run on its test part, or predicted masks against true ones.
 
+    Without --data, a run is scored on the data set that its config.yaml names; without --config,
+    by that config. The report of the run's test part goes to the run folder, any other to a folder
+    in it. --data also takes a test/ alone, what prepare wrote, or a folder of images/ and masks/.
     The main score is lung Dice. Trivial baselines stand beside every score. A true mask without a
     prediction scores as if the prediction were empty. Writes report.html, evaluation.csv,
     evaluation.json and per_case.csv. Needs no TensorFlow.
@@ -72,13 +74,21 @@ def evaluate(
         if pred is None and images is not None:
             raise UsageError("--images can be used only with --pred and --truth.")
         parts = [f"evaluate.part={part}"] if part else []
-        cfg = read_config(config, [*(settings or []), *parts], seed)
+        settings = [*(settings or []), *parts]
+        cfg = read_config(config, settings, seed)
+        from lungseg.evaluation.sources import choose_dataset, is_of_run, stored_config
         from lungseg.system.files import existing_folder
         from lungseg.verbs.evaluate import evaluate, evaluate_folders
 
         if pred is None or truth is None:
             run = run_folder(run, cfg.train.run)
-            data = input_folder(data, cfg.data.dataset, "slices", "--data", "data.dataset")
+            stored = stored_config(run) if config is None else None
+            if stored is not None:
+                # The names of patients in other data do not follow the rules of the run's own.
+                elsewhere = data is not None and not is_of_run(data, run)
+                forget = ["split.group_regex=null", "split.group_csv=null"] if elsewhere else []
+                cfg = read_config(stored, [*forget, *settings], seed)
+            data = choose_dataset(run, cfg, data)
             result = evaluate(cfg, run, data, output, overwrite=overwrite, against=against)
         else:
             result = evaluate_folders(

@@ -97,6 +97,10 @@ DatasetOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Data
 
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Data set that split wrote.")]
 
+ScoredData = Annotated[
+    Path | None, typer.Option("--data", help="Slices to score; by default the run's own data set.")
+]
+
 NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]
 
 ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to score.")]

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lungseg.config.fields import (
     Amount,
@@ -150,10 +150,8 @@ class SplitConfig(Section):
     @field_validator("fractions")
     @classmethod
     def _fractions_sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if abs(sum(value) - 1) > 1e-6 or value[0] == 0:
-            raise ValueError(
-                f"train, valid and test must sum to 1, with train above 0, not {value}"
-            )
+        if abs(sum(value) - 1) > 1e-6:
+            raise ValueError(f"train, valid and test must sum to 1, not {value}")
         return value
 
     @field_validator("group_regex")
@@ -170,11 +168,13 @@ class SplitConfig(Section):
 
     @field_validator("folds")
     @classmethod
-    def _one_fold_is_none(cls, value: int) -> int:
+    def _folds_can_be_made(cls, value: int, info: ValidationInfo) -> int:
         if value == 1:
             raise ValueError(
                 "1 fold leaves nothing to validate on; use 0 for a plain split, or 2 or more"
             )
+        if value and info.data.get("fractions", (1,))[0] == 0:
+            raise ValueError("folds need slices to train on: split.fractions has train at 0")
         return value
 
 

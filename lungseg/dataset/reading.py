@@ -111,15 +111,7 @@ def read_layout(
         return _read_listing(listing, config.data, compared)
     parts: dict[str, list[Slice]] = {}
     for part in PARTS:
-        images, masks = folder / part / "images", folder / part / "masks"
-        if not images.is_dir() or not masks.is_dir():
-            parts[part] = []
-            continue
-        pairs, unpaired = pair_folders(images, masks)
-        for finding in unpaired:
-            console.warn(f"{finding.path}: {finding.code}: {finding.detail}")
-        work = ordered_map(partial(_describe, data=config.data), pairs)
-        slices = list(console.track(work, len(pairs), f"read {part}"))
+        slices = read_part(folder / part, config)
         parts[part], _ = assign_patients(slices, config.split)
     return parts
 
@@ -208,6 +200,18 @@ def _as_it_is(s: Slice, data: DataConfig) -> Slice:
     if pixel_hash(pixels) == s.sha256:  # version 0.1 took the hash after resizing
         digest = s.sha256
     return replace(s, sha256=digest, likeness=describe(pixels))
+
+
+def read_part(folder: Path, config: Config) -> list[Slice]:
+    """Read the pairs of `images` and `masks` in a folder; their patients are unknown."""
+    images, masks = folder / "images", folder / "masks"
+    if not images.is_dir() or not masks.is_dir():
+        return []
+    pairs, unpaired = pair_folders(images, masks)
+    for finding in unpaired:
+        console.warn(f"{finding.path}: {finding.code}: {finding.detail}")
+    work = ordered_map(partial(_describe, data=config.data), pairs)
+    return list(console.track(work, len(pairs), f"read {folder.name}"))
 
 
 def _describe(pair: Pair, data: DataConfig) -> Slice:

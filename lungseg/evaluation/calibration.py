@@ -1,14 +1,17 @@
-"""Calibration: whether a probability of 0.8 is right in 80% of the pixels.
+"""Calibration: whether a probability of 0.8 is right in 80% of the pixels; and uncertainty.
 
 Pixels are counted slice by slice, so memory stays constant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lungseg.evaluation.cases import CaseScore
 
 BINS = 15
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
@@ -84,3 +87,18 @@ def relative_entropy(probabilities: NDArray[np.float32]) -> float:
     p = np.clip(probabilities.astype(np.float64), 1e-12, 1)
     entropy = -(p * np.log(p)).sum() / np.log(p.shape[-1])
     return float(entropy / max(np.count_nonzero(p.argmax(axis=-1)), 1))
+
+
+def relate_uncertainty(rows: Sequence[CaseScore]) -> dict[str, Any]:
+    """Relate the network's uncertainty (entropy of the mirrored mean) to its error."""
+    from scipy.stats import spearmanr
+
+    pairs = [(row.entropy, 1 - row.scores.dice) for row in rows if row.entropy is not None]
+    entropy = [entropy for entropy, _ in pairs]
+    error = [error for _, error in pairs]
+    varied = len(pairs) > 2 and len(set(entropy)) > 1 and len(set(error)) > 1
+    return {
+        "entropy_of": "the mean of the predictions for the image and the mirrored image",
+        "mean_entropy": float(np.mean(entropy)),
+        "spearman_with_error": float(spearmanr(entropy, error).statistic) if varied else None,
+    }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from lungseg.config.schema import Config
+from lungseg.config.schema import Config, SplitConfig
 from lungseg.dataset.patients import named_groups, names_patients
 from lungseg.system.tables import read_csv
 
@@ -28,6 +28,11 @@ class Naming:
     source: str
 
 
+def rule_of(split: SplitConfig) -> str:
+    """Return the config key that names the patients."""
+    return "split.group_regex" if split.group_csv is None else "split.group_csv"
+
+
 def name_patients(masks: Mapping[str, Path], config: Config) -> Naming:
     """Name the patient of each case.
 
@@ -41,18 +46,16 @@ def name_patients(masks: Mapping[str, Path], config: Config) -> Naming:
     Raises:
         UsageError: if the table or the expression gives some case no patient.
     """
+    patients = named_groups(list(masks), config.split)
     if names_patients(config.split):
-        named = named_groups(list(masks), config.split)
-        key = "split.group_regex" if config.split.group_csv is None else "split.group_csv"
-        return Naming(named, key)
-    files = {case: case for case in masks}
+        return Naming(patients, rule_of(config.split))
     folder = next(iter(masks.values())).resolve().parent
     for listing in (folder.parent / "manifest.csv", folder.parent.parent / "split.csv"):
         listed = _listed_patients(listing, folder)
         found = {case: listed[path.name] for case, path in masks.items() if path.name in listed}
         if found:
-            return Naming({**files, **found}, listing.name)
-    return Naming(files, FILES)
+            return Naming({**patients, **found}, listing.name)
+    return Naming(patients, FILES)
 
 
 def _listed_patients(listing: Path, folder: Path) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config, SplitConfig
 from lungseg.dataset.patients import warn_of_few_patients, warn_of_unknown_patients
-from lungseg.dataset.reading import check_layout, fold_folders, read_layout
+from lungseg.dataset.reading import fold_folders
 from lungseg.dataset.seen import seen_in_training
 from lungseg.dataset.similarity import Likeness, most_alike_pairs
 from lungseg.dataset.slices import Slice
-from lungseg.errors import DataError, UsageError
+from lungseg.errors import UsageError
 from lungseg.evaluation.calibration import Calibration, relative_entropy
 from lungseg.evaluation.cases import (
     BASELINES,
@@ -27,14 +28,20 @@ from lungseg.evaluation.cases import (
     score_probabilities,
 )
 from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
-from lungseg.evaluation.results import Scored
+from lungseg.evaluation.sources import Source, read_source
 from lungseg.imaging.masks import read_labels
-from lungseg.imaging.pixels import Labels, labels_of, read_slice
+from lungseg.imaging.pixels import (
+    Labels,
+    labels_of,
+    read_pixels,
+    read_slice,
+    resize_image,
+    to_slice,
+)
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system import console
 from lungseg.system.environment import batches, ordered_map
-from lungseg.system.tables import read_csv, read_json
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,25 @@ class ScoredPart:
 
     Attributes:
         predictor: the network, or several that predict together.
-        parts: all parts of the data set.
-        slices: the slices to score.
+        source: the slices to score, and the others of their data set.
         seen: cases among them that the network was trained on.
         fold: number of the fold in a cross-validation.
     """
 
     predictor: Predictor
-    parts: dict[str, list[Slice]]
-    slices: list[Slice]
+    source: Source
     seen: set[str]
     fold: int | None = None
+
+    @property
+    def slices(self) -> list[Slice]:
+        """The slices to score."""
+        return self.source.slices
+
+    @property
+    def run(self) -> Path | None:
+        """The run folder of the network; None for several that predict together."""
+        return self.predictor.path.parent if len(self.predictor) == 1 else None
 
     def draw(self, case: str) -> Picture:
         """Draw a case with truth and prediction outlined."""
@@ -69,15 +84,28 @@ def pair_runs(config: Config, run: Path, dataset: Path) -> list[ScoredPart]:
     if not folds:
         return [_scored_part(config, runs or [run], dataset)]
     if [r.name for r in runs] != [d.name for d in folds]:
+        train = ["lungseg", "train", "--data", dataset, "--run", run, "--fold", "all"]
+        if runs:
+            train += ["-c", runs[0] / "config.yaml", "--resume"]
         raise UsageError(
-            f"{dataset} holds {len(folds)} folds, {run} {len(runs)} trained ones. Train the others "
-            f"(lungseg train --fold all --resume), or score one: --run {run}/fold_1 --data "
+            f"{dataset} holds {len(folds)} folds, {run} {len(runs)} trained ones. Train the "
+            f"others, {shlex.join(map(str, train))}, or score one: --run {run}/fold_1 --data "
             f"{dataset}/fold_1."
         )
-    return [
+    parts = [
         _scored_part(config, [fold_run], fold_data, number)
         for number, (fold_run, fold_data) in enumerate(zip(runs, folds, strict=True), 1)
     ]
+    times = Counter(s.case for part in parts for s in part.slices)
+    case, most = times.most_common(1)[0]
+    if most > 1:
+        part = config.evaluate.part
+        raise UsageError(
+            f"{dataset}: {case} is in the part {part} of {most} folds, so it would have {most} "
+            f"scores. Score the fold that you mean: lungseg evaluate --run {run}/fold_1 --data "
+            f"{dataset}/fold_1 --part {part}"
+        )
+    return parts
 
 
 def _scored_part(
@@ -86,20 +114,15 @@ def _scored_part(
     """Load the networks of `runs`, which predict together, and the data set."""
     paths = [path for run in runs for path in model_paths(run, None)]
     predictor = Predictor(paths, device=config.infer.device)
-    check_layout(dataset)
-    part = config.evaluate.part
-    own = config.model_copy(update={"data": predictor.data})
-    parts = read_layout(dataset, own, compared=[part])
-    slices = parts[part]
-    if not slices:
-        raise DataError(dataset / part, "holds no usable pair of image and mask.")
+    source = read_source(dataset, config.model_copy(update={"data": predictor.data}))
+    part, slices = source.part, source.slices
     warn_of_unknown_patients(slices)
     if fold is None:
         warn_of_few_patients(slices, part)
     seen: set[str] = set()
     namesakes: set[str] = set()
     for run in runs if part != "train" else ():
-        found = seen_in_training(run / "data.csv", parts, part, config.split)
+        found = seen_in_training(run / "data.csv", source.parts, part, config.split)
         seen |= found.cases
         namesakes |= found.namesakes
     if seen:
@@ -114,7 +137,7 @@ def _scored_part(
             "training. They look different, so they count as other patients; the first is "
             f"{sorted(namesakes - seen)[0]}"
         )
-    return ScoredPart(predictor, parts, slices, seen, fold)
+    return ScoredPart(predictor, source, seen, fold)
 
 
 @dataclass(frozen=True)
@@ -136,42 +159,55 @@ class _Predicted:
     mirrored: NDArray[np.float32] | None
 
 
-def score_parts(parts: Sequence[ScoredPart], config: Config) -> tuple[list[CaseScore], Calibration]:
-    """Score every slice of every part, by the network and by each baseline.
+@dataclass(frozen=True)
+class RunScores:
+    """The scores of a run.
 
-    Returns:
-        One row for each case, class and method; the calibration over all slices.
+    Attributes:
+        rows: one row for each case, class and method.
+        calibration: over all slices.
+        sizes: number of slices of each height and width, before they are resized.
     """
-    rows: list[CaseScore] = []
-    calibration = Calibration()
+
+    rows: list[CaseScore] = field(default_factory=list)
+    calibration: Calibration = field(default_factory=Calibration)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+
+def score_parts(parts: Sequence[ScoredPart], config: Config) -> RunScores:
+    """Score every slice of every part, by the network and by each baseline."""
+    scores = RunScores()
     with console.progress(sum(len(part.slices) for part in parts), "evaluate") as bar:
         for part in parts:
             score = partial(_score_slice, part=part, config=config)
-            predicted = _predict(part, config, calibration)
+            predicted = _predict(part, config, scores)
             for case_rows in ordered_map(score, predicted, config.evaluate.threads):
-                rows += case_rows
+                scores.rows.extend(case_rows)
                 bar.advance(1)
-    return rows, calibration
+    return scores
 
 
-def _predict(part: ScoredPart, config: Config, calibration: Calibration) -> Iterator[_Predicted]:
-    """Predict the slices of a part in batches, and add each to the calibration."""
+def _predict(part: ScoredPart, config: Config, scores: RunScores) -> Iterator[_Predicted]:
+    """Predict the slices of a part in batches, and add each to the calibration and the sizes."""
     predictor = part.predictor
     data = predictor.data
 
-    def load(s: Slice) -> tuple[Slice, NDArray[np.uint8], Labels]:
-        return s, read_slice(s.image, data), read_labels(s.mask, data)
+    def load(s: Slice) -> tuple[Slice, NDArray[np.uint8], Labels, tuple[int, int]]:
+        image, _ = to_slice(read_pixels(s.image), data)
+        size = (image.shape[0], image.shape[1])
+        return s, resize_image(image, data.image_size), read_labels(s.mask, data), size
 
     for batch in batches(ordered_map(load, part.slices), config.evaluate.batch_size):
-        images = [image for _, image, _ in batch]
+        images = [image for _, image, _, _ in batch]
         probabilities = predictor.probabilities(images)
         mirrored = None
         if config.evaluate.flips:
             mirrored = predictor.probabilities([np.fliplr(image) for image in images])[:, :, ::-1]
-        for index, (s, image, truth) in enumerate(batch):
-            p = probabilities[index]
-            calibration.add(truth > 0, 1 - p[..., 0])
-            yield _Predicted(s, image, truth, p, None if mirrored is None else mirrored[index])
+        for index, (s, image, truth, size) in enumerate(batch):
+            p, flipped = probabilities[index], None if mirrored is None else mirrored[index]
+            scores.calibration.add(truth > 0, 1 - p[..., 0])
+            scores.sizes[size] += 1
+            yield _Predicted(s, image, truth, p, flipped)
 
 
 def _score_slice(case: _Predicted, part: ScoredPart, config: Config) -> list[CaseScore]:
@@ -205,70 +241,11 @@ def _score_slice(case: _Predicted, part: ScoredPart, config: Config) -> list[Cas
     ]
 
 
-def describe(
-    config: Config,
-    run: Path,
-    dataset: Path,
-    parts: Sequence[ScoredPart],
-    rows: list[CaseScore],
-    calibration: Calibration,
-) -> Scored:
-    """Gather the run, its data and its training for `evaluation.json`, beside the scores."""
-    first = parts[0]
-    head = {
-        "run": run.name,
-        "data": dataset.name,
-        "part": config.evaluate.part,
-        "unknown_patients": sum(not s.named for part in parts for s in part.slices),
-        "seen_in_training": sorted(case for part in parts for case in part.seen),
-    }
-    if len(parts) > 1:
-        head["cross_validation"] = f"{len(parts)} folds, each scored by a network not trained on it"
-    elif len(first.predictor) > 1:
-        head["ensemble"] = f"mean probability of {len(first.predictor)} networks"
-    extras: dict[str, Any] = {
-        "calibration": calibration.result(),
-        "audit": audit_parts(parts, config.split),
-    }
-    if config.evaluate.flips:
-        extras["uncertainty"] = relate_uncertainty(rows)
-    if (run / "run.json").exists():
-        extras["trained"] = read_json(run / "run.json")
-    history = run / "history.csv"
-    run_config = first.predictor.path.with_name("config.yaml")
-    text = run_config.read_text(encoding="utf-8") if run_config.exists() else dump_config(config)
-    by_case = {each.case: part for part in parts for each in part.slices}
-    return Scored(
-        head=head,
-        rows=rows,
-        classes=list(first.predictor.data.rgb_map),
-        draw=lambda case: by_case[case].draw(case),
-        extras=extras,
-        history=read_csv(history) if history.exists() else [],
-        config=text,
-    )
-
-
-def relate_uncertainty(rows: Sequence[CaseScore]) -> dict[str, Any]:
-    """Relate the network's uncertainty (entropy of the mirrored mean) to its error."""
-    from scipy.stats import spearmanr
-
-    pairs = [(row.entropy, 1 - row.scores.dice) for row in rows if row.entropy is not None]
-    entropy = [entropy for entropy, _ in pairs]
-    error = [error for _, error in pairs]
-    varied = len(pairs) > 2 and len(set(entropy)) > 1 and len(set(error)) > 1
-    return {
-        "entropy_of": "the mean of the predictions for the image and the mirrored image",
-        "mean_entropy": float(np.mean(entropy)),
-        "spearman_with_error": float(spearmanr(entropy, error).statistic) if varied else None,
-    }
-
-
 def audit_parts(parts: Sequence[ScoredPart], split: SplitConfig) -> dict[str, Any]:
     """Return the sizes of the first data set's parts, and the most similar slices across parts."""
     closest: dict[tuple[str, str], Likeness] = {}
     for part in parts:
-        for likeness in most_alike_pairs(part.parts, split):
+        for likeness in most_alike_pairs(part.source.parts, split):
             known = closest.get(likeness.parts)
             if known is None or likeness.similarity > known.similarity:
                 closest[likeness.parts] = likeness
@@ -279,7 +256,7 @@ def audit_parts(parts: Sequence[ScoredPart], split: SplitConfig) -> dict[str, An
                 "copies": sum(s.is_copy for s in slices),
                 "patients": len({s.group for s in slices}),
             }
-            for name, slices in parts[0].parts.items()
+            for name, slices in parts[0].source.parts.items()
         },
         "most_alike": [
             {

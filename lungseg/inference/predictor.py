@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -50,10 +51,14 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
         if not (folder / "model.onnx").is_file():
             raise UsageError(
                 f"{folder / 'model.onnx'}: the run has no exported model. If its training was "
-                "stopped, continue it with lungseg train --resume. If it ended, write the model "
-                "with lungseg export."
+                f"stopped, continue it: {_command('train', '--resume', '--run', folder)}. If it "
+                f"ended, write the model: {_command('export', '--run', folder)}"
             )
     return [folder / "model.onnx" for folder in folders]
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["lungseg", *map(str, words)])
 
 
 class Predictor:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
 from lungseg.evaluation.comparison import read_other
+from lungseg.evaluation.describing import describe
 from lungseg.evaluation.folders import (
     FolderScores,
     Pairing,
@@ -26,7 +27,8 @@ from lungseg.evaluation.folders import (
 )
 from lungseg.evaluation.naming import FILES
 from lungseg.evaluation.results import Evaluation, Scored, finish
-from lungseg.evaluation.runs import describe, pair_runs, score_parts
+from lungseg.evaluation.runs import pair_runs, score_parts
+from lungseg.evaluation.sources import results_folder
 from lungseg.inference.predictor import model_paths
 from lungseg.system import console
 from lungseg.system.files import existing_folder
@@ -78,10 +80,15 @@ def evaluate(
         check_output(output, "evaluate", read, overwrite=overwrite)
     parts = pair_runs(config, run, dataset)
     read += [path for part in parts for s in part.slices for path in (s.image, s.mask)]
-    with _open(output, run, read, overwrite) as folder:
-        rows, calibration = score_parts(parts, config)
-        scored = describe(config, run, dataset, parts, rows, calibration)
-        return finish(config, scored, folder, output or run, other)
+    scored_by = [(part.run, {s.sha256 for s in part.slices}) for part in parts]
+    results = output or results_folder(run, dataset, scored_by)
+    if output is None:
+        opened = _add_to_run(run, results, read)
+    else:
+        opened = staged_output(output, "evaluate", read, overwrite=overwrite)
+    with opened as folder:
+        scored = describe(config, run, dataset, parts, score_parts(parts, config))
+        return finish(config, scored, folder, results, other)
 
 
 def evaluate_folders(
@@ -136,18 +143,14 @@ def evaluate_folders(
 
 
 @contextlib.contextmanager
-def _open(
-    output: Path | None, run: Path, read: Sequence[Path | None], overwrite: bool
-) -> Iterator[Path]:
-    """Yield the folder for the results: a new one, or the run, to which they are added."""
-    if output is not None:
-        with staged_output(output, "evaluate", read, overwrite=overwrite) as folder:
-            yield folder
-        return
-    for name in EVALUATION_FILES:
-        refuse_inputs(run / name, read)
-    with open_run(run, EVALUATION_FILES):
-        yield run
+def _add_to_run(run: Path, results: Path, read: Sequence[Path | None]) -> Iterator[Path]:
+    """Yield the folder for the results: the run itself, or a folder in it."""
+    files = [results / name for name in EVALUATION_FILES]
+    for file in files:
+        refuse_inputs(file, read)
+    with open_run(run, [file.relative_to(run).as_posix() for file in files]):
+        results.mkdir(exist_ok=True)
+        yield results
 
 
 def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:

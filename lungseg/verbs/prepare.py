@@ -1,7 +1,7 @@
 """`lungseg prepare`: raw images and masks -> checked, resized slices and a manifest.
 
 `PREPARED` holds `images/`, `masks/` (both PNG), `manifest.csv` (one row per slice), `issues.csv`
-(one row per finding) and `dataset_statistics.png`.
+(one row per finding), `slices.json` (how they were made) and `dataset_statistics.png`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
+from lungseg.dataset.appearance import write_appearance
 from lungseg.dataset.augmentation import Augmenter
 from lungseg.dataset.checks import IssueRow, find_duplicates, read_pair
 from lungseg.dataset.cutting import VolumeSlice, cut_volume, patient_group, patient_key
@@ -124,7 +125,7 @@ def prepare(
         issues += find_duplicates(slices.rows, config.prepare.near_duplicate)
         originals = sum(not row.is_copy for row in slices.rows)
         result = PrepareResult(output, originals, len(slices.rows) - originals, issues)
-        write_tables(staged, result, slices)
+        write_tables(config, staged, result, slices)
     return result
 
 
@@ -157,10 +158,11 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
     return _Slices(rows, issues, histogram)
 
 
-def write_tables(staged: Path, result: PrepareResult, slices: _Slices) -> None:
-    """Write `manifest.csv`, `issues.csv` and the plot of the statistics."""
+def write_tables(config: Config, staged: Path, result: PrepareResult, slices: _Slices) -> None:
+    """Write `manifest.csv`, `issues.csv`, `slices.json` and the plot of the statistics."""
     write_rows(staged / "manifest.csv", ManifestRow, slices.rows)
     write_rows(staged / "issues.csv", IssueRow, result.issues)
+    write_appearance(staged, config.data)
     originals = [row for row in slices.rows if not row.is_copy]
     sizes = Counter(f"{row.source_height} x {row.source_width}" for row in originals)
     plot_dataset_statistics(

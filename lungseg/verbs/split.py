@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
+from lungseg.dataset.appearance import copy_appearance
 from lungseg.dataset.patients import (
     assign_patients,
     names_patients,
@@ -91,5 +92,6 @@ def split(
             audit = most_alike_pairs(parts, config.split)
             report_leaks(audit, config.split)
             write_dataset(staged / name, parts, config.split.hard_links)
+            copy_appearance(source, staged / name)
             results.append(SplitResult(output / name, parts, audit, merged))
     return results

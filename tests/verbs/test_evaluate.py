@@ -117,7 +117,7 @@ def test_what_is_missing_is_named(
     with pytest.raises(UsageError, match="no such folder of slices"):
         evaluate(tiny_config, trained_run, tmp_path / "no")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="expected train/images"):
+    with pytest.raises(DataError, match="expected test/images"):
         evaluate(tiny_config, trained_run, tmp_path / "empty")
     data = tiny()
     data["data"]["window"] = [-160, 240]

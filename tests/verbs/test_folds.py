@@ -1,5 +1,6 @@
 """Folds are trained one by one, scored on what each missed, and predict together."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,41 @@ def test_each_fold_is_scored_by_the_network_that_missed_it(
         assert row["case"] in {s.case for s in held_out}
 
 
+def test_a_part_that_is_in_several_folds_is_scored_fold_by_fold(
+    cross_validated: Path, folds: Path, config_file: Path, lungseg: Shell, tmp_path: Path
+) -> None:
+    train = ("evaluate", "-c", config_file, "--part", "train", "-o", tmp_path / "scores")
+    # Two folds have no slice to train on in common; three do, and here they are copies of one.
+    for name, fold in {"data": folds / "fold_1", "run": cross_validated / "fold_1"}.items():
+        (tmp_path / name).mkdir()
+        for number in (1, 2, 3):
+            (tmp_path / name / f"fold_{number}").symlink_to(fold)
+    refused = lungseg(*train, "--run", tmp_path / "run", "--data", tmp_path / "data")
+    assert refused.exit_code == 2
+    assert "is in the part train of 3 folds" in refused.stderr.replace("\n", "")
+    assert not (tmp_path / "scores").exists()
+    one = lungseg(*train, "--run", cross_validated / "fold_1", "--data", folds / "fold_1")
+    assert one.exit_code == 0, one.stderr
+    listed = read_csv(folds / "fold_1" / "split.csv")
+    scored = [row["case"] for row in read_csv(tmp_path / "scores" / "per_case.csv")]
+    assert scored == [row["case"] for row in listed if row["part"] == "train"]
+
+
+def test_a_cross_validation_finds_its_folds_and_keeps_its_report(
+    cross_validated: Path, dataset: Path, lungseg: Shell, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    done = lungseg("evaluate", "--run", cross_validated)
+    assert done.exit_code == 0, done.stderr
+    report = cross_validated / "evaluation.json"
+    before = report.read_bytes()
+    assert json.loads(before)["cases"] == 20
+    other = lungseg("evaluate", "--run", cross_validated, "--data", dataset)
+    assert other.exit_code == 0, other.stderr
+    assert report.read_bytes() == before
+
+
 def test_folds_together_give_their_mean_probability(
     cross_validated: Path, dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
@@ -117,7 +153,10 @@ def test_a_missing_fold_is_an_error(
 ) -> None:
     from lungseg.errors import UsageError
 
-    with pytest.raises(UsageError, match=r"holds 2 folds, .* 0 trained ones"):
+    expected = (
+        r"holds 2 folds, .* 0 trained ones.*lungseg train --data \S+ --run \S+ --fold all, or"
+    )
+    with pytest.raises(UsageError, match=expected):
         evaluate(tiny_config, cross_validated / "fold_1", folds, tmp_path / "scores")
 
 
