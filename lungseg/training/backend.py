@@ -105,7 +105,6 @@ def import_tensorflow() -> Any:
     console.note("loading TensorFlow ...")
     try:
         with _silenced_stderr(), private_import("keras"):
-            import keras  # noqa: F401 - TensorFlow would load it later, outside this block
             import tensorflow
     except ImportError:
         raise UsageError(

@@ -51,6 +51,16 @@ def test_scores_of_another_truth_are_refused(
     assert not (tmp_path / "second").exists()
 
 
+def test_a_truth_of_another_shape_is_another_truth(tmp_path: Path) -> None:
+    for name, shape in {"wide": (4, 9), "square": (6, 6)}.items():
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.full(shape, 255, np.uint8))
+    evaluate_folders(Config(), tmp_path / "wide", tmp_path / "wide", tmp_path / "first")
+    square = tmp_path / "square"
+    with pytest.raises(DataError, match="its true mask is not the one"):
+        evaluate_folders(Config(), square, square, tmp_path / "out", against=tmp_path / "first")
+
+
 def test_scores_in_other_units_are_refused(tmp_path: Path) -> None:
     truth = write_masks(tmp_path / "truth")
     volumes = write_volumes(tmp_path / "volumes", truth)

@@ -1,6 +1,7 @@
 """Masks of any tool and format are compared as they are, and nothing is dropped or resized."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,25 @@ def test_a_dicom_seg_is_put_back_on_the_grid_it_came_from(
     assert result.summary["problems"] == []
     assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
     assert result.rows[0].scores.distance_unit == "mm"
+
+
+def test_a_dicom_seg_without_a_prediction_has_the_same_truth_as_with_one(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    pred, truth, out = folders
+    labels = np.zeros((12, SIDE, SIDE), np.uint8)
+    labels[3:8, 10:30, 12:25] = 1
+    grid = dicom_seg(truth, labels)
+    shutil.copy(truth / "case.dcm", truth / "other.dcm")
+    guess = sitk.GetImageFromArray(labels)
+    guess.CopyInformation(grid)
+    for name in ("case", "other"):
+        sitk.WriteImage(guess, str(pred / f"{name}.nii.gz"))
+    evaluate_folders(Config(), pred, truth, out)
+    (pred / "other.nii.gz").unlink()  # so its truth stays on a grid without the empty slices
+    result = evaluate_folders(Config(), pred, truth, tmp_path / "second", against=out)
+    dice = result.summary["against"]["lung"]["dice"]
+    assert (dice["lower"], dice["equal"]) == (1, 1)
 
 
 def test_unusable_folders_are_refused(folders: tuple[Path, Path, Path]) -> None:
