@@ -107,7 +107,7 @@ ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to sco
 
 EvaluationOutput = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Folder for the results; by default the run folder."),
+    typer.Option("-o", "--output", help="Folder for the results; by default the run's."),
 ]
 
 RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder with model.onnx.")]

@@ -54,9 +54,10 @@ def evaluate(
     Args:
         config: section `evaluate` is used, and the seed for the bootstrap.
         run: run folder with `model.onnx`, or with one in each of `fold_1`, `fold_2` and so on.
-        dataset: data set in the `train|valid|test` layout, of which `evaluate.part` is scored; or a
-            folder of folds.
-        output: folder for the results; by default the run folder.
+        dataset: data set in the `train|valid|test` layout, of which `evaluate.part` is scored; a
+            folder of folds; or prepared slices, or `images` and `masks`, which are scored whole.
+        output: folder for the results; by default the run folder for the test part of the run's
+            own data set, and a folder in it for other slices.
         overwrite: replace an `output` that `evaluate` wrote.
         against: results of another evaluation of the same cases, to compare with.
 

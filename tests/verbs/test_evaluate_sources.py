@@ -15,7 +15,7 @@ from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout
 from lungseg.errors import UsageError
 from lungseg.imaging.pixels import read_pixels, write_png
-from lungseg.system.tables import read_csv
+from lungseg.system.tables import read_csv, write_csv
 from lungseg.verbs.evaluate import evaluate
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
@@ -97,6 +97,9 @@ def test_the_config_of_the_run_is_used(run: Path, elsewhere: Path, lungseg: Cli)
 def test_another_part_and_other_data_leave_the_test_report(
     run: Path, dataset: Path, elsewhere: Path, lungseg: Cli
 ) -> None:
+    listed = read_csv(run / "data.csv")
+    added = {**listed[0], "part": "train", "case": "added", "sha256": "0" * 64}  # data.train_only
+    write_csv(run / "data.csv", list(added), [*listed, added])
     assert lungseg("evaluate", "--run", run).exit_code == 0
     before = {name: (run / name).read_bytes() for name in REPORT}
     valid = lungseg("evaluate", "--run", run, "--part", "valid")
@@ -118,9 +121,14 @@ def test_the_own_test_part_is_known_by_its_pixels(
     moved = shutil.copytree(dataset, tmp_path / "moved")
     assert evaluate(tiny_config, run, moved).output == run
     image = moved / read_layout(moved, tiny_config)["test"][0].image.relative_to(moved)
-    write_png(image, 255 - read_pixels(image).astype(np.uint8))
     (moved / "split.csv").unlink()
-    assert evaluate(tiny_config, run, moved).output != run
+    pixels = read_pixels(image).astype(np.uint8)
+    write_png(image, 255 - pixels)
+    assert evaluate(tiny_config, run, moved).output != run  # a slice is another
+    write_png(image, pixels)
+    assert evaluate(tiny_config, run, moved).output == run
+    image.unlink()
+    assert evaluate(tiny_config, run, moved).output != run  # a slice is missing
 
 
 @pytest.mark.parametrize("form", ["dataset", "listed", "bare"])
