@@ -83,7 +83,7 @@ def test_a_part_that_is_in_several_folds_is_scored_fold_by_fold(
 
 
 def test_a_cross_validation_finds_its_folds_and_keeps_its_report(
-    cross_validated: Path, dataset: Path, lungseg: Shell, tmp_path: Path,
+    cross_validated: Path, folds: Path, dataset: Path, lungseg: Shell, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -92,9 +92,10 @@ def test_a_cross_validation_finds_its_folds_and_keeps_its_report(
     report = cross_validated / "evaluation.json"
     before = report.read_bytes()
     assert json.loads(before)["cases"] == 20
-    other = lungseg("evaluate", "--run", cross_validated, "--data", dataset)
-    assert other.exit_code == 0, other.stderr
-    assert report.read_bytes() == before
+    for other in (dataset, folds / "fold_1"):  # all networks together
+        done = lungseg("evaluate", "--run", cross_validated, "--data", other)
+        assert done.exit_code == 0, done.stderr
+        assert report.read_bytes() == before
 
 
 def test_folds_together_give_their_mean_probability(
