@@ -109,7 +109,9 @@ def read_source(folder: Path, config: Config) -> Source:
     """
     part = config.evaluate.part
     if (folder / "split.csv").exists() or any((folder / p / "images").is_dir() for p in PARTS):
-        source = Source(part, read_layout(folder, config, compared=[part]), None, read_appearance(folder))
+        source = Source(
+            part, read_layout(folder, config, compared=[part]), None, read_appearance(folder)
+        )
     else:
         if part != "test":
             raise UsageError(

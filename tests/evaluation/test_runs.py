@@ -54,7 +54,7 @@ def test_a_case_was_seen_if_its_pixels_or_its_patient_were(run: Path, tmp_path: 
     write_dataset(tmp_path / "data", {"train": [known], "valid": [judged], "test": test})
     [part] = pair_runs(Config(), run, tmp_path / "data")
     assert part.seen == {"pixels", "patient"}
-    rows, _ = score_parts([part], Config())
+    rows = score_parts([part], Config()).rows
     assert {row.case for row in rows if row.seen_in_training} == part.seen
     # Scores of the training itself are no mistake.
     on_train = with_overrides(Config(), {"evaluate.part": "train"})
@@ -78,15 +78,15 @@ def test_calibration_is_that_of_the_lung(run: Path, tmp_path: Path) -> None:
     slices = [slice_of(tmp_path, name, name) for name in ("a", "b", "c")]
     write_dataset(tmp_path / "data", {"train": slices[:1], "test": slices[1:]})
     parts = pair_runs(Config(), run, tmp_path / "data")
-    rows, calibration = score_parts(parts, Config())
-    found = calibration.result()
+    scores = score_parts(parts, Config())
+    found = scores.calibration.result()
     # Per slice: 40 dark pixels of which 30 are lung, and 24 bright ones of which none is.
     assert [(b["foreground"], b["pixels"]) for b in found["bins"]] == [(0.0, 48), (0.75, 80)]
     assert [b["probability"] for b in found["bins"]] == pytest.approx([0.2, 0.8])
     assert found["ece"] == pytest.approx(40 / 64 * 0.05 + 24 / 64 * 0.2)
     dice = {point["threshold"]: point["dice"] for point in found["dice_by_threshold"]}
     assert (dice[0.1], dice[0.5], dice[0.9]) == pytest.approx((60 / 94, 60 / 70, 0.0))
-    for row in rows:
+    for row in scores.rows:
         if row.method != "model":
             continue
         assert row.scores.dice == pytest.approx(60 / 70)
@@ -104,7 +104,7 @@ def test_uncertainty_is_that_of_the_slice_and_its_mirror_image(run: Path, tmp_pa
     write_dataset(tmp_path / "data", {"train": [s], "test": [s]})
     for flips in (True, False):
         config = with_overrides(Config(), {"evaluate.flips": flips})
-        rows, _ = score_parts(pair_runs(config, run, tmp_path / "data"), config)
+        rows = score_parts(pair_runs(config, run, tmp_path / "data"), config).rows
         [found] = [row.entropy for row in rows if row.method == "model"]
         # Mirrored back, the network says the same: 0.8 or 0.2, per each of 24 pixels of lung.
         expected = 64 * entropy([0.8, 0.2], base=2) / 24
