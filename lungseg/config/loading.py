@@ -179,7 +179,11 @@ def _read_chain(path: Path) -> list[Source]:
             )
         seen.append(real)
         base = data.pop(EXTENDS, None)
-        sources.insert(0, (name, with_new_names(data, name)))
+        data = with_new_names(data, name)
+        if path.name == "config.yaml" and (path.parent / "data.csv").is_file():
+            # A run of version 0.1 stretched slices, which its config does not say.
+            data["data"] = {"square_pixels": False} | (data.get("data") or {})
+        sources.insert(0, (name, data))
         if base is None:
             return sources
         if not isinstance(base, str) or not base:

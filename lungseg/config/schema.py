@@ -49,6 +49,13 @@ class DataConfig(Section):
     image_size: tuple[Side, Side] = Field(
         default=(512, 512), description="height and width of a prepared slice, in pixels"
     )
+    square_pixels: bool = Field(
+        default=True, description="true: slices are padded, never stretched; false: as in 0.1"
+    )
+    pixel_spacing: tuple[PositiveAmount, PositiveAmount] | None = Field(
+        default=None,
+        description="plain images: height and width of a pixel in mm; null: square pixels",
+    )
     channels: Literal[1, 3] = Field(default=1, description="1: grey; 3: RGB")
     rgb_map: dict[str, Colour] = Field(
         default_factory=lambda: {"background": (0, 0, 0), "lung": (255, 255, 255)},

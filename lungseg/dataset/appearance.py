@@ -15,20 +15,22 @@ FILE = "slices.json"
 
 @dataclass(frozen=True)
 class Appearance:
-    """How HU became grey values.
+    """How files became slices.
 
     Attributes:
         window: HU that are black and white.
         unsigned_16bit: `data.unsigned_16bit`.
+        square_pixels: `data.square_pixels`.
     """
 
     window: tuple[float, float]
     unsigned_16bit: str
+    square_pixels: bool
 
     @classmethod
     def of(cls, data: DataConfig) -> Appearance:
         """Return the appearance of slices that are made with a config."""
-        return cls(data.window, data.unsigned_16bit)
+        return cls(data.window, data.unsigned_16bit, data.square_pixels)
 
     def differences(self, network: Appearance) -> list[str]:
         """Return a sentence for each way in which a network expects other slices."""
@@ -42,6 +44,12 @@ class Appearance:
             found.append(
                 f"the slices were prepared with data.unsigned_16bit: {self.unsigned_16bit}, the "
                 f"network was trained with {network.unsigned_16bit}"
+            )
+        if self.square_pixels != network.square_pixels:
+            words = {True: "padded", False: "stretched, as version 0.1 did"}
+            found.append(
+                f"slices that were not square were {words[self.square_pixels]}, those that the "
+                f"network was trained on were {words[network.square_pixels]}"
             )
         return found
 
@@ -69,6 +77,10 @@ def read_appearance(folder: Path) -> Appearance | None:
     document = read_json(path)
     try:
         low, high = document["window"]
-        return Appearance((float(low), float(high)), str(document["unsigned_16bit"]))
+        return Appearance(
+            (float(low), float(high)),
+            str(document["unsigned_16bit"]),
+            bool(document["square_pixels"]),
+        )
     except (KeyError, TypeError, ValueError) as problem:
         raise DataError(path, f"is not what lungseg prepare writes: {problem!r}.") from None

@@ -17,8 +17,9 @@ from lungseg.dataset.slices import ManifestRow
 from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding, Severity
 from lungseg.imaging.folders import Pair
-from lungseg.imaging.masks import decode_mask, resize_labels
-from lungseg.imaging.pixels import Labels, read_pixels, resize_image, to_slice
+from lungseg.imaging.framing import SQUARE, frame_slice
+from lungseg.imaging.masks import decode_mask, fit_labels, resize_labels
+from lungseg.imaging.pixels import Labels, fit_image, read_pixels, to_slice
 
 # A longer list of similar pairs adds nothing: the slices are neighbours in one volume.
 MAX_REPORTED_PAIRS = 200
@@ -76,8 +77,10 @@ def read_pair(
             detail = f"{sizes}; prepare.match_mask_size: true resizes the mask onto the image"
             findings.append(Finding("size_mismatch", "failed", detail, pair.image))
     findings += _look_at(pair, image, labels, config)
-    wanted = config.data.image_size
-    return resize_image(image, wanted), resize_labels(labels, wanted), size, findings
+    spacing = config.data.pixel_spacing or SQUARE
+    framing = frame_slice(size, config.data, spacing)
+    labels = fit_labels(resize_labels(labels, size), framing)
+    return fit_image(image, framing), labels, size, findings
 
 
 def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Config) -> list[Finding]:
@@ -95,7 +98,7 @@ def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Confi
         detail = f"{foreground:.0%} of the slice is foreground: is the mask inverted?"
         findings.append(Finding("large_mask", "warning", detail, pair.mask))
     (height, width), wanted = image.shape[:2], config.data.image_size
-    if height * wanted[1] != width * wanted[0]:
+    if not config.data.square_pixels and height * wanted[1] != width * wanted[0]:
         detail = f"{height} x {width} was stretched to {wanted[0]} x {wanted[1]}"
         findings.append(Finding("aspect_changed", "warning", detail, pair.image))
     return findings

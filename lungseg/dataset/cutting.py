@@ -16,19 +16,21 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair
+from lungseg.imaging.framing import Framing, frame_slice
 from lungseg.imaging.masks import merge_labels
-from lungseg.imaging.pixels import Labels, apply_window, axial_slice, pad_to_square
+from lungseg.imaging.pixels import Labels, apply_window, with_channels
 
 SHORTEST_KEY = 16  # characters; 16 random hexadecimal digits take 2**64 tries
 
 
 @dataclass(frozen=True)
 class VolumeSlice:
-    """One slice of a volume, square, at the volume's own pixel size."""
+    """One slice of a volume at its own size, and where it lies in a prepared slice."""
 
     case: str
     image: NDArray[np.uint8]
     labels: Labels
+    framing: Framing
 
 
 def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, list[Finding]]:
@@ -62,10 +64,13 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
         detail = f"{len(hu) - len(keep)} of {len(hu)} slices hold no lung and are left out"
         findings.append(Finding("empty_slices", "left_out", detail, pair.image))
 
+    width, height, _ = ct.canonical.GetSpacing()
+    framing = frame_slice((hu.shape[1], hu.shape[2]), data, (height, width), volume=True)
+
     def slices() -> Iterator[VolumeSlice]:
         for k in keep:
-            image = axial_slice(apply_window(hu[k], data.window), data.channels)
-            yield VolumeSlice(f"{pair.case}_z{k + 1:04d}", image, pad_to_square(labels[k]))
+            image = with_channels(apply_window(hu[k], data.window), data.channels)
+            yield VolumeSlice(f"{pair.case}_z{k + 1:04d}", image, labels[k], framing)
 
     return slices(), len(keep), findings
 

@@ -11,8 +11,9 @@ from lungseg.config.schema import Config, DataConfig
 from lungseg.dataset.likeness import Looks, describe
 from lungseg.dataset.patients import assign_patients
 from lungseg.dataset.slices import PARTS, ManifestRow, Slice, SplitRow, is_named, pixel_hash
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
 from lungseg.imaging.folders import Pair, list_images, pair_folders
+from lungseg.imaging.framing import SQUARE
 from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import read_pixels, read_slice
 from lungseg.system import console
@@ -203,10 +204,20 @@ def _as_it_is(s: Slice, data: DataConfig) -> Slice:
 
 
 def read_part(folder: Path, config: Config) -> list[Slice]:
-    """Read the pairs of `images` and `masks` in a folder; their patients are unknown."""
+    """Read the pairs of `images` and `masks` in a folder; their patients are unknown.
+
+    Raises:
+        UsageError: if their pixels are not square, because only `prepare` makes them square.
+    """
     images, masks = folder / "images", folder / "masks"
     if not images.is_dir() or not masks.is_dir():
         return []
+    height, width = config.data.pixel_spacing or SQUARE
+    if config.data.square_pixels and height != width:
+        raise UsageError(
+            f"{folder}: data.pixel_spacing says that pixels are {height:g} x {width:g} mm. Make "
+            "them square first, with lungseg prepare; or set data.pixel_spacing=null if they are."
+        )
     pairs, unpaired = pair_folders(images, masks)
     for finding in unpaired:
         console.warn(f"{finding.path}: {finding.code}: {finding.detail}")

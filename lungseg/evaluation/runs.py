@@ -29,13 +29,14 @@ from lungseg.evaluation.cases import (
 )
 from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
 from lungseg.evaluation.sources import Source, read_source
+from lungseg.imaging.framing import frame_slice
 from lungseg.imaging.masks import read_labels
 from lungseg.imaging.pixels import (
     Labels,
+    fit_image,
     labels_of,
     read_pixels,
     read_slice,
-    resize_image,
     to_slice,
 )
 from lungseg.inference.predictor import Predictor, model_paths
@@ -114,7 +115,8 @@ def _scored_part(
     """Load the networks of `runs`, which predict together, and the data set."""
     paths = [path for run in runs for path in model_paths(run, None)]
     predictor = Predictor(paths, device=config.infer.device)
-    source = read_source(dataset, config.model_copy(update={"data": predictor.data}))
+    data = predictor.data.model_copy(update={"pixel_spacing": config.data.pixel_spacing})
+    source = read_source(dataset, config.model_copy(update={"data": data}))
     part, slices = source.part, source.slices
     warn_of_unknown_patients(slices)
     if fold is None:
@@ -195,7 +197,8 @@ def _predict(part: ScoredPart, config: Config, scores: RunScores) -> Iterator[_P
     def load(s: Slice) -> tuple[Slice, NDArray[np.uint8], Labels, tuple[int, int]]:
         image, _ = to_slice(read_pixels(s.image), data)
         size = (image.shape[0], image.shape[1])
-        return s, resize_image(image, data.image_size), read_labels(s.mask, data), size
+        framed = fit_image(image, frame_slice(size, data))
+        return s, framed, read_labels(s.mask, data), size
 
     for batch in batches(ordered_map(load, part.slices), config.evaluate.batch_size):
         images = [image for _, image, _, _ in batch]

@@ -17,6 +17,7 @@ from lungseg.config.fields import Colour
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
+from lungseg.imaging.framing import Framing, frame_slice
 from lungseg.imaging.pixels import Labels, Pixels, is_grey, read_pixels
 
 # A colour farther than this (RGB distance, at most 441) from every blend of two map colours is an
@@ -171,6 +172,11 @@ def resize_labels(labels: Labels, size: tuple[int, int]) -> Labels:
     return np.asarray(resized, dtype=np.uint8)
 
 
+def fit_labels(labels: Labels, framing: Framing) -> Labels:
+    """Bring class indices `(H, W)` to the size of a network, as `fit_image` does the image."""
+    return framing.place(resize_labels(labels, framing.content))
+
+
 def merge_labels(
     labels: NDArray[np.integer[Any]], classes: int, path: Path
 ) -> tuple[NDArray[np.integer[Any]], list[Finding]]:
@@ -197,6 +203,6 @@ def read_mask(path: Path, rgb_map: Mapping[str, Colour]) -> tuple[Labels, list[F
 
 
 def read_labels(path: Path, data: DataConfig) -> Labels:
-    """Read a mask as class indices of the configured size."""
+    """Read a mask of square pixels as class indices of the configured size."""
     labels, _ = read_mask(path, data.rgb_map)
-    return resize_labels(labels, data.image_size)
+    return fit_labels(labels, frame_slice((labels.shape[0], labels.shape[1]), data))

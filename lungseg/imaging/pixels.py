@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
+from lungseg.imaging.framing import Framing, frame_slice
 from lungseg.imaging.hounsfield import (
     AS_HU,
     PLUS_1024,
@@ -161,11 +162,6 @@ def with_channels(grey: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     return np.repeat(grey[..., None], 3, axis=2) if channels == 3 else grey
 
 
-def axial_slice(grey: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Turn an axial slice `(H, W)` in grey values into a square one with the network's channels."""
-    return with_channels(pad_to_square(grey), channels)
-
-
 def to_slice(
     pixels: Pixels, data: DataConfig, path: Path | None = None
 ) -> tuple[NDArray[np.uint8], list[Finding]]:
@@ -240,22 +236,18 @@ def is_grey(pixels: Pixels) -> bool:
 
 
 def resize_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize to `size` (height, width): by area if a side shrinks, otherwise linearly."""
-    height, width = size
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    shrinks = height < pixels.shape[0] or width < pixels.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method))
+    """Resize to `size` (height, width): by area along a side that shrinks, otherwise linearly."""
+    # One side at a time: OpenCV averages over areas only if both sides shrink.
+    shrunk = min(size[0], pixels.shape[0]), min(size[1], pixels.shape[1])
+    for wanted, method in ((shrunk, cv2.INTER_AREA), (size, cv2.INTER_LINEAR)):
+        if pixels.shape[:2] != wanted:
+            pixels = np.asarray(cv2.resize(pixels, wanted[::-1], interpolation=method))
+    return pixels
 
 
-def pad_to_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pad a slice or labels `(H, W)` with 0 to a centred square, so that nothing is stretched."""
-    side = max(pixels.shape)
-    top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
-    square = np.zeros((side, side), dtype=np.uint8)
-    square[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    return square
+def fit_image(pixels: NDArray[np.uint8], framing: Framing) -> NDArray[np.uint8]:
+    """Bring a slice `(H, W)` or `(H, W, 3)` to the size of a network."""
+    return framing.place(resize_image(pixels, framing.content))
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -274,6 +266,6 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def read_slice(path: Path, data: DataConfig) -> NDArray[np.uint8]:
-    """Read an image as a slice of the configured size and channels."""
+    """Read an image of square pixels as a slice of the configured size and channels."""
     pixels, _ = to_slice(read_pixels(path), data)
-    return resize_image(pixels, data.image_size)
+    return fit_image(pixels, frame_slice((pixels.shape[0], pixels.shape[1]), data))

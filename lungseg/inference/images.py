@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.folders import Input
+from lungseg.imaging.framing import SQUARE
 from lungseg.imaging.masks import encode_mask
-from lungseg.imaging.pixels import labels_of, read_pixels, resize_image, to_slice, write_png
+from lungseg.imaging.pixels import labels_of, read_pixels, to_slice, write_png
 from lungseg.inference.origins import origin_of
-from lungseg.inference.predictor import Predictor, at_size, foreground_map
+from lungseg.inference.predictor import Predictor, foreground_map
 from lungseg.inference.rows import CaseRow, done_row, failed_row
+from lungseg.inference.slices import predict_slices
 from lungseg.reporting.overlays import outline
 from lungseg.system.environment import batches, ordered_map
 
@@ -29,14 +31,12 @@ class LoadedImage:
     Attributes:
         item: the input.
         image: the slice at its own size, uint8 `(H, W)` or `(H, W, 3)`; empty if unreadable.
-        resized: the slice at the network's size; empty if unreadable.
         remarks: what was assumed or repaired in reading.
         problem: why it could not be read.
     """
 
     item: Input
     image: NDArray[np.uint8]
-    resized: NDArray[np.uint8]
     remarks: str = ""
     problem: DataError | None = None
 
@@ -57,9 +57,8 @@ def image_batches(
             with one_of_many(item.path):
                 image, findings = to_slice(read_pixels(item.path), predictor.data)
         except DataError as problem:
-            return LoadedImage(item, nothing, nothing, problem=problem)
-        resized = resize_image(image, predictor.data.image_size)
-        return LoadedImage(item, image, resized, "; ".join(each.detail for each in findings))
+            return LoadedImage(item, nothing, problem=problem)
+        return LoadedImage(item, image, "; ".join(each.detail for each in findings))
 
     return batches(ordered_map(load, items), config.infer.batch_size)
 
@@ -69,32 +68,15 @@ def predict_images(
 ) -> list[CaseRow]:
     """Segment a batch of plain images, write their masks and return their rows."""
     readable = [loaded for loaded in batch if not loaded.problem]
-    probabilities = _probabilities(predictor, readable, config.infer.tiles)
+    spacing = config.data.pixel_spacing or SQUARE
+    images = [loaded.image for loaded in readable]
+    found = predict_slices(predictor, images, config.infer, spacing)
     return [
         failed_row(loaded.item, loaded.problem)
         if loaded.problem
-        else _write_mask(loaded, probabilities[loaded.item.path], predictor, output, config.infer)
+        else _write_mask(loaded, next(found), predictor, output, config.infer)
         for loaded in batch
     ]
-
-
-def _probabilities(
-    predictor: Predictor, batch: Sequence[LoadedImage], tiles: bool
-) -> dict[Path, NDArray[np.float32]]:
-    """Predict images, each at its own size; if `tiles` is set, large ones are not shrunk."""
-    height, width = predictor.data.image_size
-    by_path: dict[Path, NDArray[np.float32]] = {}
-    to_resize = []
-    for loaded in batch:
-        if tiles and loaded.size[0] >= height and loaded.size[1] >= width:
-            by_path[loaded.item.path] = predictor.tiled(loaded.image)
-        else:
-            to_resize.append(loaded)
-    if to_resize:
-        predictions = predictor.probabilities([loaded.resized for loaded in to_resize])
-        for loaded, predicted in zip(to_resize, predictions, strict=True):
-            by_path[loaded.item.path] = at_size(predicted, loaded.size)
-    return by_path
 
 
 def _write_mask(

@@ -240,18 +240,6 @@ def at_size(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArra
     return np.stack(layers, axis=-1)
 
 
-def crop(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring a prediction for a padded, resized slice back to the slice's own size.
-
-    Args:
-        probabilities: float32 `(side, side, classes)`, of the network's size.
-        size: height and width of the slice.
-    """
-    side = max(size)
-    top, left = (side - size[0]) // 2, (side - size[1]) // 2
-    return at_size(probabilities, (side, side))[top : top + size[0], left : left + size[1]]
-
-
 def foreground_map(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the probability of any class but background as uint8, 255 for certain."""
     return np.asarray(np.rint((1 - probabilities[..., 0]) * 255), dtype=np.uint8)
@@ -268,6 +256,8 @@ def _read_description(path: Path) -> DataConfig:
             channels=given["channels"],
             window=given["window"],
             unsigned_16bit=given["unsigned_16bit"],
+            # Networks of version 0.1 say nothing.
+            square_pixels=given.get("square_pixels", False),
             rgb_map=document["rgb_map"],
         )
     except (KeyError, TypeError, ValueError) as problem:

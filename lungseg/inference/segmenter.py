@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from lungseg.config.loading import check_config
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.framing import SQUARE
 from lungseg.imaging.hounsfield import AS_HU, MAX_AIR_HU, find_reading, no_reading
-from lungseg.imaging.pixels import apply_window, as_array, labels_of
+from lungseg.imaging.pixels import apply_window, as_array, labels_of, with_channels
 from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.predictor import Predictor, model_paths
-from lungseg.inference.volumes import Segmentation, predict_slices, segment_ct
+from lungseg.inference.slices import predict_slices
+from lungseg.inference.volumes import Segmentation, segment_ct
 
 
 class Segmenter:
@@ -59,19 +62,23 @@ class Segmenter:
         run, file = (path, None) if path.is_dir() else (None, path)
         self._predictor = Predictor(model_paths(run, file), threads, device, flips)
 
-    def segment(self, ct: NDArray[Any]) -> NDArray[np.uint8]:
+    def segment(
+        self, ct: NDArray[Any], *, spacing: tuple[float, float] = SQUARE
+    ) -> NDArray[np.uint8]:
         """Segment axial slices of an array. The mask is the network's, without clean-up.
 
         Args:
             ct: a slice `(H, W)` or a volume `(D, H, W)`: HU as signed integers or floats, or the
                 grey values that the network was trained on as uint8. The patient's front is up.
+            spacing: height and width of a pixel in mm; only their ratio counts.
 
         Returns:
             uint8 of the same shape: 0 background, 1 lung. Networks with more classes return the
             class indices.
 
         Raises:
-            UsageError: if the shape is another one, or the meaning of the type is unclear.
+            UsageError: if the shape is another one, the meaning of the type is unclear, or
+                `spacing` is no pair of positive numbers.
             DataError: if values are not finite or not in HU.
 
         Examples:
@@ -80,10 +87,12 @@ class Segmenter:
             (64, 64)
         """
         ct = _check_array(ct)
-        masks = [labels_of(probabilities) for probabilities in self._predict(ct)]
+        masks = [labels_of(probabilities) for probabilities in self._predict(ct, spacing)]
         return np.stack(masks).reshape(ct.shape)
 
-    def probability(self, ct: NDArray[Any]) -> NDArray[np.float32]:
+    def probability(
+        self, ct: NDArray[Any], *, spacing: tuple[float, float] = SQUARE
+    ) -> NDArray[np.float32]:
         """Return the probability of lung, float32 from 0 to 1, for an array as in `segment`.
 
         Examples:
@@ -93,7 +102,7 @@ class Segmenter:
             (dtype('float32'), True)
         """
         ct = _check_array(ct)
-        maps = [np.clip(1 - classes[..., 0], 0, 1) for classes in self._predict(ct)]
+        maps = [np.clip(1 - classes[..., 0], 0, 1) for classes in self._predict(ct, spacing)]
         return np.stack(maps).reshape(ct.shape)
 
     def segment_volume(self, ct: Ct | str | Path | Any, *, sides: bool = False) -> Segmentation:
@@ -124,14 +133,24 @@ class Segmenter:
         infer = self._config.infer.model_copy(update={"sides": sides})
         return segment_ct(self._predictor, ct, self._config.model_copy(update={"infer": infer}))
 
-    def _predict(self, ct: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
-        slices = ct if ct.ndim == 3 else ct[None]
+    def _predict(
+        self, ct: NDArray[Any], spacing: tuple[float, float]
+    ) -> Iterator[NDArray[np.float32]]:
+        data = self._predictor.data
+        greys: Iterable[NDArray[Any]] = ct if ct.ndim == 3 else ct[None]
         if ct.dtype != np.uint8:
-            window = self._predictor.data.window
-            return predict_slices(
-                self._predictor, (apply_window(one, window) for one in slices), self._config.infer
-            )
-        return predict_slices(self._predictor, slices, self._config.infer)
+            greys = (apply_window(one, data.window) for one in greys)
+        slices = (with_channels(grey, data.channels) for grey in greys)
+        return predict_slices(
+            self._predictor, slices, self._config.infer, _check_spacing(spacing), volume=True
+        )
+
+
+def _check_spacing(spacing: Sequence[float]) -> tuple[float, float]:
+    height, width = (float(side) for side in spacing) if len(spacing) == 2 else (0.0, 0.0)
+    if not (0 < height < math.inf and 0 < width < math.inf):
+        raise UsageError(f"spacing: expected two numbers of mm above 0, not {spacing!r}.")
+    return height, width
 
 
 def _check_array(ct: NDArray[Any]) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,12 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
-from lungseg.config.schema import Config, InferConfig
+from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.pixels import (
     apply_window,
-    axial_slice,
     labels_of,
-    resize_image,
     with_channels,
     write_png,
 )
@@ -27,11 +25,11 @@ from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import count_voxels, tidy
-from lungseg.inference.predictor import Predictor, crop, foreground_map
+from lungseg.inference.predictor import Predictor, foreground_map
 from lungseg.inference.rows import Measures
+from lungseg.inference.slices import predict_slices
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
-from lungseg.system.environment import batches
 from lungseg.system.tables import to_record
 
 SHEET_SLICES = 12
@@ -131,7 +129,8 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         console.warn(f"{ct.name}: {finding.code}: {finding.detail}")
     canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
-    lungs, probability = _predict(predictor, hu, ct.name, config)
+    width, height, _ = canonical.GetSpacing()
+    lungs, probability = _predict(predictor, hu, (height, width), ct.name, config)
     lungs.CopyInformation(canonical)
     lungs, steps = tidy(lungs, settings, canonical)
     sides, side_steps = label_sides(lungs)
@@ -183,44 +182,25 @@ def _write(
 
 
 def _predict(
-    predictor: Predictor, hu: NDArray[Any], name: str, config: Config
+    predictor: Predictor,
+    hu: NDArray[Any],
+    spacing: tuple[float, float],
+    name: str,
+    config: Config,
 ) -> tuple[Any, NDArray[np.uint8] | None]:
     """Return the lungs, a SimpleITK image of 0 and 1, and their probability if asked for."""
     lungs = np.zeros(hu.shape, dtype=np.uint8)
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
-    greys = (apply_window(plane, predictor.data.window) for plane in hu)
+    data = predictor.data
+    slices = (with_channels(apply_window(plane, data.window), data.channels) for plane in hu)
     with console.progress(len(hu), name, "slice") as bar:
-        for k, probabilities in enumerate(predict_slices(predictor, greys, config.infer)):
+        found = predict_slices(predictor, slices, config.infer, spacing, volume=True)
+        for k, probabilities in enumerate(found):
             lungs[k] = labels_of(probabilities) > 0
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
             bar.advance()
     return sitk.GetImageFromArray(lungs), probability
-
-
-def predict_slices(
-    predictor: Predictor, greys: Iterable[NDArray[np.uint8]], settings: InferConfig
-) -> Iterator[NDArray[np.float32]]:
-    """Predict axial slices, each at its own size.
-
-    Args:
-        predictor: the network.
-        greys: slices `(H, W)` in the grey values of the network's window.
-        settings: slices predicted together, and whether large ones are predicted in tiles.
-
-    Yields:
-        Class probabilities `(H, W, C)` of each slice.
-    """
-    data = predictor.data
-    for batch in batches(greys, settings.batch_size):
-        size = (batch[0].shape[0], batch[0].shape[1])
-        if settings.tiles and min(size) > max(data.image_size):
-            yield from (predictor.tiled(with_channels(grey, data.channels)) for grey in batch)
-            continue
-        # Pad to squares, so that patients are not stretched.
-        squares = [axial_slice(grey, data.channels) for grey in batch]
-        found = predictor.probabilities([resize_image(each, data.image_size) for each in squares])
-        yield from (crop(probabilities, size) for probabilities in found)
 
 
 def _frame(

@@ -221,6 +221,7 @@ def describe(model: Any, config: Config, difference: float) -> dict[str, Any]:
             "values": "grey 0..255 as float32",
             "window": list(config.data.window),
             "unsigned_16bit": config.data.unsigned_16bit,
+            "square_pixels": config.data.square_pixels,
         },
         "output": "class probabilities, NHWC, in the order of rgb_map",
         "rgb_map": {name: list(colour) for name, colour in config.data.rgb_map.items()},

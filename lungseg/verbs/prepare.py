@@ -27,8 +27,8 @@ from lungseg.dataset.writing import SliceWriter, copy_mark
 from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair, pair_folders, pair_volumes, stem_of, volume_suffix
-from lungseg.imaging.masks import resize_labels
-from lungseg.imaging.pixels import resize_image
+from lungseg.imaging.masks import fit_labels
+from lungseg.imaging.pixels import fit_image
 from lungseg.reporting.plots import plot_dataset_statistics
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
@@ -231,10 +231,10 @@ def _prepare_volume(pair: Pair, key: bytes, writer: SliceWriter) -> _Prepared:
             group = patient_group(pair, key)
     except DataError as problem:
         return _unreadable(pair, problem)
-    wanted = writer.config.data.image_size
 
     def write_slice(piece: VolumeSlice) -> tuple[list[ManifestRow], NDArray[np.int64]]:
-        image, labels = resize_image(piece.image, wanted), resize_labels(piece.labels, wanted)
+        image = fit_image(piece.image, piece.framing)
+        labels = fit_labels(piece.labels, piece.framing)
         size = (piece.labels.shape[0], piece.labels.shape[1])
         return writer.write(pair, piece.case, group, image, labels, size), _histogram(image)
 

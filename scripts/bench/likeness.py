@@ -29,7 +29,8 @@ from lungseg.dataset.likeness import Looks, describe
 from lungseg.dataset.patients import assign_patients
 from lungseg.dataset.similarity import similar_across, similar_pairs
 from lungseg.dataset.slices import Slice
-from lungseg.imaging.pixels import apply_window, axial_slice, read_slice, resize_image
+from lungseg.imaging.framing import frame_slice
+from lungseg.imaging.pixels import apply_window, fit_image, read_slice
 from lungseg.imaging.volume_files import read_ct
 from lungseg.system.environment import describe_hardware, ordered_map
 
@@ -60,7 +61,7 @@ def read_volume(path: Path, patient: str, name: str) -> Iterator[Real]:
     ct = read_ct(path).canonical
     spacing = ct.GetSpacing()[2]
     for k, hu in enumerate(sitk.GetArrayFromImage(ct)):
-        image = resize_image(axial_slice(apply_window(hu, data.window), 1), data.image_size)
+        image = fit_image(apply_window(hu, data.window), frame_slice(hu.shape, data))
         yield Real(patient, name, k * spacing, image)
 
 

@@ -14,11 +14,13 @@ from lungseg.imaging.pixels import write_png
 CONFIG = with_overrides(Config(), {"data.image_size": [32, 64]})
 
 
-def findings_of(folder: Path, image: np.ndarray, mask: np.ndarray) -> dict[str, str]:
+def findings_of(
+    folder: Path, image: np.ndarray, mask: np.ndarray, config: Config = CONFIG
+) -> dict[str, str]:
     pair = Pair("case", folder / "image.png", folder / "mask.png")
     write_png(pair.image, image)
     write_png(pair.mask, mask)
-    *_, findings = read_pair(pair, CONFIG)
+    *_, findings = read_pair(pair, config)
     assert all(finding.path in (pair.image, pair.mask) for finding in findings)
     return {finding.code: finding.severity for finding in findings}
 
@@ -52,7 +54,8 @@ def test_a_blank_image_and_an_odd_mask_are_found(
     assert findings_of(tmp_path, *pictures(bright, lung)) == found
 
 
-def test_a_slice_of_another_shape_is_stretched_and_that_is_reported(tmp_path: Path) -> None:
-    image, mask = pictures()
-    square = findings_of(tmp_path, np.repeat(image, 2, axis=0), np.repeat(mask, 2, axis=0))
-    assert square == {"aspect_changed": "warning"}
+def test_version_0_1_stretched_a_slice_of_another_shape_which_is_said(tmp_path: Path) -> None:
+    image, mask = (np.repeat(each, 2, axis=0) for each in pictures())
+    assert findings_of(tmp_path, image, mask) == {}
+    old = with_overrides(CONFIG, {"data.square_pixels": False})
+    assert findings_of(tmp_path, image, mask, old) == {"aspect_changed": "warning"}

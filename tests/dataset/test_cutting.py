@@ -10,6 +10,8 @@ from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.cutting import cut_volume
 from lungseg.imaging.folders import Pair
+from lungseg.imaging.masks import fit_labels
+from lungseg.imaging.pixels import fit_image
 from tests.support.volumes import image_of
 
 SPACING = (0.8, 0.8, 2.5)
@@ -29,15 +31,19 @@ def test_slices_that_are_no_squares_are_padded_with_black_and_background(
     rng = np.random.default_rng(0)
     hu = np.where(rng.uniform(size=(3, *shape)) < 0.5, -1000, 400).astype(np.int16)
     labels = rng.integers(0, 2, (3, *shape), np.uint8)
-    slices, count, findings = cut_volume(write_pair(tmp_path, hu, labels), Config())
+    side = max(shape)
+    config = with_overrides(Config(), {"data.image_size": [side, side]})
+    slices, count, findings = cut_volume(write_pair(tmp_path, hu, labels), config)
     assert (count, findings) == (3, [])
     # -1000 HU is black and 400 HU white, by data.window.
-    side = max(shape)
     before = [(side - length) // 2 for length in shape]
     around = [(b, side - length - b) for b, length in zip(before, shape, strict=True)]
     for k, piece in enumerate(slices):
-        np.testing.assert_array_equal(piece.image, np.pad((hu[k] == 400) * np.uint8(255), around))
-        np.testing.assert_array_equal(piece.labels, np.pad(labels[k], around))
+        image = fit_image(piece.image, piece.framing)
+        np.testing.assert_array_equal(image, np.pad((hu[k] == 400) * np.uint8(255), around))
+        np.testing.assert_array_equal(
+            fit_labels(piece.labels, piece.framing), np.pad(labels[k], around)
+        )
         assert piece.case == f"case_z{k + 1:04d}"
 
 

@@ -14,6 +14,7 @@ from lungseg.imaging.folders import (
     by_stem,
     collect,
     find_clashes,
+    list_volumes,
     pair_folders,
     pair_volumes,
     stem_of,
@@ -117,3 +118,9 @@ def test_masks_to_score_pair_without_their_case_and_all_clashes_are_named(tmp_pa
     assert caught.value.path == predictions
     assert "B.tif and b.png" in caught.value.what
     assert "CASE.nii and case.mha" in caught.value.what
+
+
+def test_a_folder_without_dicom_is_no_volume(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "ct.mha").touch()
+    assert list_volumes(tmp_path, dicom_folders=True) == [tmp_path / "ct.mha"]

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungseg.config.schema import DataConfig
+from lungseg.imaging.framing import frame_slice
 from lungseg.inference.predictor import (
     Predictor,
     at_size,
-    crop,
     foreground_map,
     gaussian_weights,
 )
@@ -38,7 +39,8 @@ def test_probabilities_are_enlarged_linearly(size: tuple[int, int]) -> None:
 def test_a_prediction_for_a_padded_slice_is_cut_to_it(size: tuple[int, int]) -> None:
     # A network that knows the row and the column of each pixel of the padded slice.
     row, column = np.mgrid[:24, :24].astype(np.float32)
-    found = crop(np.stack([row, column], axis=-1), size)
+    framing = frame_slice(size, DataConfig(image_size=(24, 24)))
+    found = framing.cut(np.stack([row, column], axis=-1))
     top, left = (24 - size[0]) // 2, (24 - size[1]) // 2
     expected_row, expected_column = np.mgrid[top : top + size[0], left : left + size[1]]
     np.testing.assert_array_equal(found[..., 0], expected_row)

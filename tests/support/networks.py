@@ -12,17 +12,29 @@ from lungseg.training.run_folder import write_data_list
 from tests.support.phantoms import tiny
 
 
-def write_network(run: Path, size: tuple[int, int]) -> Path:
+def write_network(run: Path, size: tuple[int, int], reach: int = 0) -> Path:
     """Write a run folder whose network takes dark for lung: p(lung) = 1 - grey / 255.
 
     Args:
         run: the folder to make.
         size: height and width of the slices it takes.
+        reach: the grey value of a pixel is the mean over so many neighbours to each side, so that
+            the network sees shapes.
     """
     run.mkdir(parents=True, exist_ok=True)
     shape = ["slices", *size]
+    side = 2 * reach + 1
     nodes = [
-        helper.make_node("Div", ["grey", "white"], ["background"]),
+        helper.make_node("Transpose", ["grey"], ["channels first"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool",
+            ["channels first"],
+            ["mean"],
+            kernel_shape=[side, side],
+            pads=[reach] * 4,
+        ),
+        helper.make_node("Transpose", ["mean"], ["channels last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Div", ["channels last", "white"], ["background"]),
         helper.make_node("Sub", ["one", "background"], ["lung"]),
         helper.make_node("Concat", ["background", "lung"], ["classes"], axis=3),
     ]
@@ -47,6 +59,7 @@ def write_network(run: Path, size: tuple[int, int]) -> Path:
                 "channels": data.channels,
                 "window": list(data.window),
                 "unsigned_16bit": data.unsigned_16bit,
+                "square_pixels": data.square_pixels,
             },
             "rgb_map": {name: list(colour) for name, colour in data.rgb_map.items()},
         },

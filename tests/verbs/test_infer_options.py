@@ -14,15 +14,13 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 from typer.testing import Result
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
-from lungseg.imaging.masks import resize_labels
-from lungseg.imaging.pixels import apply_window, labels_of, pad_to_square, read_pixels, write_png
-from lungseg.inference.predictor import Predictor, crop, tiles
+from lungseg.imaging.pixels import apply_window, read_pixels, write_png
+from lungseg.inference.predictor import Predictor, tiles
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.verbs.infer import infer
@@ -62,23 +60,6 @@ def test_tiles_cover_every_pixel_and_overlap(
         starts = sorted({place[axis].start for place in found})
         assert all(b - a <= length - length // 4 for a, b in itertools.pairwise(starts))
     assert len({(r.start, c.start) for r, c in found}) == len(found)
-
-
-@given(
-    labels=st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(
-        lambda size: arrays(np.uint8, size, elements=st.integers(0, 1))
-    ),
-    factor=st.integers(1, 3),
-)
-def test_what_is_padded_and_enlarged_for_the_network_comes_back_as_it_was(
-    labels: np.ndarray, factor: int
-) -> None:
-    # A network that says of each pixel what it sees, on slices `factor` times as large.
-    square = pad_to_square(labels)
-    seen = resize_labels(square, (len(square) * factor,) * 2)
-    probabilities = np.eye(2, dtype=np.float32)[seen]
-    height, width = labels.shape
-    np.testing.assert_array_equal(labels_of(crop(probabilities, (height, width))), labels)
 
 
 def test_tiles_of_one_size_are_the_plain_prediction(trained_run: Path) -> None:
@@ -270,7 +251,7 @@ def test_a_long_volume_takes_its_labels_memory_and_no_more(
     for count in (100, 1000):
         hu = np.zeros((count, SIDE, SIDE), np.int16)
         tracemalloc.start()
-        _predict(predictor, hu, "long", tiny_config)
+        _predict(predictor, hu, (1.0, 1.0), "long", tiny_config)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         beyond.append(peak - hu.size)  # a byte of label for each voxel
