@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 
 from lungseg.cli.app import app
 from lungseg.config.loading import check_config, dump_config
+from lungseg.dataset.reading import read_layout
+from lungseg.training.run_folder import write_data_list
 from tests.support.networks import write_run
 from tests.support.phantoms import tiny, write_phantoms
 
@@ -65,7 +67,8 @@ def write_place(place: Path) -> None:
     write_run(place / "run", SIDE)
     given = tiny()
     given["data"]["image_size"] = [SIDE, SIDE]
-    (place / "tiny.yaml").write_text(dump_config(check_config(given, "tiny")))
+    config = check_config(given, "tiny")
+    (place / "tiny.yaml").write_text(dump_config(config))
     (place / "original.config").write_text("[train]\nepochs = 3\n")
     before = Path.cwd()
     os.chdir(place)
@@ -77,6 +80,7 @@ def write_place(place: Path) -> None:
         for name in ("prepare", "split", "infer"):
             (output,) = (folder for folder, verb in WROTE.items() if verb == name)
             done(f"{READS[name]} {output}")
+        write_data_list(Path("run/data.csv"), read_layout(Path("dataset"), config))
         done("evaluate -c tiny.yaml --pred masks --truth raw/masks -o scores")
         done(f"{READS['phantom']} drawn")
         Path("mine/notes").mkdir(parents=True)
