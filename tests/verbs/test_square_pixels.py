@@ -10,24 +10,30 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from typer.testing import Result
 
-from lungseg.config.loading import with_overrides
+from lungseg.config.loading import load_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 from lungseg.imaging.pixels import apply_window, read_pixels, write_png
+from lungseg.imaging.volume_files import ct_from_image
+from lungseg.inference.predictor import Predictor
 from lungseg.inference.segmenter import Segmenter
+from lungseg.inference.volumes import segment_ct
 from lungseg.phantom.drawing import FIELD_OF_VIEW_MM, make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.system.tables import read_csv, read_json, write_json
 from lungseg.verbs.evaluate import evaluate
+from lungseg.verbs.infer import infer
 from lungseg.verbs.prepare import prepare
 from tests.support.dicom_files import write_series
 from tests.support.networks import write_network
 from tests.support.phantoms import SIDE
+from tests.support.places import SHARED_DATA
 
 RAW = [
     f"infer.{key}"
     for key in ("components=0", "min_component_ml=0", "fill_holes=false", "drop_air=false")
 ]
+CASES = SHARED_DATA.with_name("cases")
 FULL = 512
 PIXEL = FIELD_OF_VIEW_MM / FULL
 SHAPES = {"square": (1, 1), "rows_3x": (3, 1), "columns_3x": (1, 3)}
@@ -127,6 +133,43 @@ def test_a_png_and_a_volume_of_one_slice_give_one_mask(
     assert dice(of_png, of_volume) >= 0.99
     hu_slice = Segmenter(trained_run).segment(hu[0], spacing=spacing) > 0
     np.testing.assert_array_equal(hu_slice, of_volume)
+
+
+@pytest.mark.parametrize("name", ["columns_3x", "rows_3x"])
+def test_a_scan_whose_pixels_are_not_square_has_the_mask_of_one_whose_are(
+    name: str, tmp_path: Path
+) -> None:
+    path = CASES / "09-pixels-that-are-not-square" / f"{name}.nii.gz"
+    if not path.exists():
+        pytest.skip(f"{path.relative_to(CASES.parent)} is not here")
+    ct = sitk.ReadImage(path)
+    fine = min(ct.GetSpacing()[:2])
+    size = [round(n * mm / fine) for n, mm in zip(ct.GetSize(), ct.GetSpacing(), strict=True)]
+    square = sitk.Resample(
+        ct, [*size[:2], ct.GetSize()[2]], sitk.Transform(), sitk.sitkLinear, ct.GetOrigin(),
+        [fine, fine, ct.GetSpacing()[2]], ct.GetDirection(), -1000,
+    )  # fmt: skip
+    network = write_network(tmp_path / "run", (256, 256), reach=10)
+    predictor, settings = Predictor(network / "model.onnx"), load_config(None, RAW)
+    masks = []
+    for scan in (ct, square):
+        labels = segment_ct(predictor, ct_from_image(scan), settings).image
+        on_grid = sitk.Resample(labels, ct, sitk.Transform(), sitk.sitkNearestNeighbor)
+        masks.append(sitk.GetArrayFromImage(on_grid) > 0)
+    assert dice(*masks) >= 0.97
+    assert dice(~masks[0], ~masks[1]) >= 0.97
+
+
+def test_a_png_and_a_volume_of_a_real_slice_give_one_mask(tmp_path: Path) -> None:
+    folder = CASES / "10-png-slices-that-are-not-square"
+    if not folder.exists():
+        pytest.skip("shared/cases/10-png-slices-that-are-not-square is not here")
+    run = write_network(tmp_path / "run", (256, 256), reach=10)
+    infer(load_config(None, RAW), folder, tmp_path / "out", run=run)
+    of_volume = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out" / "volume.nii.gz"))[0] > 0
+    of_png = read_pixels(tmp_path / "out" / "slice.png") > 0
+    assert dice(of_png, of_volume) >= 0.99
+    assert dice(~of_png, ~of_volume) >= 0.99
 
 
 def test_prepare_makes_one_slice_of_a_png_and_of_a_volume(
