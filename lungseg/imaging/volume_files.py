@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -34,6 +36,9 @@ MAX_ZIP_RATIO = 100  # CT shrinks to a half or a third, empty slices to 1 %
 MAX_GZIP_RATIO = 1032  # the densest that deflate can be
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
 LABEL_TOLERANCE = 1e-3  # labels that were scaled on the way, 0.9999999 for 1
+MAX_HEADER_BYTES = 1 << 20  # far above any header; a list of 8,192 files has some 200 kB
+# ElementDataFile of MetaImage, "data file" or "datafile" of NRRD.
+DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)(.*)$", re.IGNORECASE | re.MULTILINE)
 MAX_SIDE = 8192  # voxels; slices are padded to squares
 
 
@@ -139,9 +144,38 @@ def _unpack(path: Path, target: Path) -> Path:
     return target
 
 
+def _check_data_file(path: Path) -> None:
+    """Check that the voxels of a MetaImage or NRRD header lie in its own folder.
+
+    A header can name any file of the machine. A mask or picture made from it would show the content
+    to whoever gets the results.
+
+    Raises:
+        DataError: if the header names a file by an absolute path or one above its folder.
+    """
+    with path.open("rb") as file:
+        header = file.read(MAX_HEADER_BYTES)
+    if path.name.lower().endswith(".nrrd"):
+        header = header.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
+    match = DATA_FILE.search(header)
+    if match is None:
+        return
+    # A list of files follows the key, or is the rest of the header.
+    names = [match[1], *(header[match.end() :].splitlines() if b"LIST" in match[1] else ())]
+    for name in (os.fsdecode(each).strip().replace("\\", "/") for each in names):
+        if name.startswith("/") or ":" in name or ".." in name.split("/"):
+            raise DataError(
+                path,
+                f"its header takes the voxels from another folder, {name!r}. Put that file beside "
+                "the header, and its bare name into it.",
+            )
+
+
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     """Read a volume file whose header agrees with its size."""
     require_regular(path)
+    if path.name.lower().endswith((".mha", ".mhd", ".nrrd")):
+        _check_data_file(path)
     if volume_suffix(path) not in (".nii", ".nii.gz"):
         return _read_by_itk(path, path), []
     findings = check_nifti(path, MAX_VOXELS)

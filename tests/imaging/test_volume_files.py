@@ -37,3 +37,37 @@ def test_spacing_has_the_order_of_the_arrays_axes(tmp_path: Path) -> None:
     scan = ct_from_image(sitk.Cast(image, sitk.sitkInt16) * -1000)
     assert scan.spacing == (3.0, 0.75, 0.5)
     assert scan.hu[1, 2, 3] == -1000
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".mha", ".nrrd"])
+@pytest.mark.parametrize("where", ["../secret.raw", "{absolute}", "sub/../../secret.raw", "list"])
+def test_a_header_takes_its_voxels_from_no_other_folder(
+    suffix: str, where: str, tmp_path: Path
+) -> None:
+    hu = np.full((4, 8, 8), -1000, np.int16)
+    hu[:, 2:6] = np.linspace(-900, 60, 8)
+    (tmp_path / "secret.raw").write_bytes(hu.tobytes())
+    folder = tmp_path / "given"
+    (folder / "sub").mkdir(parents=True)
+    path = folder / f"ct{suffix}"
+
+    def write(name: str) -> None:
+        if suffix == ".nrrd":
+            path.write_text(
+                "NRRD0004\ntype: short\ndimension: 3\nsizes: 8 8 4\nencoding: raw\nendian: little\n"
+                f"spacings: 1 1 2\ndata file: {name}\n"
+            )
+        else:
+            path.write_text(
+                "ObjectType = Image\nNDims = 3\nDimSize = 8 8 4\nElementSpacing = 1 1 2\n"
+                f"ElementType = MET_SHORT\nElementDataFile = {name}\n"
+            )
+
+    write("beside.raw")
+    (folder / "beside.raw").write_bytes(hu.tobytes())
+    np.testing.assert_array_equal(read_ct(path).hu, hu)
+    (folder / "beside.raw").unlink()
+    listed = "LIST\nbeside.raw\n../secret.raw"
+    write(listed if where == "list" else where.format(absolute=tmp_path / "secret.raw"))
+    with pytest.raises(DataError, match=r"secret.raw.*beside the header"):
+        read_ct(path)
