@@ -26,8 +26,8 @@ VOLUMES = {
 def table(found: dict[str, Any]) -> list[str]:
     """Return the scores of each variant that was trained, as lines of Markdown."""
     lines = [
-        f"| variant | seeds | {' | '.join(VOLUMES.values())} | 13 slices of LungSegDB | worst slice "
-        "| s | date |",
+        f"| variant | seeds | {' | '.join(VOLUMES.values())} | 13 slices of LungSegDB "
+        "| worst slice | s | date |",
         "|---" * (6 + len(VOLUMES)) + "|",
     ]
     for name in VARIANTS:
