@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lungseg.imaging.folders import list_volumes
 from lungseg.imaging.pixels import axial_slice
+from lungseg.imaging.trees import list_tree
 
 
 def test_an_axial_slice_is_padded_to_a_square_of_one_or_three_channels() -> None:
@@ -19,4 +19,4 @@ def test_an_axial_slice_is_padded_to_a_square_of_one_or_three_channels() -> None
 def test_a_folder_without_dicom_is_no_volume(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "ct.mha").touch()
-    assert list_volumes(tmp_path, dicom_folders=True) == [tmp_path / "ct.mha"]
+    assert [item.path for item in list_tree(tmp_path).items] == [tmp_path / "ct.mha"]
