@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -49,7 +50,7 @@ class Listing:
 
     Attributes:
         items: the inputs in natural order, each by its place in the tree.
-        unreadable: the folders that could not be opened; reading one gives the reason.
+        unreadable: what could not be looked into; reading one gives the reason.
         findings: what is left out, and what a person should know.
     """
 
@@ -141,11 +142,15 @@ def _walk(
             listing.leave_out(EMPTY, folder)
         files = []
         for path, kind in kinds.items():
-            if not stat.S_ISDIR(kind):
-                # A pipe or a device is no file, but a broken link may be an image that has gone.
-                if path.name.startswith(".") or not (stat.S_ISREG(kind) or _is_input(path)):
+            if kind is None:
+                listing.unreadable.append(_input(path, within, True))
+            elif not stat.S_ISDIR(kind):
+                if path.name.startswith("."):
                     continue
-                if outputs or record_of(path) not in kinds:
+                # What a broken link or a pipe is called for is an input, and fails as such.
+                if not stat.S_ISREG(kind) and not is_image(path) and volume_suffix(path) is None:
+                    listing.leave_out(NO_INPUT, path)
+                elif outputs or record_of(path) not in kinds:
                     files.append(path)
                 else:
                     listing.leave_out(OUTPUT, path)
@@ -158,26 +163,24 @@ def _walk(
         yield Level(folder, within, files)
 
 
-def _kinds(folder: Path) -> dict[Path, int]:
-    """Return the entries of a folder in natural order, each with its mode; 0 is a broken link.
+def _kinds(folder: Path) -> dict[Path, int | None]:
+    """Return the entries of a folder in natural order, each with its mode.
+
+    The mode of a broken link is 0, and that of an entry that cannot be looked at is None.
 
     Raises:
         OSError: if the folder may not be listed or not be entered.
     """
-    kinds = {}
+    kinds: dict[Path, int | None] = {}
     for name in sorted(os.listdir(folder), key=natural_key):
         path = folder / name
         try:
             kinds[path] = path.stat().st_mode
         except PermissionError:
             raise
-        except OSError:
-            kinds[path] = 0
+        except OSError as problem:
+            kinds[path] = 0 if problem.errno in (errno.ENOENT, errno.ELOOP) else None
     return kinds
-
-
-def _is_input(path: Path) -> bool:
-    return is_image(path) or volume_suffix(path) is not None
 
 
 def _identity(folder: Path) -> Identity | None:
