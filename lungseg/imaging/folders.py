@@ -32,12 +32,14 @@ class Pair:
         image: an image file, or a volume.
         mask: its mask.
         files: the slices of a DICOM series that is not all that `image` holds; otherwise empty.
+        source: path of the image in the folder of images, with `/`; empty if it is not known.
     """
 
     case: str
     image: Path
     mask: Path
     files: tuple[Path, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def pair_inputs(
             ]
         elif len(group) == len(partners) == 1:
             mask = partners[0]
-            pairs.append(Pair(image.name, image.path, mask.path, image.files))
+            pairs.append(Pair(image.name, image.path, mask.path, image.files, image.place))
             if _joined_place(image, str) != _joined_place(mask, str):
                 detail = f"paired with {mask.place}, which differs in capital letters"
                 findings.append((image.name, Finding("stem_case", "warning", detail, image.path)))

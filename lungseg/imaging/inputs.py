@@ -86,8 +86,9 @@ def name_apart(items: Sequence[Input]) -> list[Input]:
     these are a person's mistake.
     """
     groups: dict[str, dict[object, list[int]]] = defaultdict(lambda: defaultdict(list))
+    where = [_place(item) for item in items]
     for index, item in enumerate(items):
-        groups[item.name.casefold()][_place(item)].append(index)
+        groups[item.name.casefold()][where[index]].append(index)
     names = [item.name for item in items]
     for places in groups.values():
         if len(places) > 1:
@@ -96,9 +97,9 @@ def name_apart(items: Sequence[Input]) -> list[Input]:
                 for index in indices:
                     names[index] = name
     taken: dict[str, object] = {}
-    for index, item in enumerate(items):
+    for index, place in enumerate(where):
         name, number = names[index], 1
-        while taken.setdefault(name.casefold(), _place(item)) != _place(item):
+        while taken.setdefault(name.casefold(), place) != place:
             number += 1
             name = f"{names[index]}_{number}"
         names[index] = name

@@ -143,7 +143,8 @@ def _walk(
         files = []
         for path, kind in kinds.items():
             if kind is None:
-                listing.unreadable.append(_input(path, within, True))
+                if not path.name.startswith("."):
+                    listing.unreadable.append(_input(path, within, True))
             elif not stat.S_ISDIR(kind):
                 if path.name.startswith("."):
                     continue
@@ -169,17 +170,19 @@ def _kinds(folder: Path) -> dict[Path, int | None]:
     The mode of a broken link is 0, and that of an entry that cannot be looked at is None.
 
     Raises:
-        OSError: if the folder may not be listed or not be entered.
+        OSError: if the folder may not be listed, or not be entered so that this is all of them.
     """
     kinds: dict[Path, int | None] = {}
+    reason: OSError | None = None
     for name in sorted(os.listdir(folder), key=natural_key):
         path = folder / name
         try:
             kinds[path] = path.stat().st_mode
-        except PermissionError:
-            raise
         except OSError as problem:
-            kinds[path] = 0 if problem.errno in (errno.ENOENT, errno.ELOOP) else None
+            is_broken = problem.errno in (errno.ENOENT, errno.ELOOP)
+            kinds[path], reason = (0, reason) if is_broken else (None, problem)
+    if reason is not None and not any(kind is not None for kind in kinds.values()):
+        raise reason
     return kinds
 
 

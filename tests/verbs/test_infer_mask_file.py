@@ -119,6 +119,16 @@ def test_only_a_mask_that_nobody_changed_is_replaced(place: Path, lungseg: Cli) 
     assert mask.read_bytes().endswith(b"corrected")
 
 
+def test_a_link_stays_one_and_the_file_that_it_names_is_written(place: Path, lungseg: Cli) -> None:
+    Path("elsewhere").mkdir()
+    Path("link.nii.gz").symlink_to("elsewhere/new.nii")
+    for flags in ((), ("--overwrite",)):
+        result = lungseg("infer", "--run", "run", "ct", "-o", "link.nii.gz", *flags)
+        assert result.exit_code == 0, result.stderr
+        assert Path("link.nii.gz").is_symlink()
+        assert {name for name in visible(place) if "elsewhere/" in name} == {"elsewhere/new.nii"}
+
+
 def test_an_input_that_fails_leaves_no_file_and_no_folder(place: Path, lungseg: Cli) -> None:
     Path("bad.mha").write_bytes(b"no volume")
     before = hashes(place)

@@ -140,10 +140,10 @@ def test_prepare_takes_series_in_folders_and_names_no_patient(tmp_path: Path, lu
         def of_patient(ct: FileDataset, index: int, patient: str = patient) -> None:
             ct.PatientID = f"SECRET-{patient}"
 
-        for path in write_ct(tmp_path / "ct" / patient / "S", of_patient)[:4]:
-            half = tmp_path / "ct" / patient / "S" / "half"
-            half.mkdir(exist_ok=True)
-            path.rename(half / path.name)
+        folder = tmp_path / "ct" / patient / "S"
+        for index, path in enumerate(write_ct(folder, of_patient)):
+            (folder / f"{index // 4}").mkdir(exist_ok=True)
+            path.rename(folder / f"{index // 4}" / path.name)
         (tmp_path / "masks" / patient).mkdir(parents=True)
         sitk.WriteImage(mask, str(tmp_path / "masks" / patient / "S.nii.gz"))
     folders = ("--images", tmp_path / "ct", "--masks", tmp_path / "masks")
@@ -153,8 +153,11 @@ def test_prepare_takes_series_in_folders_and_names_no_patient(tmp_path: Path, lu
     rows = read_csv(out / "manifest.csv")
     lungs = int(phantom_arrays()[1].any(axis=(1, 2)).sum())
     assert len(rows) >= 2 * lungs > 8
-    assert {row["case"][:5] for row in rows} == {"P1_S_", "P2_S_"}
-    assert len({row["group"] for row in rows}) == 2
+    found = {(row["case"][:5], row["source_image"]) for row in rows}
+    assert found == {("P1_S_", "P1/S"), ("P2_S_", "P2/S")}
+    groups = {row["group"] for row in rows}
+    assert len(groups) == 2
+    assert all(group.startswith("patient_") for group in groups)
     assert "SECRET" not in (out / "manifest.csv").read_text()
 
 

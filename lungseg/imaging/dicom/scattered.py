@@ -41,11 +41,12 @@ def scattered_series(
         try:
             _check_one_volume(files)
         except DataError as problem:
-            names = ", ".join(str(part[0].parent) for part in parts)
-            detail = f"one series UID in {len(parts)} folders, read one by one: {problem.what}"
-            findings.append(
-                Finding("several_folders", "warning", f"{detail} ({names})", parts[0][0].parent)
+            first, second = (part[0].parent for part in parts[:2])
+            detail = (
+                f"{len(parts)} folders have its series UID ({second} is another), and each is read "
+                f"by itself: {problem.what}"
             )
+            findings.append(Finding("several_folders", "warning", detail, first))
         else:
             scattered[uid] = files
     return scattered, findings
