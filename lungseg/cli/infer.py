@@ -33,9 +33,12 @@ from lungseg.system.tables import to_record
 def infer(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Images, CT volumes, and folders of both."),
+        typer.Argument(help="Images, CT volumes, and folders of both at any depth."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Folder for the masks, or the mask file of one input."),
+    ],
     config: ConfigFile = None,
     run: RunFolder = None,
     model: ModelFile = None,
@@ -96,12 +99,14 @@ def infer(
         done = len(result.cases) - len(result.failed)
         masks = "1 mask" if done == 1 else f"{done} masks"
         overlays = ", overlays" if cfg.infer.overlay and done else ""
-        console.note(f"{result.output}: {masks}{overlays} and cases.csv")
+        if output.is_dir():
+            console.note(f"{result.output}: {masks}{overlays} and cases.csv")
+        elif done:
+            console.note(f"{result.output}: {masks}")
         if json:
             cases = [to_record(case) for case in result.cases]
             console.emit_json({"output": result.output, "cases": cases})
         if result.failed:
-            console.warn(
-                f"{len(result.failed)} of {len(result.cases)} inputs failed; see cases.csv"
-            )
+            where = "; see cases.csv" if output.is_dir() else ""
+            console.warn(f"{len(result.failed)} of {len(result.cases)} inputs failed{where}")
             raise typer.Exit(ExitCode.SOME_FAILED if done else ExitCode.DATA)

@@ -21,7 +21,9 @@ from lungseg.system import console
 def label(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="CT volumes, DICOM folders, and folders of both.", metavar="CT"),
+        typer.Argument(
+            help="CT volumes, DICOM folders, and folders of both at any depth.", metavar="CT"
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for images/ and masks/.")],
     slices: Annotated[

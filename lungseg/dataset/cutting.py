@@ -51,7 +51,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     from lungseg.imaging.volume_files import read_ct, read_label_volume
 
     data = config.data
-    ct = read_ct(pair.image, name=pair.case)
+    ct = read_ct(pair.image, name=pair.case, files=pair.files)
     mask, grid_findings = onto_grid_of(ct.canonical, read_label_volume(pair.mask).image, pair.mask)
     # Copies, not views: a view is invalid once its image is freed, and slices are read later.
     hu = sitk.GetArrayFromImage(ct.canonical)
@@ -143,7 +143,7 @@ def patient_group(pair: Pair, key: bytes) -> str:
     """
     from lungseg.imaging.dicom.series import patient_id
 
-    identity = patient_id(pair.image) if pair.image.is_dir() else ""
+    identity = patient_id(pair.image, pair.files) if pair.image.is_dir() else ""
     if not identity:
         return pair.case
     return "patient_" + hmac.digest(key, identity.encode(), "sha256").hex()[:12]

@@ -29,7 +29,7 @@ class ManifestRow:
         group: the patient, if known.
         image: its image file, relative to the manifest.
         mask: its mask file, relative to the manifest.
-        source_image: name of the raw image or volume.
+        source_image: path of the raw image or volume in the folder of images.
         source_mask: name of the raw mask.
         source_height: pixels before resizing.
         source_width: pixels before resizing.

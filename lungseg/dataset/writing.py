@@ -96,7 +96,7 @@ class SliceWriter:
             group=group,
             image=f"images/{name}",
             mask=f"masks/{name}",
-            source_image=pair.image.name,
+            source_image=pair.source or pair.image.name,
             source_mask=pair.mask.name,
             source_height=size[0],
             source_width=size[1],

@@ -1,38 +1,72 @@
-"""The contents of folders: images, volumes, pairs of image and mask, and inputs to segment."""
+"""Images and volumes by their names: stems, pairs of image and mask, and the files of a folder."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
-from lungseg.system import console
-from lungseg.system.files import natural_key
+from lungseg.system.files import UNDECODED, natural_key
 from lungseg.system.written import is_output
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+MASK_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip")
+
+
+Key = TypeVar("Key")
+
+LONGEST_NAME = 160  # bytes; file systems take 255, and suffixes and numbers are added
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its mask, matched by stem; `case` is the image's stem."""
+    """An image and its mask, matched by name.
+
+    Attributes:
+        case: the image's stem; below the top of a tree, with the names of its folders before it.
+        image: an image file, or a volume.
+        mask: its mask.
+        files: the slices of a DICOM series that is not all that `image` holds; otherwise empty.
+        source: path of the image in the folder of images, with `/`; empty if it is not known.
+    """
 
     case: str
     image: Path
     mask: Path
+    files: tuple[Path, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input: an image file, or a CT volume (a file, or a folder of DICOM files)."""
+    """One input: an image file, or a CT volume (a file, or a folder of DICOM files).
+
+    Attributes:
+        path: the file or folder.
+        name: name of the case, and of its mask without suffix.
+        is_volume: whether it is a CT volume.
+        within: names of the folders between the folder that was given and the path.
+        files: the slices of a DICOM series that is not all that the folder holds, or that is in
+            several folders of it; otherwise empty.
+        suffix: of the mask's file; empty for the usual one.
+    """
 
     path: Path
     name: str
     is_volume: bool
+    within: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    suffix: str = ""
+
+    @property
+    def place(self) -> str:
+        """The path from the folder that was given, with `/`."""
+        return "/".join((*self.within, os.path.basename(os.path.abspath(self.path))))
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -41,14 +75,9 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     Hidden files are left out.
     """
     entries = _entries(folder)
-    images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and not e.is_dir()]
+    images = [entry for entry in entries if is_image(entry) and not entry.is_dir()]
     known = set(images)
     return images, [entry for entry in entries if entry not in known]
-
-
-def list_volumes(folder: Path, dicom_folders: bool) -> list[Path]:
-    """List a folder's volumes in natural order: files, and folders of DICOM if asked for."""
-    return [entry for entry in _entries(folder) if _is_volume(entry, dicom_folders)]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -61,6 +90,11 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file has the suffix of an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def volume_suffix(path: Path) -> str | None:
     """Return the suffix of a volume file (`.nii.gz` whole), None for another file."""
     name = path.name.lower()
@@ -69,10 +103,27 @@ def volume_suffix(path: Path) -> str | None:
 
 def stem_of(path: Path) -> str:
     """Return a file's name without its suffix (`.nii.gz` is one suffix), or a folder's name."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return os.path.basename(os.path.abspath(path))  # "." has a name, too
     suffix = volume_suffix(path)
     return path.name[: -len(suffix)] if suffix else path.stem
+
+
+def joined(*parts: str) -> str:
+    """Join the names of folders and a stem to the name of a case.
+
+    A name that is too long for a file keeps its ends and gets a hash of the whole.
+    """
+    name = "_".join(parts)
+    if len(parts) < 2 or len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256("/".join(parts).encode("utf-8", UNDECODED)).hexdigest()[:12]
+    start, end = name, name
+    while len(os.fsencode(start)) > LONGEST_NAME // 2:
+        start = start[:-1]
+    while len(os.fsencode(end)) > LONGEST_NAME // 3:
+        end = end[1:]
+    return f"{start}_{digest}_{end}"
 
 
 def by_stem(paths: Iterable[Path]) -> tuple[dict[str, list[Path]], list[list[Path]]]:
@@ -91,15 +142,8 @@ def by_stem(paths: Iterable[Path]) -> tuple[dict[str, list[Path]], list[list[Pat
     return groups, [group for group in groups.values() if len(group) > 1]
 
 
-def pair_folders(
-    images: Path, masks: Path, others: Collection[str] = ()
-) -> tuple[list[Pair], list[Finding]]:
-    """Pair images with masks by stem; extensions may differ.
-
-    Args:
-        images: folder of images.
-        masks: folder of masks.
-        others: names that are expected in the folders and are not reported.
+def pair_folders(images: Path, masks: Path) -> tuple[list[Pair], list[Finding]]:
+    """Pair the images directly in a folder with masks by stem; extensions may differ.
 
     Returns:
         The pairs in natural order, and a finding for each file that has no partner, shares its
@@ -108,133 +152,80 @@ def pair_folders(
     (image_files, other_files), (mask_files, other_masks) = list_images(images), list_images(masks)
     findings = []
     for path in (*other_files, *other_masks):
-        if path.name not in others:
-            kind = "a folder" if path.is_dir() else f"the suffix {path.suffix!r}"
-            detail = f"{kind} is not one of {', '.join(sorted(IMAGE_SUFFIXES))}"
-            findings.append(Finding("unsupported_file", "left_out", detail, path))
-    pairs, unpaired = _pair(
-        image_files,
-        mask_files,
+        kind = "a folder" if path.is_dir() else f"the suffix {path.suffix!r}"
+        detail = f"{kind} is not one of {', '.join(sorted(IMAGE_SUFFIXES))}"
+        findings.append(Finding("unsupported_file", "left_out", detail, path))
+    pairs, unpaired = pair_inputs(
+        [Input(path, stem_of(path), False) for path in image_files],
+        [Input(path, stem_of(path), False) for path in mask_files],
         f"no mask with this stem in {masks}",
         f"no image with this stem in {images}",
     )
-    return pairs, findings + unpaired
+    return pairs, findings + [finding for _, finding in unpaired]
 
 
-def pair_volumes(images: Path, masks: Path) -> tuple[list[Pair], list[Finding], set[str]]:
-    """Pair CT volumes (files, or folders of DICOM) with label volumes by stem.
+def pair_inputs(
+    images: Sequence[Input], masks: Sequence[Input], no_mask: str, no_image: str
+) -> tuple[list[Pair], list[tuple[str, Finding]]]:
+    """Pair the image and the mask of a place if there is one of each; report all other files.
+
+    Without a mask in its place, an image gets the mask that has the name of its case, as long as no
+    other image or mask has that name.
+
+    Args:
+        images: images or volumes.
+        masks: their masks; the name of each is made of its place.
+        no_mask: what to say of an image without mask.
+        no_image: what to say of a mask without image.
 
     Returns:
-        The pairs in natural order; a finding for each volume that has no partner or shares its
-        stem with another; the names of all volumes.
+        The pairs in the order of the images, and the findings, each with the name of its case.
     """
-    scans = list_volumes(images, dicom_folders=True)
-    labels = list_volumes(masks, dicom_folders=False)
-    pairs, findings = _pair(
-        scans,
-        labels,
-        f"no volume with this stem in {masks}",
-        f"no volume with this stem in {images}",
-    )
-    return pairs, findings, {path.name for path in (*scans, *labels)}
-
-
-def _pair(
-    images: Sequence[Path], masks: Sequence[Path], no_mask: str, no_image: str
-) -> tuple[list[Pair], list[Finding]]:
-    """Pair the image and the mask of a stem if there is one of each; report all other files."""
-    (image_groups, image_clashes), (mask_groups, mask_clashes) = by_stem(images), by_stem(masks)
+    image_groups, mask_groups = _grouped(images, _place), _grouped(masks, _place)
     findings = []
-    for clash in (*image_clashes, *mask_clashes):
-        detail = f"these share one stem: {', '.join(path.name for path in clash)}"
-        findings += [Finding("duplicate_stem", "failed", detail, path) for path in clash]
-    pairs = []
-    for stem, group in image_groups.items():
-        partners = mask_groups.get(stem, [])
+    for group in (*image_groups.values(), *mask_groups.values()):
+        detail = f"these share one stem: {', '.join(item.place for item in group)}"
+        if len(group) > 1:
+            findings += [
+                (i.name, Finding("duplicate_stem", "failed", detail, i.path)) for i in group
+            ]
+    image_names, mask_names = _grouped(images, _joined_place), _grouped(masks, _joined_place)
+    pairs, used = [], set[Path]()
+    for place, group in image_groups.items():
+        image, partners = group[0], mask_groups.get(place, [])
+        if not partners and len(image_names[_joined_place(image)]) == 1:
+            named = mask_names.get(_joined_place(image), [])
+            partners = named if len(named) == 1 and _place(named[0]) not in image_groups else []
+        used.update(mask.path for mask in partners)
         if not partners:
-            findings.append(Finding("orphan_image", "left_out", no_mask, group[0]))
+            findings += [
+                (i.name, Finding("orphan_image", "left_out", no_mask, i.path)) for i in group
+            ]
         elif len(group) == len(partners) == 1:
-            pair = Pair(stem_of(group[0]), group[0], partners[0])
-            pairs.append(pair)
-            if pair.case != stem_of(pair.mask):
-                detail = f"paired with {pair.mask.name}, which differs in capital letters"
-                findings.append(Finding("stem_case", "warning", detail, pair.image))
+            mask = partners[0]
+            pairs.append(Pair(image.name, image.path, mask.path, image.files, image.place))
+            if _joined_place(image, str) != _joined_place(mask, str):
+                detail = f"paired with {mask.place}, which differs in capital letters"
+                findings.append((image.name, Finding("stem_case", "warning", detail, image.path)))
     findings += [
-        Finding("orphan_mask", "left_out", no_image, group[0])
-        for stem, group in mask_groups.items()
-        if stem not in image_groups
+        (group[0].name, Finding("orphan_mask", "left_out", no_image, group[0].path))
+        for group in mask_groups.values()
+        if group[0].path not in used
     ]
     return pairs, findings
 
 
-def _is_volume(path: Path, dicom_folders: bool) -> bool:
-    if path.is_dir():
-        return dicom_folders and _holds_dicom(path)
-    return volume_suffix(path) is not None
+def _grouped(items: Iterable[Input], key: Callable[[Input], Key]) -> dict[Key, list[Input]]:
+    groups: dict[Key, list[Input]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
-def _holds_dicom(folder: Path) -> bool:
-    # Imported here because folders of plain images do not need SimpleITK.
-    from lungseg.imaging.dicom.series import holds_dicom
-
-    return holds_dicom(folder)
+def _place(item: Input) -> tuple[str, ...]:
+    """Return folders and stem; upper and lower case are one."""
+    return tuple(part.casefold() for part in (*item.within, stem_of(item.path)))
 
 
-def collect(inputs: Iterable[Path]) -> list[Input]:
-    """List the inputs, each once, those of a folder in natural order.
-
-    Raises:
-        UsageError: if a path does not exist.
-        DataError: if no path holds an input.
-    """
-    by_path: dict[Path, Input] = {}
-    for given in inputs:
-        if given.is_dir():
-            items = _in_folder(given)
-            if not items:
-                folders = sorted(entry for entry in _entries(given) if entry.is_dir())
-                items = [i for folder in folders if (i := _dicom_folder(folder)) is not None]
-        elif given.exists():
-            items = [_file(given)]
-        else:
-            raise UsageError(f"{given}: there is no such file or folder.")
-        by_path.update({item.path: item for item in items})
-    if not by_path:
-        names = ", ".join(str(given) for given in inputs)
-        raise DataError(
-            names, "holds no PNG, JPG, TIF or BMP image and no DICOM, NIfTI, MHA or NRRD volume."
-        )
-    return list(by_path.values())
-
-
-def _file(path: Path) -> Input:
-    return Input(path, stem_of(path), volume_suffix(path) is not None)
-
-
-def _in_folder(folder: Path) -> list[Input]:
-    images, others = list_images(folder)
-    items = [_file(path) for path in images]
-    volumes = [_file(path) for path in others if path.is_file()]
-    loose = [v for v in volumes if not v.is_volume or v.path.suffix.lower() == ".dcm"]
-    items += [v for v in volumes if v not in loose]
-    if loose and (series := _dicom_folder(folder)) is not None:
-        items.append(series)
-    elif loose:
-        console.detail(
-            f"{folder}: {len(loose)} files are neither images nor volumes and are ignored"
-        )
-    return items
-
-
-def _dicom_folder(folder: Path) -> Input | None:
-    return Input(folder, stem_of(folder), True) if _holds_dicom(folder) else None
-
-
-def find_clashes(items: Iterable[Input]) -> dict[Path, Path]:
-    """Find inputs that would write the same mask as an earlier one.
-
-    Returns:
-        The path of each such input, with the path of the earlier one.
-    """
-    _, clashes = by_stem(item.path for item in items)
-    return {path: first for first, *later in clashes for path in later}
+def _joined_place(item: Input, fold: Callable[[str], str] = str.casefold) -> str:
+    return fold(joined(*item.within, stem_of(item.path)))

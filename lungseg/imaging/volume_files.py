@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,13 @@ def read_label_volume(path: Path) -> LabelVolume:
     return LabelVolume(sitk.DICOMOrient(labels, "LPS"))
 
 
-def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None = None) -> Ct:
+def read_ct(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    series_uid: str | None = None,
+    files: Sequence[Path] = (),
+) -> Ct:
     """Read a CT volume: a DICOM folder, file or zip, NIfTI, MHA, MHD or NRRD.
 
     Args:
@@ -74,6 +81,8 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
         name: name of the case; by default the file's stem.
         series_uid: SeriesInstanceUID of the DICOM series to read; by default the CT series with
             most slices.
+        files: the files of the one DICOM series to read, which may be in several folders of `path`;
+            by default those in `path`.
 
     Raises:
         DataError: if it cannot be read, is no volume, or is not in HU.
@@ -87,9 +96,9 @@ def read_ct(path: str | Path, *, name: str | None = None, series_uid: str | None
     """
     path = Path(path)
     if name is None:
-        name = path.resolve().name if path.is_dir() else _stem(path)
-    if path.is_dir():
-        image, findings = read_dicom(path, series_uid)
+        name = path.resolve().name if os.path.isdir(path) else _stem(path)
+    if os.path.isdir(path):
+        image, findings = read_dicom(path, series_uid, files=files)
         return _checked(path, Ct(name, image, ".nii.gz", findings))
     suffix = volume_suffix(path)
     if suffix == ".zip":

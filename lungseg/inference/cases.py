@@ -31,8 +31,8 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
 
     try:
         with one_of_many(item.path):
-            origin = origin_of(item.path, predictor.sha256, config.infer)
-            segmented = segment_file(predictor, item.path, item.name, output, config)
+            origin = origin_of(item, predictor.sha256, config.infer)
+            segmented = segment_file(predictor, item, output, config)
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = segmented.labels.GetSize()
@@ -86,7 +86,10 @@ def map_cases(
     except (OSError, ValueError) as problem:
         raise UsageError(f"--scheduler {scheduler}: no Dask scheduler answers: {problem}") from None
     with client:
-        absolute = [replace(item, path=item.path.resolve()) for item in items]
+        absolute = [
+            replace(item, path=item.path.absolute(), files=tuple(f.absolute() for f in item.files))
+            for item in items
+        ]
         files, folder = [path.resolve() for path in paths], output.resolve()
         futures = {
             client.submit(

@@ -88,7 +88,7 @@ def _write_mask(
 ) -> CaseRow:
     """Write the mask of one image, and what else the config asks for; return its row."""
     mask = labels_of(probabilities)
-    name = f"{loaded.item.name}.png"
+    name = f"{loaded.item.name}{loaded.item.suffix or '.png'}"
     write_png(output / name, encode_mask(mask, predictor.data.rgb_map))
     if settings.probabilities:
         folder = output / "probabilities"
@@ -104,5 +104,5 @@ def _write_mask(
         (1, *loaded.size),
         lung_pixels,
         "; ".join(filter(None, remarks)),
-        origin_of(loaded.item.path, predictor.sha256, settings),
+        origin_of(loaded.item, predictor.sha256, settings),
     )

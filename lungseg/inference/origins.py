@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from lungseg.config.schema import InferConfig
 from lungseg.errors import DataError
+from lungseg.imaging.folders import Input
 from lungseg.system.files import require_regular, sha256_of_file
 
 # Settings of `infer` that change how fast a mask is made, not the mask.
@@ -37,16 +38,16 @@ class Origin:
         return [name for name, (old, new) in zip(names, pairs, strict=True) if old != new]
 
 
-def origin_of(path: Path, model_sha256: str, settings: InferConfig) -> Origin:
+def origin_of(item: Input, model_sha256: str, settings: InferConfig) -> Origin:
     """Return the origin of the mask of an input.
 
     Args:
-        path: the input.
+        item: the input.
         model_sha256: from `sha256_of_models`.
         settings: the settings, of which those about speed do not count.
     """
     text = settings.model_dump_json(exclude=ABOUT_SPEED)
-    return Origin(sha256_of(path), model_sha256, _digest(text.encode()))
+    return Origin(sha256_of(item.path, item.files), model_sha256, _digest(text.encode()))
 
 
 def sha256_of_models(paths: Iterable[Path]) -> str:
@@ -55,16 +56,20 @@ def sha256_of_models(paths: Iterable[Path]) -> str:
     return _digest("\n".join(map(sha256_of, files)).encode())
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, files: Sequence[Path] = ()) -> str:
     """Hash a file, or the names and contents of the files in a folder.
+
+    Args:
+        path: a file or a folder.
+        files: the files that count, in any folders of `path`; by default those directly in it.
 
     Raises:
         DataError: if a file cannot be read, or is a pipe or a device.
     """
     try:
         if path.is_dir():
-            files = sorted(each for each in path.iterdir() if each.is_file())
-            lines = [f"{sha256_of(each)} {each.name}" for each in files]
+            counted = sorted(files or (each for each in path.iterdir() if each.is_file()))
+            lines = [f"{sha256_of(each)} {each.relative_to(path).as_posix()}" for each in counted]
             return _digest("\n".join(lines).encode("utf-8", "surrogateescape"))
         require_regular(path)  # reading a pipe may never end
         return sha256_of_file(path)

@@ -70,7 +70,7 @@ class CaseRow:
 
     Attributes:
         case: name of the input without its suffix.
-        input: file or folder name of the input.
+        input: path of the file or folder from the folder that was given.
         status: `done` or `failed`.
         mask: file name of the mask.
         height: height in pixels.
@@ -125,7 +125,7 @@ def done_row(
     slices, height, width = shape
     return CaseRow(
         case=item.name,
-        input=item.path.name,
+        input=item.place,
         status="done",
         mask=mask,
         height=height,
@@ -142,8 +142,8 @@ def done_row(
 def failed_row(item: Input, problem: DataError) -> CaseRow:
     """Return the row of an input that could not be segmented, and warn."""
     detail = str(problem)
-    console.warn(detail if problem.concerns(item.path) else f"{item.path.name}: {detail}")
-    return CaseRow(case=item.name, input=item.path.name, status="failed", mask=None, detail=detail)
+    console.warn(detail if problem.concerns(item.path) else f"{item.place}: {detail}")
+    return CaseRow(case=item.name, input=item.place, status="failed", mask=None, detail=detail)
 
 
 @contextmanager

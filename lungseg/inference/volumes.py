@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
-from lungseg.imaging.folders import volume_suffix
+from lungseg.imaging.folders import MASK_SUFFIXES, Input, volume_suffix
 from lungseg.imaging.pixels import (
     apply_window,
     labels_of,
@@ -33,8 +33,6 @@ from lungseg.system import console
 from lungseg.system.tables import to_record
 
 SHEET_SLICES = 12
-
-MASK_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +104,7 @@ class Segmentation:
         write_volume(self.image, path)
 
 
-def segment_file(
-    predictor: Predictor, path: Path, name: str, output: Path, config: Config
-) -> Segmentation:
+def segment_file(predictor: Predictor, item: Input, output: Path, config: Config) -> Segmentation:
     """Segment one volume and write its mask, and what else the config asks for, to `output`.
 
     The volume, its labels, and a few slices at the network's size are in memory.
@@ -116,10 +112,10 @@ def segment_file(
     Raises:
         DataError: if the volume cannot be read, or if a file cannot be written.
     """
-    result = segment_ct(
-        predictor, read_ct(path, name=name, series_uid=config.infer.series_uid), config
-    )
-    return _write(result, predictor, path, output, config)
+    ct = read_ct(item.path, name=item.name, series_uid=config.infer.series_uid, files=item.files)
+    if item.suffix:
+        ct = replace(ct, suffix=item.suffix)
+    return _write(segment_ct(predictor, ct, config), predictor, item, output, config)
 
 
 def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
@@ -146,7 +142,7 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
 
 
 def _write(
-    result: Segmentation, predictor: Predictor, source: Path, output: Path, config: Config
+    result: Segmentation, predictor: Predictor, item: Input, output: Path, config: Config
 ) -> Segmentation:
     """Write the files of a volume; return it with a remark per file that could not be written."""
     settings, name = config.infer, result.ct.name
@@ -170,13 +166,16 @@ def _write(
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
         not_written = write_dicom_seg(
-            source,
+            item.path,
             result.ct,
             result.labels,
             output / f"{name}.dcm",
             sides=settings.sides,
             series_uid=settings.series_uid,
+            files=item.files,
         )
+        for remark in not_written:
+            console.warn(f"{name}: {remark}")
         return replace(result, not_written=not_written)
     return result
 

@@ -112,7 +112,7 @@ def read_written(folder: Path) -> Written:
 
 def is_output(folder: Path) -> bool:
     """Whether a folder is an output of the program, which is not read as part of its parent."""
-    return (folder / LIST).is_file()
+    return os.path.isfile(folder / LIST)  # also False if the folder may not be entered
 
 
 def is_temporary(name: str) -> bool:

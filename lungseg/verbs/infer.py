@@ -2,7 +2,7 @@
 
 The output folder holds one mask per input, named by its stem: for an image a PNG in the colours of
 `rgb_map`, for a volume the format of the input (NIfTI for DICOM). It also holds `cases.csv`,
-`cases.json` and, on request, `overlays/`.
+`cases.json` and, on request, `overlays/`. If there is one input, the output may be its mask file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.folders import VOLUME_SUFFIXES, Input, collect, find_clashes
+from lungseg.imaging.folders import VOLUME_SUFFIXES, Input
+from lungseg.imaging.inputs import collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.images import image_batches, predict_images
+from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.rows import (
@@ -29,6 +31,7 @@ from lungseg.inference.rows import (
 )
 from lungseg.system import console
 from lungseg.system.in_place import Output, open_output
+from lungseg.system.one_file import check_file, open_file
 from lungseg.system.outputs import check_output
 
 Log = Callable[[list[CaseRow]], None]
@@ -42,7 +45,7 @@ class InferResult:
     """The result of `infer`.
 
     Attributes:
-        output: the folder written.
+        output: the folder or the mask file written.
         cases: the rows of `cases.csv`, one per input.
     """
 
@@ -73,9 +76,10 @@ def infer(
 
     Args:
         config: section `infer` is used; size and window of the slices come with the model.
-        inputs: one or several image files, volumes, and folders of both. A folder of DICOM is one
-            volume.
-        output: folder for the masks.
+        inputs: one or several image files, volumes, and folders of both at any depth. A folder of
+            DICOM is one volume.
+        output: folder for the masks; or, for one input, its mask file (`.png` for an image, one of
+            `.nii.gz`, `.nii`, `.mha` and `.nrrd` for a volume), which is then all that is written.
         run: run folder. Give either `run` or `model`.
         model: ONNX file with its `model.json` beside it.
         overwrite: replace an `output` that `infer` wrote.
@@ -106,6 +110,12 @@ def infer(
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
+    if names_a_file(output):
+        rows: list[CaseRow] = []
+        with open_file(output, read, overwrite=overwrite) as target:
+            alone = mask_alone(config)
+            _segment(items, predictor, paths, scheduler, target.parent, alone, rows.extend)
+        return InferResult(output, rows)
     with open_output(
         output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO
     ) as writing:
@@ -126,10 +136,7 @@ def infer(
                 writing.note(_written_for(new, output))
 
             remaining = _refuse_clashes(items_left, log)
-            if scheduler is None:
-                _on_this_machine(remaining, predictor, output, config, log)
-            else:
-                _on_cluster(scheduler, remaining, paths, output, config, log)
+            _segment(remaining, predictor, paths, scheduler, output, config, log)
         order = {item.name: position for position, item in enumerate(items)}
         rows.sort(key=lambda row: order.get(row.case, len(order)))
         write_cases(output, rows)
@@ -172,7 +179,7 @@ def _reason_to_repeat(row: CaseRow, item: Input, predictor: Predictor, config: C
     if row.origin is None:
         return "cases.csv does not say what they were made from"
     try:
-        origin = origin_of(item.path, predictor.sha256, config.infer)
+        origin = origin_of(item, predictor.sha256, config.infer)
     except DataError:
         return "the input cannot be read any more"
     changed = origin.changed(row.origin)
@@ -195,11 +202,16 @@ def check(
     """
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other.")
-    items = collect(inputs)
+    items = collect(inputs, output)
     networks = model_paths(run, model)
     read = [*inputs, *(item.path for item in items), run, *networks]
-    check_output(output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO)
-    return items, networks, read
+    if not names_a_file(output):
+        check_output(output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO)
+        return items, networks, read
+    if resume:
+        raise UsageError(f"{output}: is one file, and only a folder of masks can be resumed.")
+    check_file(output, read, overwrite=overwrite)
+    return [input_for(items, output)], networks, read
 
 
 def files_of(item: Input) -> list[str]:
@@ -250,10 +262,22 @@ def _refuse_clashes(items: Sequence[Input], log: Log) -> list[Input]:
     return [item for item in items if item.path not in clashes]
 
 
-def _on_this_machine(
-    items: Sequence[Input], predictor: Predictor, output: Path, config: Config, log: Log
+def _segment(
+    items: Sequence[Input],
+    predictor: Predictor,
+    paths: Sequence[Path],
+    scheduler: str | None,
+    output: Path,
+    config: Config,
+    log: Log,
 ) -> None:
-    """Segment the images in batches, then the volumes one after the other."""
+    """Segment the images in batches, then the volumes one after the other; or on a cluster."""
+    if scheduler is not None:
+        with console.progress(len(items), "infer", "case") as bar:
+            for row in map_cases(scheduler, items, paths, output, config):
+                log([row])
+                bar.advance(1)
+        return
     images = [item for item in items if not item.is_volume]
     if images:
         with console.progress(len(images), "infer") as bar:
@@ -263,18 +287,3 @@ def _on_this_machine(
     for item in items:
         if item.is_volume:
             log([predict_volume(predictor, item, output, config)])
-
-
-def _on_cluster(
-    scheduler: str,
-    items: Sequence[Input],
-    paths: Sequence[Path],
-    output: Path,
-    config: Config,
-    log: Log,
-) -> None:
-    """Let the workers of a Dask cluster segment the inputs."""
-    with console.progress(len(items), "infer", "case") as bar:
-        for row in map_cases(scheduler, items, paths, output, config):
-            log([row])
-            bar.advance(1)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError, one_of_many
-from lungseg.imaging.folders import Input, collect, find_clashes
+from lungseg.imaging.folders import Input
+from lungseg.imaging.inputs import collect, find_clashes
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.inference.postprocess import count_voxels, millilitres
 from lungseg.inference.threshold import label_lungs
@@ -65,20 +66,27 @@ def label(
     memory at a time. If a CT cannot be used, the others are still labelled.
 
     Args:
-        inputs: volume files, DICOM folders, and folders of them.
+        inputs: volume files, DICOM folders, and folders of them at any depth.
         output: folder to write; appears whole, or not at all.
         slices: slices to keep, counted from the feet.
         overwrite: replace an `output` that `label` wrote.
 
     Raises:
-        UsageError: if an input does not exist or is an image, if two inputs have the same name, or
-            if `output` may not be written.
+        UsageError: if an input does not exist or is an image, if two files of a folder share a
+            stem, or if `output` may not be written.
         DataError: if no input can be used.
     """
-    items = collect(inputs)
-    for item in items:
-        if not item.is_volume:
+    found = collect(inputs, output)
+    items = [item for item in found if item.is_volume]
+    images = [item for item in found if not item.is_volume]
+    for item in images:
+        if item.path in inputs or not items:
             raise UsageError(f"{item.path}: label needs CT volumes in HU, and this is an image.")
+    if images:
+        console.warn(
+            f"{len(images)} images are left out, because label needs CT volumes in HU. The first "
+            f"is {images[0].path}"
+        )
     for later, earlier in find_clashes(items).items():
         raise UsageError(
             f"{later}: has the same name as {earlier}, so both would be written to one file. "
@@ -105,7 +113,7 @@ def label(
 
 def _label_one(item: Input, slices: slice, folder: Path) -> LabelledCt:
     """Read, label and write one CT."""
-    ct = read_ct(item.path, name=item.name)
+    ct = read_ct(item.path, name=item.name, files=item.files)
     whole = ct.canonical
     if not range(whole.GetSize()[2])[slices]:
         raise DataError(

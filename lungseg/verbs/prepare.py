@@ -26,7 +26,8 @@ from lungseg.dataset.slices import ManifestRow
 from lungseg.dataset.writing import SliceWriter, copy_mark
 from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.findings import Finding
-from lungseg.imaging.folders import Pair, pair_folders, pair_volumes, stem_of, volume_suffix
+from lungseg.imaging.folders import Pair, volume_suffix
+from lungseg.imaging.inputs import pair_trees
 from lungseg.imaging.masks import fit_labels
 from lungseg.imaging.pixels import fit_image
 from lungseg.reporting.plots import plot_dataset_statistics
@@ -96,8 +97,8 @@ def prepare(
 
     Args:
         config: sections `data`, `prepare` and `augment` are used.
-        images: folder of raw images.
-        masks: folder of raw masks, paired with the images by stem.
+        images: folder of raw images, at any depth.
+        masks: folder of raw masks, paired with the images by place and stem.
         output: folder to write; appears whole, or not at all.
         overwrite: replace an `output` that `prepare` wrote.
 
@@ -178,20 +179,16 @@ def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[IssueR
     """Return the pairs of two folders and the issues of files without a pair; reads no image."""
     images = existing_folder(images, "images")
     masks = existing_folder(masks, "masks")
-    volumes, unpaired, names = pair_volumes(images, masks)
-    pairs, others = pair_folders(images, masks, names)
-    issues = [
-        IssueRow.of(finding, stem_of(finding.path) if finding.path else "")
-        for finding in (*unpaired, *others)
-    ]
-    if not pairs and not volumes:
+    pairs, findings = pair_trees(images, masks)
+    issues = [IssueRow.of(finding, case) for case, finding in findings]
+    if not pairs:
         reason = f" First finding: {issues[0]}." if issues else " Both folders are empty."
         raise DataError(
             f"{images} and {masks}",
-            f"no image and mask share a stem (PNG, JPG, TIF, BMP; DICOM folder, NIfTI, MHA, "
-            f"NRRD).{reason}",
+            f"no image and mask share a name, at any depth (PNG, JPG, TIF, BMP; DICOM folder, "
+            f"NIfTI, MHA, NRRD).{reason}",
         )
-    return [*pairs, *volumes], issues
+    return pairs, issues
 
 
 def is_volume(pair: Pair) -> bool:

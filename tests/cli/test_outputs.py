@@ -450,9 +450,13 @@ def test_two_inputs_that_give_one_slice_are_refused_not_mixed(place: Path) -> No
     assert (result.exit_code, "a_z0004" in result.stderr) == (3, True)
 
 
-def test_two_cts_of_one_name_are_refused_not_mixed(place: Path) -> None:
+def test_two_cts_of_one_name_are_not_mixed(place: Path) -> None:
     (place / "more").mkdir()
     shutil.copy("ct/patient01.nii.gz", "more")
-    result = run("label", "ct", "more", "-o", "labelled")
+    done("label ct more -o labelled")
+    names = sorted(path.name for path in (place / "labelled" / "images").iterdir())
+    assert names == ["ct_patient01.nii.gz", "more_patient01.nii.gz"]
+    shutil.copy("ct/patient01.nii.gz", "more/Patient01.nii.gz")
+    result = run("label", "more", "-o", "refused")
     assert (result.exit_code, "same name" in result.stderr) == (2, True)
-    assert not (place / "labelled").exists()
+    assert not (place / "refused").exists()

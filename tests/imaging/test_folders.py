@@ -10,15 +10,9 @@ import pytest
 
 from lungseg.errors import DataError
 from lungseg.evaluation.folders import pair_masks
-from lungseg.imaging.folders import (
-    by_stem,
-    collect,
-    find_clashes,
-    list_volumes,
-    pair_folders,
-    pair_volumes,
-    stem_of,
-)
+from lungseg.imaging.folders import by_stem, pair_folders, stem_of
+from lungseg.imaging.inputs import collect, find_clashes, pair_trees
+from lungseg.imaging.trees import list_tree
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -26,6 +20,11 @@ def fill(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / name).write_bytes(b"x")
     return folder
+
+
+def only_findings(found: list[Any]) -> list[Any]:
+    """Return findings without the names of their cases."""
+    return [each[1] if isinstance(each, tuple) else each for each in found]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_stems_are_compared_without_their_case() -> None:
     assert clashes == [groups["b"], groups["a"]]
 
 
-@pytest.mark.parametrize(("pair", "suffix"), [(pair_folders, ".png"), (pair_volumes, ".nii.gz")])
+@pytest.mark.parametrize(("pair", "suffix"), [(pair_folders, ".png"), (pair_trees, ".nii.gz")])
 def test_a_pair_may_differ_in_capital_letters_and_that_is_reported(
     tmp_path: Path, pair: Any, suffix: str
 ) -> None:
@@ -76,13 +75,13 @@ def test_a_pair_may_differ_in_capital_letters_and_that_is_reported(
         ("Case", f"case{suffix}"),
         ("same", f"same{suffix}"),
     ]
-    assert [(f.code, f.severity, f.path) for f in findings] == [
+    assert [(f.code, f.severity, f.path) for f in only_findings(findings)] == [
         ("stem_case", "warning", images / f"Case{suffix}")
     ]
 
 
 @pytest.mark.parametrize(
-    ("pair", "one", "two"), [(pair_folders, ".png", ".tif"), (pair_volumes, ".nii.gz", ".mha")]
+    ("pair", "one", "two"), [(pair_folders, ".png", ".tif"), (pair_trees, ".nii.gz", ".mha")]
 )
 def test_none_of_the_files_that_share_a_stem_is_used_and_each_is_reported(
     tmp_path: Path, pair: Any, one: str, two: str
@@ -91,7 +90,7 @@ def test_none_of_the_files_that_share_a_stem_is_used_and_each_is_reported(
     masks = fill(tmp_path / "masks", f"a{one}")
     pairs, findings = pair(images, masks)[:2]
     assert pairs == []
-    assert {(f.code, f.severity, f.path) for f in findings} == {
+    assert {(f.code, f.severity, f.path) for f in only_findings(findings)} == {
         ("duplicate_stem", "failed", images / f"a{one}"),
         ("duplicate_stem", "failed", images / f"A{two}"),
     }
@@ -123,4 +122,4 @@ def test_masks_to_score_pair_without_their_case_and_all_clashes_are_named(tmp_pa
 def test_a_folder_without_dicom_is_no_volume(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "ct.mha").touch()
-    assert list_volumes(tmp_path, dicom_folders=True) == [tmp_path / "ct.mha"]
+    assert [item.path for item in list_tree(tmp_path).items] == [tmp_path / "ct.mha"]

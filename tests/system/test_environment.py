@@ -30,12 +30,12 @@ READS = """
 import tempfile
 from pathlib import Path
 import numpy as np
-from lungseg.imaging.dicom.series import holds_dicom
+from lungseg.imaging.dicom.series import series_in
 from lungseg.imaging.pixels import read_pixels, write_png
 folder = Path(tempfile.mkdtemp())
 write_png(folder / "a.png", np.zeros((8, 8), np.uint8))
 read_pixels(folder / "a.png")
-assert not holds_dicom(folder)
+assert not series_in(folder)
 """
 AUGMENTS = """
 import socket

@@ -1,6 +1,7 @@
 """Labels by a threshold: which parts of a CT are lung, and what is written where."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,15 +104,39 @@ def test_an_airway_that_opens_into_the_lungs_is_not_lung(
     np.testing.assert_array_equal(found, lungs)
 
 
-def test_two_inputs_of_one_name_are_refused_before_any_work(volume: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other" / "Patient01.nii.gz"  # some file systems see one name
-    other.parent.mkdir()
-    other.write_bytes(b"never read")
+def test_two_files_of_one_stem_are_refused_before_any_work(tmp_path: Path) -> None:
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    for name in ("patient01.nii.gz", "Patient01.mha"):  # some file systems see one name
+        (folder / name).write_bytes(b"never read")
     with pytest.raises(UsageError) as problem:
-        label([volume, other], tmp_path / "out")
-    assert str(volume) in str(problem.value)
-    assert str(other) in str(problem.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+        label([folder], tmp_path / "out")
+    assert all(str(path) in str(problem.value) for path in folder.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+
+
+def test_volumes_of_one_name_in_two_folders_get_names_of_their_own(
+    volume: Path, tmp_path: Path
+) -> None:
+    for patient in ("p1", "p2"):
+        (tmp_path / patient).mkdir()
+        shutil.copy(volume, tmp_path / patient / "ct.nii.gz")
+    names = ["p1_ct.nii.gz", "p2_ct.nii.gz"]
+    label([tmp_path], tmp_path / "tree")
+    label([tmp_path / "p1" / "ct.nii.gz", tmp_path / "p2"], tmp_path / "given")
+    for output in ("tree", "given"):
+        for kind in ("images", "masks"):
+            assert sorted(p.name for p in (tmp_path / output / kind).iterdir()) == names
+
+
+def test_images_beside_volumes_are_left_out_and_said(
+    volume: Path, raw: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    shutil.copytree(volume.parent, tmp_path / "in" / "p1")
+    shutil.copytree(raw / "images", tmp_path / "in" / "pictures")
+    result = lungseg("label", tmp_path / "in", "-o", tmp_path / "out")
+    assert (result.exit_code, "20 images are left out" in result.stderr) == (0, True), result.stderr
+    assert [p.name for p in (tmp_path / "out" / "masks").iterdir()] == ["p1_patient01.nii.gz"]
 
 
 def test_a_ct_that_cannot_be_used_does_not_stop_the_others(

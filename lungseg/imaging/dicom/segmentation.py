@@ -38,6 +38,7 @@ def write_dicom_seg(
     *,
     sides: bool = False,
     series_uid: str | None = None,
+    files: Sequence[Path] = (),
 ) -> list[str]:
     """Write the labels of a DICOM series as a DICOM-SEG object.
 
@@ -49,13 +50,15 @@ def write_dicom_seg(
         path: file to write.
         sides: whether left and right lung are labelled apart.
         series_uid: the series that was read; None for the series that `read_dicom` chooses.
+        files: the files that were read, if they are not those in `source`.
 
     Returns:
-        Remarks. If there is no series to refer to, or no lung, they say why nothing was written.
+        Remarks. If there is no series to refer to, no lung, or a header lacks what the standard
+        asks for, they say why nothing was written.
 
     Raises:
         UsageError: if `highdicom` is not installed.
-        DataError: if the series' headers lack what the standard asks for.
+        DataError: if the file cannot be written.
     """
     require("highdicom", extra="dicom", purpose="infer.dicom_seg")
     if not source.is_dir() and volume_suffix(source) != ".dcm":
@@ -64,15 +67,25 @@ def write_dicom_seg(
     if not restored.any():
         return ["no DICOM-SEG: no lung was found"]
     segments = segment_descriptions((LEFT_LUNG, RIGHT_LUNG) if sides else (LUNG,))
-    files = source_files(source, series_uid)
-    if len(set(files)) < len(files):
+    slices = source_files(source, series_uid, files)
+    if len(set(slices)) < len(slices):
         return ["no DICOM-SEG: it can refer to a series of one slice per file only"]
     try:
-        dataset = build_object(files, restored, segments)
-    except (AttributeError, ValueError, TypeError, KeyError) as problem:
-        raise DataError(source, f"its headers do not suffice for a DICOM-SEG: {problem}") from None
+        dataset = build_object(slices, restored, segments)
+    except Exception as problem:  # pydicom and highdicom raise many kinds for odd headers
+        return [f"no DICOM-SEG: {_lack(problem)}"]
     _write(dataset, path)
     return []
+
+
+def _lack(problem: Exception) -> str:
+    """Say what the headers of a series lack."""
+    from pydicom.datadict import tag_for_keyword
+
+    element = getattr(problem, "name", None)
+    if isinstance(element, str) and tag_for_keyword(element) is not None:
+        return f"the series has no {element}"
+    return f"the headers of the series do not suffice: {problem}"
 
 
 def segment_descriptions(structures: Sequence[Structure]) -> list[Any]:

@@ -7,6 +7,7 @@ anything about the patient.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lungseg.imaging.dicom.grid import (
 )
 from lungseg.imaging.dicom.headers import (
     PATIENT_ID,
+    SERIES_UID,
     Header,
     check_elements,
     has_magic,
@@ -40,14 +42,18 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each image series in a folder, by series UID; empty without DICOM.
 
     Raises:
-        DataError: if the folder holds a damaged DICOM file, or a pipe or a device, at which the
-            search would hang.
+        DataError: if the folder cannot be read, or holds a damaged DICOM file, or a pipe or a
+            device, at which the search would hang.
     """
-    for entry in folder.iterdir():
-        if entry.exists() and not entry.is_dir():
-            require_regular(entry)
-            if has_magic(entry):
-                check_elements(entry)
+    try:
+        for entry in folder.iterdir():
+            if entry.exists() and not entry.is_dir():
+                require_regular(entry)
+                if has_magic(entry):
+                    check_elements(entry)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise DataError(problem.filename or folder, f"cannot be read: {reason}.") from None
     reader = sitk.ImageSeriesReader
     series = {}
     for uid in reader.GetGDCMSeriesIDs(str(folder)):
@@ -57,16 +63,11 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
     return series
 
 
-def holds_dicom(folder: Path) -> bool:
-    """Whether a folder holds DICOM, even damaged DICOM: reading it then reports the damage."""
-    try:
-        return bool(series_in(folder))
-    except DataError:
-        return True
-
-
 def read_dicom(
-    folder: Path, series_uid: str | None = None, origin: Path | None = None
+    folder: Path,
+    series_uid: str | None = None,
+    origin: Path | None = None,
+    files: Sequence[Path] = (),
 ) -> tuple[Any, list[Finding]]:
     """Read one CT series of a folder.
 
@@ -74,6 +75,7 @@ def read_dicom(
         folder: holds the files of one or more series, in any order and with any names.
         series_uid: the series wanted; None for the CT series with most slices.
         origin: the path to name in messages; None for the folder.
+        files: the files of the one series to read, in any folders; empty for those in `folder`.
 
     Returns:
         A SimpleITK image in HU, with the series' own geometry, and the findings.
@@ -82,24 +84,28 @@ def read_dicom(
         DataError: if there is no such series, or it does not form a volume.
     """
     origin = origin or folder
-    files, findings = _pick(folder, series_uid, origin)
-    image, slice_findings = read_files(files, origin)
+    picked, findings = _pick(folder, series_uid, origin, files)
+    image, slice_findings = read_files(picked, origin)
     return image, findings + slice_findings
 
 
-def source_files(path: Path, series_uid: str | None = None) -> list[Path]:
+def source_files(
+    path: Path, series_uid: str | None = None, files: Sequence[Path] = ()
+) -> list[Path]:
     """Return the files of a DICOM folder or file that `read_dicom` reads, in the slices' order.
 
     Raises:
         DataError: if `read_dicom` would raise it.
     """
-    files = _pick(path, series_uid, path)[0] if path.is_dir() else [path]
-    return [header.path for header in _in_order(files, path)[0]]
+    picked = _pick(path, series_uid, path, files)[0] if path.is_dir() else [path]
+    return [header.path for header in _in_order(picked, path)[0]]
 
 
-def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path], list[Finding]]:
+def _pick(
+    folder: Path, series_uid: str | None, origin: Path, given: Sequence[Path]
+) -> tuple[list[Path], list[Finding]]:
     """Return the files of the series with this UID, or of the most likely CT without a UID."""
-    series = series_in(folder)
+    series = {_element(given[0], SERIES_UID): [*given]} if given else series_in(folder)
     if not series:
         raise DataError(origin, "holds no DICOM images.")
     if series_uid is not None:
@@ -109,6 +115,10 @@ def _pick(folder: Path, series_uid: str | None, origin: Path) -> tuple[list[Path
             )
         return series[series_uid], []
     findings = []
+    folders = sorted({os.path.relpath(path.parent, folder) for path in given})
+    if len(folders) > 1:
+        detail = f"one series of {len(given)} files in {len(folders)} folders: {', '.join(folders)}"
+        findings.append(Finding("scattered_series", "warning", detail, origin))
     uid, files = max(series.items(), key=lambda item: _rank(item[1]))
     if len(series) > 1:
         lines = ", ".join(f"{other} ({_rank(names)[2]} slices)" for other, names in series.items())
@@ -135,16 +145,26 @@ def _is_axial(header: Header) -> bool:
     return bool(abs(header.normal[2]) > 0.8)
 
 
-@quiet_itk()
-def patient_id(folder: Path) -> str:
-    """Return the PatientID of the first file of a folder's series. It must only be hashed."""
-    for files in series_in(folder).values():
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(files[0]))
-        reader.ReadImageInformation()
-        if reader.HasMetaDataKey(PATIENT_ID):
-            return str(reader.GetMetaData(PATIENT_ID)).strip()
+def patient_id(folder: Path, files: Sequence[Path] = ()) -> str:
+    """Return the PatientID of the first file of a folder's series. It must only be hashed.
+
+    Args:
+        folder: the folder.
+        files: the files of the one series that is read; empty for those in `folder`.
+    """
+    for series in [files] if files else series_in(folder).values():
+        if identity := _element(series[0], PATIENT_ID):
+            return identity
     return ""
+
+
+@quiet_itk()
+def _element(path: Path, key: str) -> str:
+    """Return an element of a DICOM file as text, empty if it is missing."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return str(reader.GetMetaData(key)).strip() if reader.HasMetaDataKey(key) else ""
 
 
 @quiet_itk()
@@ -184,7 +204,7 @@ def _read_pixels(headers: Sequence[Header]) -> Any:
 
 def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[Finding]]:
     """Check the headers of a series and sort them from feet to head, one per position."""
-    headers = [header for path in files for header in _headers_in(path)]
+    headers = [header for path in files for header in headers_in(path)]
     findings = _check_modality(headers, origin)
     headers, left_out = without_localizers(headers, origin)
     findings += left_out + check_agreement(headers, origin)
@@ -194,7 +214,7 @@ def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[F
     return headers, findings + repeated
 
 
-def _headers_in(path: Path) -> list[Header]:
+def headers_in(path: Path) -> list[Header]:
     """Return the header of each slice of a file."""
     header = read_header(path)
     return frame_headers(header) if header.frames else [header]
