@@ -63,7 +63,8 @@ def two_lungs(left: int, right: int, side: int = SIDE) -> np.ndarray:
 )
 def test_a_grey_per_lung_keeps_both_lungs(greys: tuple[int, int]) -> None:
     mask = two_lungs(*greys)
-    labels, [finding] = decode_mask(mask, RGB_MAP)
+    with np.errstate(all="raise"):
+        labels, [finding] = decode_mask(mask, RGB_MAP)
     np.testing.assert_array_equal(labels, mask > 0)
     assert finding.code == "labels_merged"
     for grey in greys:
@@ -96,6 +97,18 @@ def test_the_noise_of_a_jpeg_is_no_label() -> None:
     labels, findings = decode_mask(jpeg(mask), RGB_MAP)
     np.testing.assert_array_equal(labels, mask > 0)
     assert [finding.code for finding in findings] == ["mask_grey"]
+
+
+def test_areas_that_a_jpeg_made_nearly_black_or_white_are_no_labels() -> None:
+    labels, [finding] = decode_mask(two_lungs(255, 252), RGB_MAP)
+    np.testing.assert_array_equal(labels, two_lungs(1, 1))
+    assert finding.code == "mask_grey"
+    mask = two_lungs(255, 255)
+    mask[:30, :30] = 2
+    mask[-1, :12] = np.arange(240, 252)  # so many values are noise
+    labels, [finding] = decode_mask(mask, RGB_MAP)
+    assert not labels[:30, :30].any()
+    assert finding.code == "mask_grey"
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,17 @@ def test_a_mask_that_loses_labels_outside_its_image_is_refused(
     assert ("give it the image's spacing" in str(caught.value)) == (size == SLICES)
 
 
+def test_a_mask_that_shrank_within_its_image_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    scan, lungs = phantom_volume(SLICES, spacing=(2.0, 2.0, 3.0), origin=(-20.0, 10.0, 5.0))
+    lungs.SetSpacing((1.0, 1.0, 1.0))
+    sitk.WriteImage(scan, str(folders[0] / "a.nii.gz"))
+    sitk.WriteImage(lungs, str(folders[1] / "a.nii.gz"))
+    with pytest.raises(DataError, match="looks as if it was lost: spacing"):
+        prepare(config(), *folders, tmp_path / "out")
+
+
 def test_lost_labels_are_counted(folders: tuple[Path, Path], tmp_path: Path) -> None:
     _, lungs = phantom(0)
     labels = sitk.GetArrayFromImage(lungs)
