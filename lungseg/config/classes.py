@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo
@@ -58,3 +60,46 @@ ClassLabels = Annotated[
 def lung_alone() -> dict[str, ClassColours]:
     """Return the classes of a config that names none."""
     return {"background": (0, 0, 0), "lung": (255, 255, 255)}
+
+
+_SIDES = {"left": "right", "right": "left"}
+_LUNG = {"lung", "lungs", "lobe", "lobes", *_SIDES}
+_IN_LUNG = {"infection", "lesion", "nodule", "tumour", "tumor", "consolidation", "opacity"}
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", name.casefold())
+
+
+def is_lung(name: str) -> bool:
+    """Whether a class is lung by its name, which has the word lung, lobe, left or right."""
+    return not _LUNG.isdisjoint(_words(name))
+
+
+def is_in_lung(name: str) -> bool:
+    """Whether a class is lung or disease of the lung by its name."""
+    words = {word.removesuffix("s") for word in _words(name)}
+    return is_lung(name) or not _IN_LUNG.isdisjoint(words)
+
+
+def mirrored(classes: Sequence[str]) -> list[int]:
+    """Return the index that each class has in a mirrored slice: left becomes right.
+
+    Classes are one another's mirror image if their names differ only in `left` and `right`. A class
+    of one side that has no other is its own.
+    """
+    words = [_words(name) for name in classes]
+    others = [[_SIDES.get(word, word) for word in each] for each in words]
+    return [
+        words.index(other) if other != each and other in words else index
+        for index, (each, other) in enumerate(zip(words, others, strict=True))
+    ]
+
+
+def one_sided(classes: Sequence[str]) -> list[str]:
+    """Return the classes that have a side in their name, but no class for the other side."""
+    return [
+        name
+        for index, (name, other) in enumerate(zip(classes, mirrored(classes), strict=True))
+        if index == other and not _SIDES.keys().isdisjoint(_words(name))
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
+from lungseg.config.classes import is_in_lung, is_lung
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.folders import volume_suffix
@@ -46,7 +47,7 @@ class Segmentation:
     Attributes:
         ct: the volume.
         labels: SimpleITK image on the canonical grid (axes to the left, back and head): lung 1, or
-            left lung 1 and right lung 2.
+            left lung 1 and right lung 2, or the class indices of a network with several classes.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
         steps: one line per step that changed the mask.
@@ -81,7 +82,8 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
 
-        If `sides` was set, 1 is the left lung and 2 the right lung.
+        If `sides` was set, 1 is the left lung and 2 the right lung. A network with several classes
+        gives their indices, in the order of `rgb_map`.
         """
         return np.asarray(sitk.GetArrayFromImage(self.image))
 
@@ -131,13 +133,21 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         console.warn(f"{ct.name}: {finding.code}: {finding.detail}")
     canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
-    lungs, probability = _predict(predictor, hu, ct.name, config)
-    lungs.CopyInformation(canonical)
-    lungs, steps = tidy(lungs, settings, canonical)
-    sides, side_steps = label_sides(lungs)
+    classes = list(predictor.data.rgb_map)
+    if settings.sides and len(classes) > 2:
+        raise UsageError(
+            f"infer.sides labels the sides of a network with one class, but this one has the "
+            f"classes {', '.join(classes[1:])}, and its masks hold these. Set infer.sides to false."
+        )
+    found, probability = _predict(predictor, hu, ct.name, config)
+    found.CopyInformation(canonical)
+    labels, steps = _tidy_classes(found, classes, settings, canonical)
+    lung = _lung_of(labels, classes)
+    sides, side_steps = label_sides(lung)
     measured = measure(canonical, sides)
-    labels = sides if settings.sides else lungs
-    lung_voxels = count_voxels(labels)
+    if settings.sides:
+        labels = sides
+    lung_voxels = count_voxels(lung)
     if not lung_voxels:
         console.warn(f"{ct.name}: no lung was found in the whole volume")
         steps.append("no lung was found")
@@ -167,6 +177,8 @@ def _write(
         # From head to feet, the order in which radiologists read a CT.
         frames = (_frame(hu, labels, k, predictor) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
+    if settings.dicom_seg and len(predictor.data.rgb_map) > 2:
+        return replace(result, not_written=["no DICOM-SEG: it is written of lung alone"])
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
@@ -185,17 +197,62 @@ def _write(
 def _predict(
     predictor: Predictor, hu: NDArray[Any], name: str, config: Config
 ) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the lungs, a SimpleITK image of 0 and 1, and their probability if asked for."""
-    lungs = np.zeros(hu.shape, dtype=np.uint8)
+    """Return the classes, a SimpleITK image, and the probability of any if asked for."""
+    labels = np.zeros(hu.shape, dtype=np.uint8)
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     greys = (apply_window(plane, predictor.data.window) for plane in hu)
     with console.progress(len(hu), name, "slice") as bar:
         for k, probabilities in enumerate(predict_slices(predictor, greys, config.infer)):
-            lungs[k] = labels_of(probabilities) > 0
+            labels[k] = labels_of(probabilities)
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
             bar.advance()
-    return sitk.GetImageFromArray(lungs), probability
+    return sitk.GetImageFromArray(labels), probability
+
+
+def _tidy_classes(
+    labels: Any, classes: Sequence[str], settings: InferConfig, ct: Any
+) -> tuple[Any, list[str]]:
+    """Tidy each class by itself.
+
+    Of classes that are lung by their name, and of a single class, parts are dropped. Other classes,
+    such as airways, nodules or infection, may be air, small and many, so only their holes are
+    filled. No class takes voxels from another.
+
+    Args:
+        labels: SimpleITK image of class indices.
+        classes: their names, background first.
+        settings: which of the steps are taken, and their limits.
+        ct: SimpleITK image in HU on the same grid.
+    """
+    if len(classes) == 2:
+        return tidy(labels, settings, ct)
+    only_holes = settings.model_copy(
+        update={"drop_air": False, "components": 0, "min_component_ml": 0.0}
+    )
+    values = sitk.GetArrayFromImage(labels)
+    kept, filled, steps = np.zeros_like(values), np.zeros_like(values), []
+    for index, name in enumerate(classes[1:], 1):
+        mask, its_steps = tidy(labels == index, settings if is_lung(name) else only_holes, ct)
+        tidied = sitk.GetArrayViewFromImage(mask) > 0
+        kept[tidied & (values == index)] = index
+        filled[tidied & (filled == 0)] = index
+        steps += [f"{name}: {step}" for step in its_steps]
+    image = sitk.GetImageFromArray(np.where(kept > 0, kept, filled))
+    image.CopyInformation(labels)
+    return image, steps
+
+
+def _lung_of(labels: Any, classes: Sequence[str]) -> Any:
+    """Return a mask of the classes in the lung by their name, or of all if no class is."""
+    lung = [is_in_lung(name) for name in classes[1:]]
+    if all(lung) or not any(lung):
+        return sitk.Cast(labels > 0, sitk.sitkUInt8)
+    image = sitk.GetImageFromArray(
+        np.array([False, *lung], np.uint8)[sitk.GetArrayViewFromImage(labels)]
+    )
+    image.CopyInformation(labels)
+    return image
 
 
 def predict_slices(
