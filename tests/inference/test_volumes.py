@@ -81,7 +81,7 @@ def test_gas_in_the_bowel_is_no_lung(drop_air: bool, predictor: Predictor) -> No
 
 
 # Grey 36 is -800 HU, 25 is -860 HU, 91 is -500 HU, 0 is -1000 HU and 189 is 40 HU.
-GREYS = {"soft": 189, "left lung": 25, "right lung": 36, "infections": 91, "airways": 0}
+GREYS = {"soft": 189, "infections": 91, "left lung": 25, "right lung": 36, "airways": 0}
 
 
 @pytest.fixture
@@ -92,10 +92,10 @@ def several(tmp_path: Path) -> Predictor:
 def lungs_with_infection_and_airways() -> tuple[np.ndarray, np.ndarray]:
     """Return HU `(8, SIDE, SIDE)`, and the class index of each voxel."""
     classes = np.zeros((8, SIDE, SIDE), np.uint8)
-    classes[1:7, 4:26, 2:11], classes[1:7, 4:26, 17:26] = 2, 1
-    classes[2:6, 8, 4], classes[2:6, 12, 20] = 3, 3  # two spots of infection, of 0.25 mL a voxel
+    classes[1:7, 4:26, 2:11], classes[1:7, 4:26, 17:26] = 3, 2
+    classes[2:6, 8, 4], classes[2:6, 12, 20] = 1, 1  # two spots of infection, of 0.25 mL a voxel
     classes[1:7, 14, 13:15] = 4
-    return np.array([40, -860, -800, -500, -1000], np.int16)[classes], classes
+    return np.array([40, -500, -860, -800, -1000], np.int16)[classes], classes
 
 
 def test_a_volume_comes_out_with_every_class(several: Predictor) -> None:
@@ -121,5 +121,5 @@ def test_each_class_is_tidied_by_itself(several: Predictor) -> None:
 def test_sides_of_a_network_with_several_classes_are_refused(several: Predictor) -> None:
     hu, _ = lungs_with_infection_and_airways()
     config = with_overrides(Config(), {"infer.sides": True})
-    with pytest.raises(UsageError, match="left lung, right lung, infections, airways"):
+    with pytest.raises(UsageError, match="infections, left lung, right lung, airways"):
         segment_ct(several, ct_from_image(image_of(hu)), config)
