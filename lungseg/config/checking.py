@@ -82,7 +82,10 @@ def _location(error: Mapping[str, Any]) -> list[str | int]:
     keys = list(error["loc"])
     if error["type"] == "union_tag_invalid":
         return [*keys, "name"]
-    # Below `model` pydantic puts the network's name into the path.
+    # Pydantic puts the member of a union into the path: the network's name below `model`, and
+    # whether a class of `rgb_map` has one colour or several.
+    if keys[:2] == ["data", "rgb_map"]:
+        return keys[:3] + keys[4:]
     return keys[:1] + keys[2:] if keys[:1] == ["model"] else keys
 
 

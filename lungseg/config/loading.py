@@ -229,8 +229,10 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     merged = copy.deepcopy(base)
     for key, value in top.items():
         below: Any = merged.get(key)
-        # A colour map is one value, because the order of its classes gives their index.
-        both = isinstance(below, dict) and isinstance(value, dict) and key != "rgb_map"
+        # A colour map is one value, because the order of its classes gives their index. Labels
+        # belong to the classes of one map.
+        one = key in ("rgb_map", "labels")
+        both = isinstance(below, dict) and isinstance(value, dict) and not one
         if both and key == "model" and "name" in value:
             both = _network_of(below) == value["name"]
         merged[key] = _merge(below, value) if both else copy.deepcopy(value)

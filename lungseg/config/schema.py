@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lungseg.config.classes import ClassLabels, RgbMap, lung_alone
 from lungseg.config.fields import (
     Amount,
-    Colour,
     Count,
     Positive,
     PositiveAmount,
@@ -57,9 +57,14 @@ class DataConfig(Section):
         description="plain images: height and width of a pixel in mm; null: square pixels",
     )
     channels: Literal[1, 3] = Field(default=1, description="1: grey; 3: RGB")
-    rgb_map: dict[str, Colour] = Field(
-        default_factory=lambda: {"background": (0, 0, 0), "lung": (255, 255, 255)},
-        description="colour of each class in mask files, background first",
+    rgb_map: RgbMap = Field(
+        default_factory=lung_alone,
+        description="colour or colours of each class in mask files, background first",
+    )
+    labels: ClassLabels = Field(
+        default_factory=dict,
+        description="labels of each class in volumes and grey masks, others are background, such "
+        "as {lung: [3, 4]}; {}: all labels are lung",
     )
     window: tuple[float, float] = Field(
         default=(-1000.0, 400.0),
@@ -76,15 +81,6 @@ class DataConfig(Section):
         if window[0] >= window[1]:
             raise ValueError(f"the lower HU must be below the upper, not {list(window)}")
         return window
-
-    @field_validator("rgb_map")
-    @classmethod
-    def _colours_differ(cls, rgb_map: dict[str, Colour]) -> dict[str, Colour]:
-        if not 2 <= len(rgb_map) <= 255:
-            raise ValueError("between 2 and 255 classes are needed, background first")
-        if len(set(rgb_map.values())) != len(rgb_map):
-            raise ValueError("two classes have the same colour")
-        return rgb_map
 
 
 class PrepareConfig(Section):

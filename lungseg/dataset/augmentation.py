@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.config.classes import is_lung, mirrored, one_sided
 from lungseg.config.training import TransformsConfig
+from lungseg.errors import UsageError
 from lungseg.system.privacy import private_import
 
 if TYPE_CHECKING:
     from albumentations import Compose
 
 
-def build_pipeline(transforms: TransformsConfig) -> Compose:
-    """Build the albumentations pipeline of a config section."""
+def build_pipeline(transforms: TransformsConfig, swap: Sequence[int]) -> Compose:
+    """Build the albumentations pipeline of a config section; `swap` as in `transforms.build`."""
     with private_import("albumentations"):
         from lungseg.dataset.transforms import build
-    return build(transforms)
+    return build(transforms, swap)
+
+
+def _swap(transforms: TransformsConfig, classes: Sequence[str]) -> list[int]:
+    """Return the index of each class in a mirrored slice.
+
+    Raises:
+        UsageError: if a transform would make labels wrong.
+    """
+    other = [name for name in classes[1:] if not is_lung(name)]
+    if transforms.lesion.p and len(classes) > 2 and other:
+        raise UsageError(
+            f"augment: a lesion makes lung opaque without a change of its label, but "
+            f"{', '.join(other)} may be what such an image shows. Set lesion.p to 0."
+        )
+    if (transforms.hflip or transforms.vflip) and (single := one_sided(classes)):
+        raise UsageError(
+            f"augment: a flip exchanges left and right, but there is no class for the other side "
+            f"of {', '.join(single)}. Set hflip and vflip to 0."
+        )
+    return mirrored(classes)
 
 
 class Augmenter:
     """A pipeline that several threads may call, each call with its own seed."""
 
-    def __init__(self, transforms: TransformsConfig) -> None:
-        """Keep the config; each `Compose` holds random state, so it serves one call at a time."""
-        self._transforms = transforms
+    def __init__(
+        self, transforms: TransformsConfig, classes: Sequence[str] = ("background", "lung")
+    ) -> None:
+        """Keep the config; each `Compose` holds random state, so it serves one call at a time.
+
+        Args:
+            transforms: a section of `augment`.
+            classes: names of the classes, background first. After a flip, those that differ only
+                in left and right are exchanged.
+
+        Raises:
+            UsageError: if a transform would make the labels of these classes wrong.
+        """
+        self._transforms, self._swap = transforms, _swap(transforms, classes)
         # One list for all threads, because Python sees TensorFlow's threads as new at every call.
         self._idle: list[Compose] = []
 
@@ -37,7 +71,7 @@ class Augmenter:
         try:
             compose = self._idle.pop()  # atomic, so it needs no lock
         except IndexError:
-            compose = build_pipeline(self._transforms)
+            compose = build_pipeline(self._transforms, self._swap)
         if compose.transforms:
             compose.set_random_seed(seed % 2**32)
             moved = compose(image=image, mask=labels)

@@ -60,9 +60,9 @@ def read_pair(
     """
     image, findings = to_slice(read_pixels(pair.image), config.data, pair.image)
     size = (image.shape[0], image.shape[1])
-    mask = read_pixels(pair.mask)
+    mask, data = read_pixels(pair.mask), config.data
     try:
-        labels, mask_findings = decode_mask(mask, config.data.rgb_map, pair.mask)
+        labels, mask_findings = decode_mask(mask, data.rgb_map, pair.mask, data.labels)
     except DataError as problem:
         detail = problem.what.removesuffix(".")
         findings.append(Finding("mask_colours", "failed", detail, pair.mask))

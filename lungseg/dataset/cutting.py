@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from lungseg.errors import DataError, UsageError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.framing import Framing, frame_slice
-from lungseg.imaging.masks import merge_labels
 from lungseg.imaging.pixels import Labels, apply_window, with_channels
 
+if TYPE_CHECKING:
+    from lungseg.imaging.volumes import LabelVolume
+
+MOST_LOST = 0.01  # of the labelled voxels; what lies at the rim of a scan may be cut
 SHORTEST_KEY = 16  # characters; 16 random hexadecimal digits take 2**64 tries
 
 
@@ -43,22 +46,25 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
         The slices, their number, and the findings.
 
     Raises:
-        DataError: if a volume cannot be read, or image and mask do not overlap.
+        DataError: if a volume cannot be read, if labels are not in the image, or if it cannot be
+            said which labels are lung.
     """
     # Imported here: folders of plain images do not need it.
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
+    from lungseg.imaging.labels import map_labels, merge_labels
     from lungseg.imaging.volume_files import read_ct, read_label_volume
 
     data = config.data
     ct = read_ct(pair.image, name=pair.case, files=pair.files)
-    mask, grid_findings = onto_grid_of(ct.canonical, read_label_volume(pair.mask).image, pair.mask)
+    # Mapped before it is resampled: only what is left of the classes matters.
+    mask, findings = map_labels(read_label_volume(pair.mask), data, pair.mask)
+    mask, moved = onto_grid_of(ct.canonical, mask, pair.mask)
     # Copies, not views: a view is invalid once its image is freed, and slices are read later.
     hu = sitk.GetArrayFromImage(ct.canonical)
-    labels, label_findings = merge_labels(
-        sitk.GetArrayFromImage(mask), config.num_classes, pair.mask
-    )
-    findings = [*ct.findings, *grid_findings, *label_findings]
+    mask, merged = merge_labels(mask, data, pair.mask, hu)
+    labels = mask.labels
+    findings = [*ct.findings, *findings, *moved, *merged]
     keep = _slices_to_keep(np.asarray(labels.any(axis=(1, 2))), config.prepare.empty_slices)
     if len(keep) < len(hu):
         detail = f"{len(hu) - len(keep)} of {len(hu)} slices hold no lung and are left out"
@@ -75,31 +81,62 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     return slices(), len(keep), findings
 
 
-def onto_grid_of(scan: Any, mask: Any, path: Path) -> tuple[Any, list[Finding]]:
+def onto_grid_of(scan: Any, mask: LabelVolume, path: Path) -> tuple[LabelVolume, list[Finding]]:
     """Resample a mask onto its scan's grid by nearest neighbour, unless the grids are equal.
 
     Args:
         scan: SimpleITK image.
-        mask: SimpleITK image of labels.
+        mask: the labels.
         path: the mask's file.
 
     Raises:
-        DataError: if no label of the mask lies within the scan.
+        DataError: if more than `MOST_LOST` of the labelled voxels lie outside of the scan, if a
+            label is lost, or if the mask looks as if its geometry was lost when it was saved.
     """
-    import SimpleITK as sitk  # noqa: N813 - its documented name
+    from lungseg.imaging.volumes import (
+        LabelVolume,
+        corner_points,
+        geometry_differences,
+        outside_of,
+        resample_labels,
+    )
 
-    from lungseg.imaging.volumes import geometry_differences, resample_labels
+    def is_unset(image: Any) -> bool:
+        """Whether a corner lies at the origin, or all spacings are 1, as in an empty header."""
+        at_origin = np.isclose(corner_points(image), 0).all(axis=1).any()
+        return bool(at_origin) or {*image.GetSpacing()} == {1.0}
 
-    differences = "; ".join(geometry_differences(mask, scan))
+    differences = "; ".join(geometry_differences(mask.image, scan))
     if not differences:
         return mask, []
-    resampled = resample_labels(mask, scan)
-    has_labels, has_some_left = (
-        bool(sitk.GetArrayViewFromImage(image).any()) for image in (mask, resampled)
+    same_size = mask.image.GetSize() == scan.GetSize()
+    advice = (
+        " If its voxels are those of the image, give it the image's spacing, origin and direction."
+        if same_size
+        else ""
     )
-    if has_labels and not has_some_left:
-        raise DataError(path, f"the mask lies outside its image: {differences}.")
+    if same_size and is_unset(mask.image) and not is_unset(scan):
+        raise DataError(
+            path, f"the mask's geometry looks as if it was lost: {differences}.{advice}"
+        )
+    labels = mask.labels
+    labelled = int(np.count_nonzero(labels))
+    lost = int(np.count_nonzero(labels[outside_of(scan, mask.image)]))
+    loss = f"{lost} of {labelled} labelled voxels ({lost / max(labelled, 1):.2%})"
+    if lost > MOST_LOST * labelled:
+        raise DataError(path, f"{loss} of the mask lie outside its image: {differences}.{advice}")
+    resampled = LabelVolume(resample_labels(mask.image, scan))
+    gone = np.setdiff1d(labels, resampled.labels)
+    if gone.any():
+        raise DataError(
+            path,
+            f"label {gone.max()} would be lost, because its "
+            f"{np.count_nonzero(labels == gone.max())} voxels lie between those of the image: "
+            f"{differences}.",
+        )
     detail = f"the mask was resampled onto the image: {differences}"
+    if lost:
+        detail += f"; {loss} lie outside it and are lost"
     return resampled, [Finding("mask_resampled", "repaired", detail, path)]
 
 

@@ -21,6 +21,24 @@ BLUR_PIXELS = 3.0  # standard deviation at limit 1
 FRINGES = 0.4  # fraction of lesions that lie along the wall of the chest
 
 
+class _Mirrored:
+    """A flip after which a class is that of the other side, as `swap[index]` says."""
+
+    swap: NDArray[np.uint8]
+
+    def apply_to_mask(self, mask: NDArray[np.uint8], *args: Any, **params: Any) -> Any:
+        """Flip the labels and exchange the sides."""
+        return self.swap[super().apply_to_mask(mask, *args, **params)]  # type: ignore[misc]
+
+
+class LeftRightFlip(_Mirrored, A.HorizontalFlip):  # type: ignore[misc]
+    """Flip a slice left to right."""
+
+
+class UpDownFlip(_Mirrored, A.VerticalFlip):  # type: ignore[misc]
+    """Flip a slice upside down. It is a mirror image, too: a turned slice keeps its sides."""
+
+
 class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     """Show the slice through another grey window: both ends move by up to `limit` of the range.
 
@@ -155,14 +173,21 @@ def _fringe(
     return np.asarray(1 - ahead, np.float32)
 
 
-def build(transforms: TransformsConfig) -> A.Compose:
-    """Build the pipeline of a config section, without the steps of probability 0."""
+def build(transforms: TransformsConfig, swap: Sequence[int]) -> A.Compose:
+    """Build the pipeline of a config section, without the steps of probability 0.
+
+    Args:
+        transforms: the section.
+        swap: the index of each class in a mirrored slice.
+    """
     t = transforms
+    flips = LeftRightFlip(p=t.hflip), UpDownFlip(p=t.vflip)
+    for flip in flips:
+        flip.swap = np.array(swap, np.uint8)
     border = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": 0}
     nearest = {"interpolation": cv2.INTER_LINEAR, "mask_interpolation": cv2.INTER_NEAREST}
     steps: Sequence[A.BasicTransform] = [
-        A.HorizontalFlip(p=t.hflip),
-        A.VerticalFlip(p=t.vflip),
+        *flips,
         A.RandomRotate90(p=t.rotate90),
         A.Affine(
             rotate=(-t.affine.rotate, t.affine.rotate),

@@ -12,7 +12,9 @@ from lungseg.errors import DataError
 from lungseg.evaluation.cases import ClassIndices
 from lungseg.evaluation.metrics import PixelSize
 from lungseg.imaging.folders import stem_of, volume_suffix
-from lungseg.imaging.masks import merge_labels, read_mask
+from lungseg.imaging.labels import map_labels, merge_labels
+from lungseg.imaging.masks import decode_mask
+from lungseg.imaging.pixels import read_pixels
 from lungseg.imaging.volume_files import read_label_volume
 from lungseg.imaging.volumes import LabelVolume, match_grids
 
@@ -53,7 +55,7 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
     Raises:
         DataError: if the true mask cannot be read, or a mask holds a label without a class.
     """
-    truth, truth_remarks = _read_mask(case.truth, config)
+    truth, truth_remarks = _read_mask(case.truth, config, own=False)
     prediction, prediction_remarks, problem = _read_prediction(case, config)
     if isinstance(truth, LabelVolume) and isinstance(prediction, LabelVolume):
         prediction, truth, differences = match_grids(prediction, truth)
@@ -68,14 +70,9 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
         problem = f"prediction is {size_of(predicted)}, truth {size_of(true)}; nothing is resized"
     if problem:
         predicted = np.zeros_like(true)
-    classes = len(config.data.rgb_map)
-    true, truth_merged = merge_labels(true, classes, case.truth)
-    predicted, prediction_merged = merge_labels(predicted, classes, case.prediction or case.truth)
     remarks = [
         *(f"truth: {remark}" for remark in truth_remarks),
         *(f"prediction: {remark}" for remark in prediction_remarks),
-        *(f"truth: {finding.detail}" for finding in truth_merged),
-        *(f"prediction: {finding.detail}" for finding in prediction_merged),
     ]
     return LoadedMasks(true, predicted, pixel_size, remarks, problem)
 
@@ -87,7 +84,7 @@ def _read_prediction(
     if case.prediction is None:
         return None, [], "there is no prediction"
     try:
-        mask, remarks = _read_mask(case.prediction, config)
+        mask, remarks = _read_mask(case.prediction, config, own=True)
     except DataError as problem:
         return None, [], str(problem)
     if stem_of(case.prediction) != case.name:
@@ -95,10 +92,17 @@ def _read_prediction(
     return mask, remarks, ""
 
 
-def _read_mask(path: Path, config: Config) -> tuple[LabelVolume | ClassIndices, list[str]]:
+def _read_mask(
+    path: Path, config: Config, own: bool
+) -> tuple[LabelVolume | ClassIndices, list[str]]:
+    """Read a mask as class indices; `own` as in `map_labels`."""
+    data = config.data
     if volume_suffix(path):
-        return read_label_volume(path), []
-    labels, findings = read_mask(path, config.data.rgb_map)
+        volume = read_label_volume(path)
+        mapped, findings = map_labels(volume, data, path, own=own)
+        merged, more = merge_labels(mapped, data, path)
+        return merged, [finding.detail for finding in (*findings, *more)]
+    labels, findings = decode_mask(read_pixels(path), data.rgb_map, path, data.labels, own=own)
     return labels, [finding.detail for finding in findings]
 
 

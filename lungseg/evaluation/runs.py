@@ -204,8 +204,9 @@ def _predict(part: ScoredPart, config: Config, scores: RunScores) -> Iterator[_P
         images = [image for _, image, _, _ in batch]
         probabilities = predictor.probabilities(images)
         mirrored = None
-        if config.evaluate.flips:
-            mirrored = predictor.probabilities([np.fliplr(image) for image in images])[:, :, ::-1]
+        if config.evaluate.flips and not predictor.one_sided:
+            flipped_images = [np.fliplr(image) for image in images]
+            mirrored = predictor.turned_back(predictor.probabilities(flipped_images))
         for index, (s, image, truth, size) in enumerate(batch):
             p, flipped = probabilities[index], None if mirrored is None else mirrored[index]
             scores.calibration.add(truth > 0, 1 - p[..., 0])

@@ -5,60 +5,81 @@ A label image is a uint8 array `(H, W)` of class indices, 0 the background.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.fields import Colour
+from lungseg.config.classes import ClassColours, several
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.framing import Framing, frame_slice
+from lungseg.imaging.labels import MOST_LABELS, classes_of
+from lungseg.imaging.palette import Palette
 from lungseg.imaging.pixels import Labels, Pixels, is_grey, read_pixels
 
 # A colour farther than this (RGB distance, at most 441) from every blend of two map colours is an
 # error.
 MAX_BLEND_DISTANCE = 40.0
+# Masks of 512 x 512 that were resized with interpolation have up to 1.4% of such edges.
+MOST_EDGES, EDGES_OF_SIDE = 0.03, 256
+# A JPEG turns a colour into its neighbours, at most this far from it over a whole area.
+JPEG_DISTANCE = 8.0
+# A colour that fills areas has this share of its pixels among pixels of the same colour. On the
+# edges of interpolated masks it is 0, on the lungs of a label image above 0.8.
+FLAT = 0.1
 
 
 def decode_mask(
-    pixels: Pixels, rgb_map: Mapping[str, Colour], path: Path | None = None
+    pixels: Pixels,
+    rgb_map: Mapping[str, ClassColours],
+    path: Path | None = None,
+    labels: Mapping[str, Sequence[int]] | None = None,
+    *,
+    own: bool = False,
 ) -> tuple[Labels, list[Finding]]:
     """Turn a mask's colours into class indices.
 
     Each colour of `rgb_map` becomes the index of its class. A blend of two of them, as resizing
-    produces it, becomes the nearer class and is reported. A mask may also hold class indices (0, 1,
-    ...) instead of colours, which is reported.
+    produces it, becomes the nearer class and is reported. A grey mask may also hold class indices
+    (0, 1, ...) or labels instead of colours, which is reported.
 
     Args:
         pixels: as `read_pixels` returns them.
-        rgb_map: class name to colour, in the order of their indices.
+        rgb_map: class name to colour, or to several, in the order of their indices.
         path: the mask's file, for findings and errors.
+        labels: `data.labels`, which says what the values of a grey mask are.
+        own: whether the mask may be one that this program wrote. If it has only colours of
+            `rgb_map`, these count, and not `labels`.
 
     Returns:
         uint8 labels `(H, W)` and the findings.
 
     Raises:
         DataError: if more than 1 in 1000 pixels have a colour that is neither of the map nor a
-            blend of two of its colours.
+            blend of two of its colours, if more pixels are blends than the edges of a resized mask
+            have, or if it cannot be said which labels belong to which class.
     """
-    palette = np.array(list(rgb_map.values()), dtype=np.float64)
     codes, inverse, counts = _colours_in(pixels, path)
     colours = np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=1)
-    distance = np.linalg.norm(colours[:, None] - palette[None], axis=2)
-    nearest = distance.argmin(axis=1).astype(np.uint8)
-    exact = distance.min(axis=1) == 0
-    if exact.all():
+    palette = Palette.of(rgb_map)
+    nearest, distance = palette.nearest(colours)
+    exact = distance == 0
+    grey = bool((colours == colours[:, :1]).all())
+    wanted = labels if labels and grey and not (own and exact.all()) else {}
+    if exact.all() and not wanted:
         return nearest[inverse], []
-    if (colours == colours[:, :1]).all() and colours.max() < len(palette):
+    if grey and not wanted and colours.max() < len(rgb_map):
         indices, findings = _from_indices(colours[:, 0], path)
         return indices[inverse], findings
-    findings = _check_blends(colours, counts, palette, nearest, exact, path)
-    return nearest[inverse], findings
+    palette, findings = _with_labels(
+        palette, colours, counts, _fill_areas(inverse, counts), list(rgb_map), wanted, path
+    )
+    findings += _check_blends(colours, counts, palette, path)
+    return palette.nearest(colours)[0][inverse], findings
 
 
 def _from_indices(values: NDArray[np.int64], path: Path | None) -> tuple[Labels, list[Finding]]:
@@ -68,26 +89,109 @@ def _from_indices(values: NDArray[np.int64], path: Path | None) -> tuple[Labels,
     return values.astype(np.uint8), [Finding("mask_indices", "repaired", detail, path)]
 
 
+def _fill_areas(inverse: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each colour whether it fills areas, as a label does; an edge does not."""
+    ids, around = inverse.astype(np.float32), np.ones((3, 3), np.uint8)
+    flat = cv2.erode(ids, around) == cv2.dilate(ids, around)
+    inner = np.bincount(inverse[flat], minlength=len(counts))
+    return np.asarray(inner >= FLAT * counts)
+
+
+def _with_labels(
+    palette: Palette,
+    colours: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    flat: NDArray[np.bool_],
+    classes: Sequence[str],
+    wanted: Mapping[str, Sequence[int]],
+    path: Path | None,
+) -> tuple[Palette, list[Finding]]:
+    """Return the palette with the labels of a grey mask, and what these are.
+
+    Args:
+        palette: the colours of the map.
+        colours: the colours present `(N, 3)`.
+        counts: number of pixels of each `(N,)`.
+        flat: whether each fills areas `(N,)`.
+        classes: names of the classes, background first.
+        wanted: `data.labels`.
+        path: the mask's file.
+    """
+    nearest, distance = palette.nearest(colours)
+    values = colours[:, 0]
+    if wanted:
+        named = np.isin(values, [label for codes in wanted.values() for label in codes])
+        found = (values > 0) & (named | flat)
+        palette = Palette(np.zeros((1, 3)), np.zeros(1, np.uint8))
+    else:
+        noise = (distance <= JPEG_DISTANCE) & (len(values) > MOST_LABELS)
+        # Without anything bright, dark greys are labels 1, 2, ... and no noise of a JPEG.
+        codes = flat & (distance > 0) & ~(noise | (nearest > 0) & (distance <= JPEG_DISTANCE))
+        # A colour apart from every blend is not like an edge, and an error of its own.
+        codes &= palette.distance_to_blends(colours) <= MAX_BLEND_DISTANCE
+        if not codes.any():
+            return palette, []
+        _check_codes(colours, codes, nearest, counts, path)
+        found = codes | (distance == 0) & (nearest > 0)
+    if not found.any():
+        return palette, []
+    sizes = {int(values[i]): f"{counts[i]} pixels" for i in np.flatnonzero(found)}
+    assigned, finding = classes_of(sizes, classes, wanted, path, "grey value")
+    known = values[distance == 0] if not wanted else [0]
+    return palette.with_greys({v: c for v, c in assigned.items() if v not in known}), [finding]
+
+
+def _check_codes(
+    colours: NDArray[np.int64],
+    codes: NDArray[np.bool_],
+    nearest: Labels,
+    counts: NDArray[np.int64],
+    path: Path | None,
+) -> None:
+    """Raise `DataError` if colours that fill areas and are not in the map cannot be labels."""
+    first = colours[codes][counts[codes].argmax()].tolist()
+    if not (colours == colours[:, :1]).all():
+        raise DataError(
+            path,
+            f"areas of the mask have the colour {tuple(first)}, which is not in data.rgb_map. Add "
+            "it there; a class may have several colours.",
+        )
+    values = colours[:, 0]
+    dark = codes & (nearest == 0) & (values <= MOST_LABELS)
+    if (dark.any() and values.max() > MOST_LABELS) or (
+        np.count_nonzero(codes) == 1 and not nearest.any()
+    ):
+        listed = ", ".join(str(value) for value in values[codes | (nearest > 0)])
+        raise DataError(
+            path,
+            f"expected colours of data.rgb_map; areas of the mask have the grey {first[0]}, which "
+            "is nearest to the background. If greys are labels, name those of each class as "
+            f"data.labels; the mask holds {listed}.",
+        )
+    if not (~codes & (nearest == 0)).any():
+        raise DataError(
+            path, f"no pixel of the mask is background; areas have the grey {first[0]}."
+        )
+
+
 def _check_blends(
     colours: NDArray[np.int64],
     counts: NDArray[np.int64],
-    palette: NDArray[np.float64],
-    nearest: NDArray[np.uint8],
-    exact: NDArray[np.bool_],
+    palette: Palette,
     path: Path | None,
 ) -> list[Finding]:
-    """Check that colours that are not in the map are blends of its colours, and report them.
+    """Check that colours that are not in the palette are edges between them, and report them.
 
     Args:
         colours: the colours present `(N, 3)`.
         counts: number of pixels of each `(N,)`.
-        palette: the map's colours `(C, 3)`.
-        nearest: for each colour, the nearest class `(N,)`.
-        exact: for each colour, whether it is one of the map's `(N,)`.
+        palette: the colours of the map, and the labels of a grey mask.
         path: the mask's file.
     """
+    nearest, distance = palette.nearest(colours)
+    exact = distance == 0
     total, blended = int(counts.sum()), int(counts[~exact].sum())
-    foreign = _distance_to_blends(colours.astype(np.float64), palette) > MAX_BLEND_DISTANCE
+    foreign = palette.distance_to_blends(colours) > MAX_BLEND_DISTANCE
     foreign_count = int(counts[foreign].sum())
     if foreign_count > total / 1000:
         worst = colours[foreign][counts[foreign].argmax()]
@@ -95,7 +199,17 @@ def _check_blends(
             path,
             f"{foreign_count / total:.1%} of the mask's pixels have a colour that is not in "
             f"data.rgb_map, most often ({worst[0]}, {worst[1]}, {worst[2]}). Set data.rgb_map to "
-            "the mask's colours.",
+            "the mask's colours; a class may have several.",
+        )
+    # The smaller a mask, the larger the share of its edges.
+    limit = MOST_EDGES * max(1.0, EDGES_OF_SIDE / total**0.5)
+    between = int(counts[distance > MAX_BLEND_DISTANCE].sum()) / total
+    if between > limit:
+        raise DataError(
+            path,
+            f"{between:.1%} of the mask's pixels lie between the colours of data.rgb_map, but the "
+            f"edges of a resized mask are at most {limit:.0%}. This is an image and no mask, or a "
+            "mask with colours that are not in data.rgb_map.",
         )
     if blended > total / 1000 and not nearest.any():
         # All colours are dark greys. These are more likely labels of another kind than an empty
@@ -106,6 +220,8 @@ def _check_blends(
             f"expected colours of data.rgb_map; every pixel of the mask is nearest to the "
             f"background, but {blended / total:.1%} have other colours: {listed}.",
         )
+    if not blended:
+        return []
     detail = (
         f"{len(colours)} different values; {blended} of {total} pixels ({blended / total:.2%}) "
         "have a colour that is not in data.rgb_map and became the nearest class"
@@ -140,23 +256,12 @@ def _colours_in(
     return codes, inverse.reshape(packed.shape), counts
 
 
-def _distance_to_blends(
-    colours: NDArray[np.float64], palette: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return each colour's distance to the nearest segment between two palette colours."""
-    best = np.full(len(colours), np.inf)
-    for first in range(len(palette)):
-        for second in range(first + 1, len(palette)):
-            start, along = palette[first], palette[second] - palette[first]
-            along_segment = np.clip((colours - start) @ along / (along @ along), 0, 1)
-            gap = np.linalg.norm(colours - (start + along_segment[:, None] * along), axis=1)
-            best = np.minimum(best, gap)
-    return best
+def encode_mask(labels: Labels, rgb_map: Mapping[str, ClassColours]) -> NDArray[np.uint8]:
+    """Turn class indices `(H, W)` into the map's colours: grey `(H, W)` if all are grey, or RGB.
 
-
-def encode_mask(labels: Labels, rgb_map: Mapping[str, Colour]) -> NDArray[np.uint8]:
-    """Turn class indices `(H, W)` into the map's colours: grey `(H, W)` if all are grey, or RGB."""
-    palette = np.array(list(rgb_map.values()), dtype=np.uint8)
+    Of a class with several colours, the first is written.
+    """
+    palette = np.array([several(colours)[0] for colours in rgb_map.values()], dtype=np.uint8)
     if (palette == palette[:, :1]).all():
         return palette[:, 0][labels]
     return palette[labels]
@@ -177,32 +282,7 @@ def fit_labels(labels: Labels, framing: Framing) -> Labels:
     return framing.place(resize_labels(labels, framing.content))
 
 
-def merge_labels(
-    labels: NDArray[np.integer[Any]], classes: int, path: Path
-) -> tuple[NDArray[np.integer[Any]], list[Finding]]:
-    """Fit labels to the number of classes, background included.
-
-    With a single foreground class (`classes` 2), all labels above the background are foreground:
-    a mask of left and right lung is a mask of lung. That is reported if a label is above 1.
-
-    Raises:
-        DataError: if a label is above the classes and there are several foreground classes.
-    """
-    highest = labels.max(initial=0)
-    if highest >= classes > 2:
-        raise DataError(path, f"holds label {highest}, but data.rgb_map has {classes} classes.")
-    if highest < classes:
-        return labels, []
-    detail = f"labels up to {highest} taken together as foreground"
-    return (labels > 0).astype(np.uint8), [Finding("labels_merged", "repaired", detail, path)]
-
-
-def read_mask(path: Path, rgb_map: Mapping[str, Colour]) -> tuple[Labels, list[Finding]]:
-    """Read a plain image as a mask of its own size; see `decode_mask`."""
-    return decode_mask(read_pixels(path), rgb_map, path)
-
-
 def read_labels(path: Path, data: DataConfig) -> Labels:
-    """Read a mask of square pixels as class indices of the configured size."""
-    labels, _ = read_mask(path, data.rgb_map)
+    """Read a mask of square pixels, of a data set, as class indices of the configured size."""
+    labels, _ = decode_mask(read_pixels(path), data.rgb_map, path, data.labels, own=True)
     return fit_labels(labels, frame_slice((labels.shape[0], labels.shape[1]), data))

@@ -26,7 +26,7 @@ class LabelVolume:
     """Labels on a grid in space, oriented so that axes run to the patient's left, back and head.
 
     Attributes:
-        image: SimpleITK image of unsigned integers.
+        image: SimpleITK image of uint8.
         sparse: whether slices without label may have been left out, as DICOM-SEG does.
     """
 
@@ -34,15 +34,26 @@ class LabelVolume:
     sparse: bool = False
 
     @property
-    def labels(self) -> NDArray[np.integer[Any]]:
-        """Class indices `(D, H, W)`."""
+    def labels(self) -> NDArray[np.uint8]:
+        """The labels `(D, H, W)`."""
         return np.asarray(sitk.GetArrayFromImage(self.image))
+
+    def with_labels(self, labels: NDArray[np.uint8]) -> LabelVolume:
+        """Return other labels on the same grid."""
+        image = sitk.GetImageFromArray(labels)
+        image.CopyInformation(self.image)
+        return LabelVolume(image, self.sparse)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size in mm, ordered (z, y, x)."""
         x, y, z = self.image.GetSpacing()
         return (float(z), float(y), float(x))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in mL."""
+        return float(np.prod(self.spacing)) / 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +134,13 @@ def resample_labels(image: Any, grid: Any) -> Any:
     return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
 
 
+def outside_of(scan: Any, image: Any) -> NDArray[np.bool_]:
+    """Return which voxels of an image, `(D, H, W)`, have their centre outside of a scan."""
+    inside = sitk.Image(scan.GetSize(), sitk.sitkUInt8) + 1
+    inside.CopyInformation(scan)
+    return np.asarray(sitk.GetArrayFromImage(resample_labels(inside, image)) == 0)
+
+
 def _on_grid_of(image: Any, grid: Any) -> bool:
     """Whether each voxel of `image` is a voxel of `grid`."""
     if not np.allclose(image.GetSpacing(), grid.GetSpacing(), rtol=GEOMETRY_TOLERANCE):
@@ -142,8 +160,14 @@ def _corners(image: Any) -> NDArray[np.float64]:
 
 def _corners_on(image: Any, grid: Any) -> NDArray[np.float64]:
     """Return where the corners of an image lie on a grid, as its indices `(8, 3)`."""
-    points = (image.TransformContinuousIndexToPhysicalPoint(each) for each in _corners(image))
+    points = corner_points(image).tolist()
     return np.array([grid.TransformPhysicalPointToContinuousIndex(point) for point in points])
+
+
+def corner_points(image: Any) -> NDArray[np.float64]:
+    """Return where the voxels at the corners of an image lie, in mm, `(8, 3)` as (x, y, z)."""
+    points = (image.TransformContinuousIndexToPhysicalPoint(each) for each in _corners(image))
+    return np.array(list(points))
 
 
 def geometry_differences(image: Any, other: Any) -> list[str]:

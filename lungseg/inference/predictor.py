@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.config.classes import mirrored, one_sided
 from lungseg.config.schema import DataConfig
 from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
@@ -68,6 +69,8 @@ class Predictor:
         path: the ONNX file, the first of several.
         data: size, window and channels of the slices it takes, and the colours of its classes.
         provider: ONNX Runtime's execution provider.
+        one_sided: names of classes without a class for the other side. Slices must not be
+            mirrored if there are any.
     """
 
     def __init__(
@@ -88,7 +91,8 @@ class Predictor:
                 time.
 
         Raises:
-            UsageError: if `device` is `gpu` and ONNX Runtime has no GPU provider.
+            UsageError: if `device` is `gpu` and ONNX Runtime has no GPU provider, or if `flips` is
+                set and a class has no class for the other side.
             DataError: if a file is damaged, or the networks do not belong together.
         """
         files = [paths] if isinstance(paths, Path) else list(paths)
@@ -96,6 +100,12 @@ class Predictor:
         self._files = files
         self._flips = flips
         self.data = _read_description(self.path.with_name("model.json"))
+        self.one_sided = one_sided(list(self.data.rgb_map))
+        if flips and self.one_sided:
+            raise UsageError(
+                f"{self.path}: flips mirror a slice, but there is no class for the other side of "
+                f"{', '.join(self.one_sided)}. Set infer.flips to false."
+            )
         for path in files[1:]:
             if _read_description(path.with_name("model.json")) != self.data:
                 raise DataError(
@@ -149,9 +159,16 @@ class Predictor:
         batch = to_batch(slices)
         probabilities = self._run(batch)
         if self._flips:
-            mirrored = self._run(batch[:, :, ::-1])[:, :, ::-1]
-            return np.asarray((probabilities + mirrored) / 2, dtype=np.float32)
+            flipped = self.turned_back(self._run(batch[:, :, ::-1]))
+            return np.asarray((probabilities + flipped) / 2, dtype=np.float32)
         return probabilities
+
+    def turned_back(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn the prediction `(B, H, W, C)` of mirrored slices into one of the slices.
+
+        What is the left lung in a slice is the right one in its mirror image.
+        """
+        return np.asarray(probabilities[:, :, ::-1, mirrored(list(self.data.rgb_map))])
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict a batch `(B, H, W, C)`: the mean over the networks."""

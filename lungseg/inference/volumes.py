@@ -23,8 +23,9 @@ from lungseg.imaging.pixels import (
 )
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
+from lungseg.inference.classes import lung_of, tidy_classes
 from lungseg.inference.measure import label_sides, measure
-from lungseg.inference.postprocess import count_voxels, tidy
+from lungseg.inference.postprocess import count_voxels
 from lungseg.inference.predictor import Predictor, foreground_map
 from lungseg.inference.rows import Measures
 from lungseg.inference.slices import predict_slices
@@ -42,7 +43,7 @@ class Segmentation:
     Attributes:
         ct: the volume.
         labels: SimpleITK image on the canonical grid (axes to the left, back and head): lung 1, or
-            left lung 1 and right lung 2.
+            left lung 1 and right lung 2, or the class indices of a network with several classes.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
         steps: one line per step that changed the mask.
@@ -77,7 +78,8 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
 
-        If `sides` was set, 1 is the left lung and 2 the right lung.
+        If `sides` was set, 1 is the left lung and 2 the right lung. A network with several classes
+        gives their indices, in the order of `rgb_map`.
         """
         return np.asarray(sitk.GetArrayFromImage(self.image))
 
@@ -126,13 +128,21 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
     width, height, _ = canonical.GetSpacing()
-    lungs, probability = _predict(predictor, hu, (height, width), ct.name, config)
-    lungs.CopyInformation(canonical)
-    lungs, steps = tidy(lungs, settings, canonical)
-    sides, side_steps = label_sides(lungs)
+    classes = list(predictor.data.rgb_map)
+    if settings.sides and len(classes) > 2:
+        raise UsageError(
+            f"infer.sides labels the sides of a network with one class, but this one has the "
+            f"classes {', '.join(classes[1:])}, and its masks hold these. Set infer.sides to false."
+        )
+    found, probability = _predict(predictor, hu, (height, width), ct.name, config)
+    found.CopyInformation(canonical)
+    labels, steps = tidy_classes(found, classes, settings, canonical)
+    lung = lung_of(labels, classes)
+    sides, side_steps = label_sides(lung)
     measured = measure(canonical, sides)
-    labels = sides if settings.sides else lungs
-    lung_voxels = count_voxels(labels)
+    if settings.sides:
+        labels = sides
+    lung_voxels = count_voxels(lung)
     if not lung_voxels:
         console.warn(f"{ct.name}: no lung was found in the whole volume")
         steps.append("no lung was found")
@@ -162,6 +172,8 @@ def _write(
         # From head to feet, the order in which radiologists read a CT.
         frames = (_frame(hu, labels, k, predictor) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
+    if settings.dicom_seg and len(predictor.data.rgb_map) > 2:
+        return replace(result, not_written=["no DICOM-SEG: it is written of lung alone"])
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 
@@ -187,19 +199,19 @@ def _predict(
     name: str,
     config: Config,
 ) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the lungs, a SimpleITK image of 0 and 1, and their probability if asked for."""
-    lungs = np.zeros(hu.shape, dtype=np.uint8)
+    """Return the classes, a SimpleITK image, and the probability of any if asked for."""
+    labels = np.zeros(hu.shape, dtype=np.uint8)
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     data = predictor.data
     slices = (with_channels(apply_window(plane, data.window), data.channels) for plane in hu)
     with console.progress(len(hu), name, "slice") as bar:
         found = predict_slices(predictor, slices, config.infer, spacing, volume=True)
         for k, probabilities in enumerate(found):
-            lungs[k] = labels_of(probabilities) > 0
+            labels[k] = labels_of(probabilities)
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
             bar.advance()
-    return sitk.GetImageFromArray(lungs), probability
+    return sitk.GetImageFromArray(labels), probability
 
 
 def _frame(

@@ -46,11 +46,15 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
         optimizer = AveragingAdamW(rate, weight_decay=settings.weight_decay, **options)
     else:
         optimizer = AveragingAdam(rate, **options)
+    watched = losses.class_metrics(list(config.data.rgb_map))
     model = build_model(config)
     model.compile(
         optimizer,
         loss=losses.LOSSES[settings.loss],
-        metrics=[losses.METRICS[name] for name in settings.metrics],
+        metrics=[
+            *(losses.METRICS[name] for name in settings.metrics),
+            *(losses.ClassDice(index, name) for name, index in watched.items()),
+        ],
         jit_compile=(execution or configured(config)).jit_compile,
     )
     return model

@@ -8,7 +8,8 @@ scores of `lungseg evaluate` are in `lungseg.evaluation.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -240,3 +241,33 @@ METRICS: dict[str, Function] = {
     f.__name__: f
     for f in (lung_dice, lung_iou, dice_coef_multiclass, pixel_accuracy, sensitivity, specificity)
 }
+
+
+def class_dice(y_true: Tensor, y_pred: Tensor, index: int) -> Tensor:
+    """Hard Dice of one class, as `lung_dice` is of the foreground; 1 if both masks lack it."""
+    truth = ops.cast(ops.cast(y_true, "int32") == index, "float32")
+    guess = ops.cast(ops.argmax(y_pred, axis=-1) == index, "float32")
+    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
+    overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
+    return ops.where(total > 0, overlap / ops.maximum(total, 1.0), 1.0)
+
+
+@keras.saving.register_keras_serializable("lungseg")
+class ClassDice(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
+    """The mean of `class_dice` over slices."""
+
+    def __init__(self, index: int, name: str, dtype: Any = None) -> None:
+        """Watch the class of this index."""
+        super().__init__(class_dice, name, dtype, index=index)
+        self.index = index
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what a saved network needs to make the metric again."""
+        return {"index": self.index, "name": self.name}
+
+
+def class_metrics(classes: Sequence[str]) -> dict[str, int]:
+    """Return the names of the metrics of each class, with its index; none of a single class."""
+    if len(classes) == 2:
+        return {}
+    return {"dice_" + re.sub(r"\W+", "_", name): index for index, name in enumerate(classes[1:], 1)}

@@ -60,7 +60,7 @@ class Pipeline:
         self.steps = -(-wanted // self.batch_size)
         self.samples_per_epoch = self.steps * self.batch_size
         self.problem: DataError | None = None
-        self._augment = Augmenter(config.augment.online)
+        self._augment = Augmenter(config.augment.online, list(config.data.rgb_map))
         self._order = lru_cache(maxsize=4)(self._shuffle)
 
     def _shuffle(self, round_: int) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ from lungseg.system.files import partial_path, put_in_place
 from lungseg.system.tables import read_json, write_csv, write_json
 from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import averaged, direction
+from lungseg.training.losses import class_metrics
 
 # Drawing takes a third of a second, too much for every short epoch.
 SECONDS_BETWEEN_PLOTS = 10.0
@@ -202,7 +203,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._plotted = time.monotonic()
 
     def _tables(self) -> list[tuple[str, list[str]]]:
-        return [("train_losses", ["loss"]), ("train_metrics", list(self.config.train.metrics))]
+        watched = [*self.config.train.metrics, *class_metrics(list(self.config.data.rgb_map))]
+        # A run of an earlier version that is resumed does not watch each class.
+        known = [name for name in watched if self.history and name in self.history[-1]]
+        return [("train_losses", ["loss"]), ("train_metrics", known)]
 
 
 def last_checkpoint(run: Path) -> tuple[Path, dict[str, Any]] | None:

@@ -134,7 +134,8 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
     """Check, resize and write each pair into `images/` and `masks/` of a new folder."""
     (staged / "images").mkdir()
     (staged / "masks").mkdir()
-    augmenter = Augmenter(config.augment.offline) if config.prepare.copies else None
+    classes = list(config.data.rgb_map)
+    augmenter = Augmenter(config.augment.offline, classes) if config.prepare.copies else None
     writer = SliceWriter(config, staged, augmenter, copy_mark(pair.case for pair in pairs))
     key = patient_key(config.prepare.patient_key)
     plain = [pair for pair in pairs if not is_volume(pair)]

@@ -46,6 +46,49 @@ def volumes_of_same_stem(folder: Path) -> None:
     sitk.WriteImage(volume(), str(folder / "images" / "a.mha"))
 
 
+def volumes(folder: Path, mask: np.ndarray, origin: float = 5.0) -> None:
+    """Write a good pair of volumes, and one called `bad` with this mask at this origin."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for case in ("good", "bad"):
+        scan, labels = volume(), volume(lungs() if case == "good" else mask)
+        scan.SetOrigin((5.0, 5.0, 5.0))
+        labels.SetOrigin((5.0, 5.0, 5.0 if case == "good" else origin))
+        sitk.WriteImage(scan, str(folder / "images" / f"{case}.nii.gz"))
+        sitk.WriteImage(labels, str(folder / "masks" / f"{case}.nii.gz"))
+
+
+@prepare()
+def volume_labels_of_luna16(folder: Path) -> None:
+    """A mask volume with the labels of LUNA16: 3 and 4 the lungs, 5 the trachea."""
+    mask = lungs() * np.uint8(3)
+    mask[..., SIDE // 2 :] += mask[..., SIDE // 2 :] // 3
+    mask[:, 10:14, 30:34] = 5
+    volumes(folder, mask)
+
+
+@prepare()
+def volume_of_many_organs(folder: Path) -> None:
+    """A mask volume with a label for each of 104 organs."""
+    mask = lungs() * np.uint8(13)
+    mask[0].ravel()[:104] = np.arange(1, 105)
+    volumes(folder, mask)
+
+
+@prepare(DONE, "labels_merged")
+def volume_of_left_and_right(folder: Path) -> None:
+    """A mask volume with the left lung 1 and the right lung 2: both are lung, and reported."""
+    mask = lungs()
+    mask[..., : SIDE // 2] *= 2
+    volumes(folder, mask)
+
+
+@prepare()
+def volume_mask_shifted(folder: Path) -> None:
+    """A mask volume that lies two slices above its CT, so that lung is lost."""
+    volumes(folder, lungs(), 25.0)
+
+
 @prepare()
 def mask_of_other_size(folder: Path) -> None:
     """A mask of another size than its image."""
@@ -64,6 +107,29 @@ def mask_of_other_colour(folder: Path) -> None:
 def mask_of_other_class(folder: Path) -> None:
     """A mask with class indices up to 7, although rgb_map has two classes."""
     pairs(folder, phantom(3)[1] * np.uint8(7), other_grey())
+
+
+@prepare(DONE, "labels_merged")
+def mask_of_a_grey_per_lung(folder: Path) -> None:
+    """A mask with a grey per lung, 100 and 200: both lungs are kept, and reported."""
+    mask = phantom(3)[1] * np.uint8(100)
+    mask[:, SIDE // 2 :] *= 2
+    pairs(folder, mask, other_grey())
+
+
+@prepare()
+def mask_with_the_trachea(folder: Path) -> None:
+    """A mask with the labels of LUNA16: 3 and 4 the lungs, 5 the trachea."""
+    mask = phantom(3)[1] * np.uint8(3)
+    mask[:, SIDE // 2 :] += mask[:, SIDE // 2 :] // 3
+    mask[10:14, 30:34] = 5
+    pairs(folder, mask, other_grey())
+
+
+@prepare()
+def mask_is_the_image(folder: Path) -> None:
+    """The image itself in place of its mask."""
+    pairs(folder, other_grey(), other_grey())
 
 
 @prepare(DONE, "mask_grey")

@@ -87,6 +87,13 @@ def test_all_errors_are_said_at_once_with_the_nearest_key() -> None:
         ("train.learning_rate=.inf", "finite"),
         ("model={name: flexunet, dropout_rate: 0.2}", "at the deepest"),
         ("data.rgb_map={a: [0, 0, 0], b: [0, 0, 0]}", "same colour"),
+        ("data.rgb_map={a: [0, 0, 0], b: [[9, 0, 0], [0, 0, 0]]}", "same colour"),
+        ("data.rgb_map={a: [0, 0, 0], b: [[9, 0, 0], [300, 0, 0]]}", "data.rgb_map.b.1.0: "),
+        ("data.rgb_map={a: [0, 0, 0], b: []}", "data.rgb_map.b.0: Field required"),
+        ("data.labels={trachea: [3]}", "'trachea' is not a class of rgb_map: background, lung"),
+        ("data.labels={lung: [3], background: [3]}", "a label is given twice"),
+        ("data.labels={lung: [0]}", "data.labels.lung.0: "),
+        ("data.labels={lung: []}", "data.labels.lung: "),
     ],
 )
 def test_values_that_make_no_sense_are_refused(override: str, said: str) -> None:

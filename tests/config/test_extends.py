@@ -22,7 +22,8 @@ def test_sections_merge_by_key_and_other_values_replace(tmp_path: Path) -> None:
         tmp_path,
         "base.yaml",
         "train: {epochs: 9, batch_size: 2, metrics: [lung_dice, lung_iou]}\n"
-        "data: {rgb_map: {air: [0, 0, 0], lung: [9, 9, 9], tumour: [1, 1, 1]}}\n"
+        "data: {rgb_map: {air: [0, 0, 0], lung: [9, 9, 9], tumour: [1, 1, 1]},\n"
+        "  labels: {lung: [1], tumour: [2]}}\n"
         "augment: {online: {affine: {p: 0.4, rotate: 7}}}\n",
     )
     path = write(
@@ -30,13 +31,14 @@ def test_sections_merge_by_key_and_other_values_replace(tmp_path: Path) -> None:
         "top.yaml",
         "extends: base.yaml\n"
         "train: {epochs: 3, metrics: [lung_dice]}\n"
-        "data: {rgb_map: {none: [0, 0, 0], lung: [255, 255, 255]}}\n"
+        "data: {rgb_map: {none: [0, 0, 0], lung: [255, 255, 255]}, labels: {lung: [2]}}\n"
         "augment: {online: {affine: {p: 0.1}}}\n",
     )
     config = load_config(path, ["train.batch_size=5"])
     assert (config.train.epochs, config.train.batch_size) == (3, 5)
     assert config.train.metrics == ["lung_dice"]
     assert list(config.data.rgb_map) == ["none", "lung"]
+    assert config.data.labels == {"lung": [2]}
     assert (config.augment.online.affine.p, config.augment.online.affine.rotate) == (0.1, 7)
     assert load_config(path).train.batch_size == 2
 

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from lungseg.config.fields import Section
-from lungseg.config.loading import load_config, parse_yaml
+from lungseg.config.loading import dump_config, load_config, parse_yaml
 from lungseg.config.networks import NETWORK_CONFIGS
 from lungseg.config.presets import PRESETS
 from lungseg.config.schema import Config
@@ -104,6 +104,18 @@ def test_the_comment_of_a_preset_takes_the_place_of_the_meaning() -> None:
 def test_the_rate_is_written_as_a_person_writes_it() -> None:
     assert "learning_rate: 0.00007 " in preset_config("original")
     assert "dropout_rate: 0 " in preset_config("smoke")
+
+
+def test_classes_with_labels_and_several_colours_are_written_and_read_again(tmp_path: Path) -> None:
+    config = load_config(
+        None,
+        ["data.rgb_map={air: [0, 0, 0], lung: [[9, 9, 9], [7, 7, 7]]}", "data.labels.lung=[3, 4]"],
+    )
+    (tmp_path / "again.yaml").write_text(dump_config(config))
+    again = load_config(tmp_path / "again.yaml")
+    assert again == config
+    assert again.data.rgb_map["lung"] == ((9, 9, 9), (7, 7, 7))
+    assert again.data.labels == {"lung": [3, 4]}
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

@@ -11,6 +11,7 @@ import lungseg.dataset.augmentation as augment_module
 from lungseg.config.schema import Config
 from lungseg.config.training import AugmentConfig, TransformsConfig
 from lungseg.dataset.augmentation import Augmenter, draw_seed, soft_tissue
+from lungseg.errors import UsageError
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 
@@ -163,9 +164,9 @@ def test_a_new_thread_does_not_build_the_pipeline_anew(monkeypatch: pytest.Monke
     built: list[TransformsConfig] = []
     real = augment_module.build_pipeline
 
-    def counted(transforms: TransformsConfig) -> object:
+    def counted(transforms: TransformsConfig, swap: list[int]) -> object:
         built.append(transforms)
-        return real(transforms)
+        return real(transforms, swap)
 
     monkeypatch.setattr(augment_module, "build_pipeline", counted)
     augment = Augmenter(TransformsConfig.model_validate({"hflip": 0.5}))
@@ -174,3 +175,57 @@ def test_a_new_thread_does_not_build_the_pipeline_anew(monkeypatch: pytest.Monke
         thread.start()
         thread.join()
     assert len(built) == 1
+
+
+SIDED = ("background", "left lung", "right lung", "trachea")
+
+
+def sided() -> np.ndarray:
+    labels = np.zeros((8, 8), np.uint8)
+    labels[1:3, 1:3], labels[1:5, 5:7], labels[6, 4] = 2, 1, 3
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("transform", "moved"),
+    [
+        ({"hflip": 1.0}, np.array([0, 2, 1, 3])[sided()[:, ::-1]]),
+        ({"vflip": 1.0}, np.array([0, 2, 1, 3])[sided()[::-1]]),
+        ({"hflip": 1.0, "vflip": 1.0}, sided()[::-1, ::-1]),
+    ],
+)
+def test_a_mirrored_left_lung_is_a_right_lung(
+    transform: dict[str, float], moved: np.ndarray
+) -> None:
+    augment = Augmenter(TransformsConfig.model_validate(transform), SIDED)
+    _, mask = augment(sided(), sided(), 0)
+    np.testing.assert_array_equal(mask, moved)
+
+
+def test_a_turned_slice_keeps_its_sides() -> None:
+    augment = Augmenter(TransformsConfig(rotate90=1.0), SIDED)
+    for seed in range(4):
+        _, mask = augment(sided(), sided(), seed)
+        assert np.bincount(mask.ravel()).tolist() == np.bincount(sided().ravel()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("transform", "classes", "said"),
+    [
+        ({"lesion": {"p": 0.1}}, ("background", "lung", "infection"), "infection may be what"),
+        ({"lesion": {"p": 0.1}}, SIDED, "trachea may be what"),
+        ({"hflip": 0.5}, ("background", "left lung", "other"), "the other side of left lung"),
+        ({"vflip": 0.5}, ("background", "right"), "the other side of right"),
+    ],
+)
+def test_a_transform_that_contradicts_a_class_is_refused(
+    transform: dict[str, object], classes: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Augmenter(TransformsConfig.model_validate(transform), classes)
+
+
+def test_lesions_may_lie_in_either_lung_and_in_a_class_of_any_name() -> None:
+    lesion = TransformsConfig.model_validate({"lesion": {"p": 0.1}})
+    for classes in (("background", "left", "right"), ("none", "pulmo")):
+        Augmenter(lesion, classes)

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg.config.schema import DataConfig
+from lungseg.config.schema import Config, DataConfig
+from lungseg.dataset.cutting import cut_volume
 from lungseg.errors import DataError
+from lungseg.imaging.folders import Pair
+from lungseg.imaging.masks import decode_mask
 from lungseg.imaging.pixels import read_pixels, to_slice
-from lungseg.imaging.volume_files import read_ct
+from lungseg.imaging.volume_files import read_ct, read_label_volume
 from tests.support.places import SHARED_DATA
 
 CASES = SHARED_DATA.with_name("cases")
@@ -90,3 +93,37 @@ def test_what_cannot_be_read_is_refused_for_its_reason(pattern: str, said: str) 
     path = case(pattern)
     with pytest.raises(DataError, match=said):
         read_ct(path)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["04-*/127_255/m/a.png", "04-*/100_200/m/a.png", "04-*/truth/a.png"]
+)
+def test_a_mask_with_a_grey_per_lung_has_both(pattern: str) -> None:
+    path = case(pattern)
+    labels, [finding] = decode_mask(read_pixels(path), DataConfig().rgb_map, path)
+    np.testing.assert_array_equal(labels, read_pixels(case("04-*/pred/a.png")) > 0)
+    assert finding.code == "labels_merged"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("06", r"geometry looks as if it was lost"),
+        ("21", r"labels 3, 4, 5\. .* data\.labels: \{lung"),
+    ],
+)
+def test_masks_that_are_not_the_lungs_of_their_ct_are_refused(number: str, said: str) -> None:
+    image, mask = case(f"{number}-*/img/a.nii.gz"), case(f"{number}-*/msk/a.nii.gz")
+    with pytest.raises(DataError, match=said) as caught:
+        cut_volume(Pair("a", image, mask), Config())
+    assert caught.value.path == mask
+
+
+def test_the_labels_of_the_config_leave_the_trachea_out() -> None:
+    image, mask = case("21-*/img/a.nii.gz"), case("21-*/msk/a.nii.gz")
+    config = Config(data=DataConfig(labels={"lung": [3, 4]}))
+    slices, _, [finding, *_] = cut_volume(Pair("a", image, mask), config)
+    lung = sum(int(each.labels.sum()) for each in slices)
+    given = read_label_volume(mask).labels
+    assert lung == np.count_nonzero((given == 3) | (given == 4))
+    assert "label 5 (" in finding.detail

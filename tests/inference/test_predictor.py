@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lungseg.config.schema import DataConfig
+from lungseg.errors import UsageError
 from lungseg.imaging.framing import frame_slice
 from lungseg.inference.predictor import (
     Predictor,
@@ -13,7 +14,7 @@ from lungseg.inference.predictor import (
     foreground_map,
     gaussian_weights,
 )
-from tests.support.networks import write_network
+from tests.support.networks import write_classes, write_network
 
 
 def enlarged(values: np.ndarray, count: int) -> np.ndarray:
@@ -67,3 +68,17 @@ def test_tiles_that_are_no_squares_leave_each_pixel_its_own_prediction(
     predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
     grey = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     np.testing.assert_allclose(predictor.tiled(grey)[..., 1], 1 - grey / 255, atol=1e-5)
+
+
+def test_a_flipped_prediction_exchanges_left_and_right(tmp_path: Path) -> None:
+    # Grey alone decides here, so the left lung of a mirrored slice is found as the left lung.
+    run = write_classes(tmp_path / "run", (4, 6), {"soft": 200, "left": 20, "right": 60})
+    grey = np.full((4, 6), 200, np.uint8)
+    grey[1, 1], grey[2, 4] = 20, 60
+    plain = Predictor(run / "model.onnx").probabilities([grey])
+    mean = Predictor(run / "model.onnx", flips=True).probabilities([grey])
+    np.testing.assert_allclose(mean, (plain + plain[..., [0, 2, 1]]) / 2, atol=1e-6)
+    one = write_classes(tmp_path / "one", (4, 6), {"soft": 200, "left": 20})
+    Predictor(one / "model.onnx")
+    with pytest.raises(UsageError, match="no class for the other side of left"):
+        Predictor(one / "model.onnx", flips=True)

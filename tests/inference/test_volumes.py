@@ -8,11 +8,12 @@ import SimpleITK as sitk  # noqa: N813
 
 from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config, InferConfig
+from lungseg.errors import UsageError
 from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.slices import predict_slices
 from lungseg.inference.volumes import segment_ct
-from tests.support.networks import write_network
+from tests.support.networks import write_classes, write_network
 from tests.support.volumes import image_of
 
 SIDE = 30
@@ -78,3 +79,48 @@ def test_gas_in_the_bowel_is_no_lung(drop_air: bool, predictor: Predictor) -> No
     assert result.probability is not None
     assert result.probability[0, 0, 0] == 255 - 189
     assert result.probability[1, 4, 20] == 255
+
+
+# Grey 36 is -800 HU, 25 is -860 HU, 91 is -500 HU, 0 is -1000 HU and 189 is 40 HU.
+GREYS = {"soft": 189, "infections": 91, "left lung": 25, "right lung": 36, "airways": 0}
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Predictor:
+    return Predictor(write_classes(tmp_path / "run", (SIDE, SIDE), GREYS) / "model.onnx")
+
+
+def lungs_with_infection_and_airways() -> tuple[np.ndarray, np.ndarray]:
+    """Return HU `(8, SIDE, SIDE)`, and the class index of each voxel."""
+    classes = np.zeros((8, SIDE, SIDE), np.uint8)
+    classes[1:7, 4:26, 2:11], classes[1:7, 4:26, 17:26] = 3, 2
+    classes[2:6, 8, 4], classes[2:6, 12, 20] = 1, 1  # two spots of infection, of 0.25 mL a voxel
+    classes[1:7, 14, 13:15] = 4
+    return np.array([40, -500, -860, -800, -1000], np.int16)[classes], classes
+
+
+def test_a_volume_comes_out_with_every_class(several: Predictor) -> None:
+    hu, classes = lungs_with_infection_and_airways()
+    result = segment_ct(several, ct_from_image(image_of(hu, (5.0, 5.0, 10.0))), Config())
+    np.testing.assert_array_equal(result.mask, classes)
+    # The lungs are measured with their infection and without the airways.
+    lung = np.count_nonzero(np.isin(classes, (1, 2, 3)))
+    assert result.lung_voxels == lung
+    assert result.measured.lung.volume_ml == lung / 4
+    assert result.measured.left.volume_ml == np.count_nonzero(classes[..., 15:]) / 4
+
+
+def test_each_class_is_tidied_by_itself(several: Predictor) -> None:
+    hu, classes = lungs_with_infection_and_airways()
+    hu[3, 20, 5], hu[3, 20, 22] = -860, 40  # a left voxel in the right lung, a hole in the left
+    hu[3, 1:3, 28] = -860  # a small part apart, to be dropped
+    result = segment_ct(several, ct_from_image(image_of(hu, (5.0, 5.0, 10.0))), Config())
+    np.testing.assert_array_equal(result.mask, classes)
+    assert any(step.startswith("left lung: 2 small parts dropped") for step in result.steps)
+
+
+def test_sides_of_a_network_with_several_classes_are_refused(several: Predictor) -> None:
+    hu, _ = lungs_with_infection_and_airways()
+    config = with_overrides(Config(), {"infer.sides": True})
+    with pytest.raises(UsageError, match="infections, left lung, right lung, airways"):
+        segment_ct(several, ct_from_image(image_of(hu)), config)

@@ -1,5 +1,6 @@
 """A network of two lines, for tests that need a run folder but no training and no TensorFlow."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -7,7 +8,7 @@ from onnx import TensorProto, helper
 
 from lungseg.config.loading import check_config, dump_config
 from lungseg.config.schema import DataConfig
-from lungseg.system.tables import write_json
+from lungseg.system.tables import read_json, write_json
 from lungseg.training.run_folder import write_data_list
 from tests.support.phantoms import tiny
 
@@ -64,6 +65,42 @@ def write_network(run: Path, size: tuple[int, int], reach: int = 0) -> Path:
             "rgb_map": {name: list(colour) for name, colour in data.rgb_map.items()},
         },
     )
+    return run
+
+
+def write_classes(run: Path, size: tuple[int, int], greys: Mapping[str, int]) -> Path:
+    """Write a run folder whose network gives each pixel the class whose grey is nearest.
+
+    Args:
+        run: the folder to make.
+        size: height and width of the slices it takes.
+        greys: the grey of each class by its name, background first.
+    """
+    write_network(run, size)
+    shape = ["slices", *size]
+    # The softmax of 2 g c - c^2, which is highest for the nearest c.
+    nodes = [
+        helper.make_node("Mul", ["grey", "slope"], ["product"]),
+        helper.make_node("Add", ["product", "offset"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["classes"], axis=3),
+    ]
+    values = [float(grey) for grey in greys.values()]
+    count = len(values)
+    graph = helper.make_graph(
+        nodes,
+        "nearest grey",
+        [helper.make_tensor_value_info("grey", TensorProto.FLOAT, [*shape, 1])],
+        [helper.make_tensor_value_info("classes", TensorProto.FLOAT, [*shape, count])],
+        [
+            helper.make_tensor("slope", TensorProto.FLOAT, [count], [2 * v for v in values]),
+            helper.make_tensor("offset", TensorProto.FLOAT, [count], [-v * v for v in values]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, run / "model.onnx")
+    description = read_json(run / "model.json")
+    description["rgb_map"] = {name: [i, i, i] for i, name in enumerate(greys)}
+    write_json(run / "model.json", description)
     return run
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungseg.evaluation import metrics
-from lungseg.training.losses import LOSSES, METRICS
+from lungseg.training.losses import LOSSES, METRICS, ClassDice, class_dice, class_metrics
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,25 @@ def test_lung_dice_iou_and_accuracy_equal_the_evaluations(
     np.testing.assert_allclose(np.asarray(iou), [metrics.iou(c) for c in counts], rtol=1e-6)
     accuracy = [metrics.pixel_accuracy(t, g) for t, g in zip(truth, labels, strict=True)]
     np.testing.assert_allclose(np.asarray(METRICS["pixel_accuracy"](truth, guess)), accuracy)
+
+
+def test_the_dice_of_each_class_equals_the_evaluations() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, (3, 24, 24)).astype(np.uint8)
+    truth[2] = 0
+    guess = rng.uniform(size=(3, 24, 24, 4)).astype(np.float32)
+    guess[2, ..., 3] = 0  # neither mask has the last class
+    labels = guess.argmax(-1)
+    watched = class_metrics(["background", "left lung", "right lung", "nodule"])
+    assert watched == {"dice_left_lung": 1, "dice_right_lung": 2, "dice_nodule": 3}
+    for name, index in watched.items():
+        counts = [metrics.count(t == index, g == index) for t, g in zip(truth, labels, strict=True)]
+        expected = [metrics.dice(c) for c in counts]
+        np.testing.assert_allclose(np.asarray(class_dice(truth, guess, index)), expected, rtol=1e-6)
+        metric = ClassDice(index, name)
+        metric.update_state(truth, guess)
+        assert float(metric.result()) == pytest.approx(np.mean(expected))
+    assert class_metrics(["background", "lung"]) == {}
 
 
 def test_two_empty_masks_are_equal() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lungseg.config.loading import check_config
 from lungseg.dataset.slices import Slice
+from lungseg.errors import UsageError
 from lungseg.phantom.dataset import write_pair
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
@@ -38,6 +39,16 @@ def test_a_slice_is_augmented_anew_in_each_round_and_the_same_again_on_resuming(
     assert len(set(shown)) == len(shown) == 8
     assert stream(2) == shown[4:]
     assert not set(stream(0, seed=2)) & set(shown)
+
+
+def test_a_lesion_is_not_drawn_where_it_may_be_of_another_class(tmp_path: Path) -> None:
+    classes = {"background": [0, 0, 0], "lung": [255, 255, 255], "infection": [255, 0, 0]}
+    slices = [Slice("a", "a", "a", tmp_path / "s.png", tmp_path / "m.png", 0.2, "", "")]
+    given = {"data": {"rgb_map": classes}}
+    with pytest.raises(UsageError, match=r"infection may be .* Set lesion\.p to 0"):
+        Pipeline(check_config(given, "test"), slices, [])
+    without = {**given, "augment": {"online": {"lesion": {"p": 0}}}}
+    assert Pipeline(check_config(without, "test"), slices, []).steps
 
 
 READ_ALL = """

@@ -51,6 +51,21 @@ def test_the_best_model_has_the_averaged_weights_and_the_checkpoint_the_raw_ones
     assert (recorder.best, recorder.best_epoch) == (values[2], 3)
 
 
+def test_the_metrics_of_each_class_are_in_the_table(tmp_path: Path) -> None:
+    model = network(raw=1.0, average=10.0)
+    sides = {"background": [0, 0, 0], "left": [90, 90, 90], "right": [255, 255, 255]}
+    config = check_config({**tiny(metrics=["lung_dice"]), "data": {"rgb_map": sides}}, "test")
+    weights = ValidatedWeights(NoStatistics([]), averages=True)
+    recorder = Recorder(tmp_path, config, [], {}, weights)
+    for callback in (weights, recorder):
+        callback.set_model(model)
+    recorder.on_epoch_begin(0)
+    names = ["lung_dice", "dice_left", "dice_right"]
+    recorder.on_epoch_end(0, {"loss": 1.0, "val_lung_dice": 0.5, **dict.fromkeys(names, 0.5)})
+    header = (tmp_path / "train_metrics.csv").read_text().splitlines()[0]
+    assert header == "epoch,lung_dice,val_lung_dice,dice_left,dice_right"
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("best", [None, 0.5])
 def test_what_is_no_number_is_never_better(value: float, best: float | None) -> None:

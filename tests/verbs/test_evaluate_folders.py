@@ -149,11 +149,42 @@ def test_left_and_right_labels_are_lung_and_said(folders: tuple[Path, Path, Path
     sitk.WriteImage(volume(ball(15)), str(truth / "case.nii.gz"))
     result = evaluate_folders(Config(), pred, truth, out)
     assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
-    assert "labels up to 2" in result.summary["remarks"][0]["detail"]
+    assert "labels taken together as lung: 1 (" in result.summary["remarks"][0]["detail"]
     three = {"background": [0, 0, 0], "right": [255, 0, 0], "left": [0, 0, 255]}
     config = check_config({"data": {"rgb_map": three}}, "test")
     result = evaluate_folders(config, pred, pred, out, overwrite=True)
     assert set(result.summary["overall"]) >= {"right", "left"}
+
+
+def test_a_grey_per_lung_is_lung_and_said(folders: tuple[Path, Path, Path]) -> None:
+    pred, truth, out = folders
+    lungs = disc(9, (24, 12)) + disc(9, (24, 36)) * 2
+    cv2.imwrite(str(truth / "a.png"), np.array([0, 127, 255], np.uint8)[lungs])
+    cv2.imwrite(str(pred / "a.png"), np.array([0, 255, 255], np.uint8)[lungs])
+    result = evaluate_folders(Config(), pred, truth, out)
+    assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
+    assert "grey values taken together" in result.summary["remarks"][0]["detail"]
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "png"])
+def test_only_the_labels_of_the_config_are_scored(
+    suffix: str, folders: tuple[Path, Path, Path]
+) -> None:
+    pred, truth, out = folders
+    labels = np.where(ball(15), 3, 0).astype(np.uint8)
+    labels[:, :4, :4] = 5
+    white = 255 if suffix == "png" else 1  # what this program writes
+    for folder, values in ((truth, labels), (pred, ball(15) * np.uint8(white))):
+        if suffix == "png":
+            cv2.imwrite(str(folder / "case.png"), values[6])
+        else:
+            sitk.WriteImage(volume(values), str(folder / "case.nii.gz"))
+    config = check_config({"data": {"labels": {"lung": [3]}}}, "test")
+    result = evaluate_folders(config, pred, truth, out)
+    assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
+    # Another tool's prediction has the labels of the truth.
+    result = evaluate_folders(config, truth, truth, out, overwrite=True)
+    assert result.summary["overall"]["lung"]["dice"]["mean"] == 1.0
 
 
 def dicom_seg(folder: Path, labels: np.ndarray) -> sitk.Image:

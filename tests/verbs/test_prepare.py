@@ -105,6 +105,39 @@ def test_every_defect_is_listed_with_its_file(folder: Path, tiny_config: Config)
     }  # fmt: skip
 
 
+def test_the_labels_of_the_config_say_what_the_greys_of_masks_are(
+    folder: Path, tiny_config: Config
+) -> None:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[20:40, 10:25], mask[20:40, 40:55], mask[5:10, 30:35] = 3, 4, 5
+    add(folder, "luna", grey(SIDE, SIDE), mask)
+    assert run(folder, tiny_config)["luna.png"]["severity"] == "failed"
+    data = tiny_config.data.model_copy(update={"labels": {"lung": [3, 4]}})
+    issues = run(folder, tiny_config.model_copy(update={"data": data}))
+    assert issues["luna.png"]["code"] == "labels_mapped"
+    written = read_pixels(folder / "out" / "masks" / "luna.png")
+    np.testing.assert_array_equal(written > 0, (mask == 3) | (mask == 4))
+
+
+def test_a_flipped_copy_has_its_sides_exchanged(folder: Path) -> None:
+    sides = {"background": [0, 0, 0], "left": [90, 90, 90], "right": [255, 255, 255]}
+    config = check_config(
+        {
+            "data": {"image_size": [SIDE, SIDE], "rgb_map": sides},
+            "prepare": {"copies": 1},
+            "augment": {"offline": {"hflip": 1.0}},
+        },
+        "test",
+    )
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[20:40, 10:25], mask[20:40, 40:60] = 255, 90
+    add(folder, "sides", grey(SIDE, SIDE), mask)
+    run(folder, config)
+    copy = read_pixels(folder / "out" / "masks" / "sides_aug01.png")
+    exchanged = np.where(mask > 0, 345 - mask.astype(int), 0)
+    np.testing.assert_array_equal(copy, exchanged[:, ::-1])
+
+
 def test_near_duplicates_are_listed(folder: Path, tiny_config: Config) -> None:
     image = read_pixels(folder / "images" / "patient01_slice02.png")
     brighter = np.clip(image.astype(int) + 6, 0, 255).astype(np.uint8)

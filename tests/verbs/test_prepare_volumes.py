@@ -73,8 +73,139 @@ def test_a_mask_on_another_grid_is_resampled_and_said(
     assert np.mean((mask > 0) == (labels[3] > 0)) > 0.99
     fine.SetOrigin((9000.0, 0.0, 0.0))
     sitk.WriteImage(fine, str(masks / "a.nii.gz"))
-    with pytest.raises(DataError, match="the mask lies outside its image"):
+    with pytest.raises(DataError, match="lie outside its image"):
         prepare(config(), images, masks, tmp_path / "other")
+
+
+def write_moved(
+    folders: tuple[Path, Path],
+    origin: tuple[float, float, float] | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    size: int = SLICES,
+) -> None:
+    """Write a scan, and its mask of the first slices with another origin or spacing."""
+    images, masks = folders
+    scan, lungs = phantom(0)
+    sitk.WriteImage(scan, str(images / "a.nii.gz"))
+    mask = lungs[:, :, :size]
+    mask.SetOrigin(origin or mask.GetOrigin())
+    mask.SetSpacing(spacing or mask.GetSpacing())
+    sitk.WriteImage(mask, str(masks / "a.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "spacing", "size"),
+    [
+        ((0.0, 0.0, 0.0), None, SLICES),  # as saving through numpy leaves it
+        (None, (1.0, 1.0, 1.0), SLICES),
+        ((-20.0, 10.0, 12.5), None, SLICES),  # three slices further up
+        ((-20.0, 10.0, 15.0), None, 5),  # of another size as well
+    ],
+)
+def test_a_mask_that_loses_labels_outside_its_image_is_refused(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    origin: tuple[float, float, float] | None,
+    spacing: tuple[float, float, float] | None,
+    size: int,
+) -> None:
+    write_moved(folders, origin, spacing, size)
+    with pytest.raises(DataError, match=r"looks as if it was lost|lie outside") as caught:
+        prepare(config(), *folders, tmp_path / "out")
+    assert ("give it the image's spacing" in str(caught.value)) == (size == SLICES)
+
+
+def test_a_mask_that_shrank_within_its_image_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    scan, lungs = phantom_volume(SLICES, spacing=(2.0, 2.0, 3.0), origin=(-20.0, 10.0, 5.0))
+    lungs.SetSpacing((1.0, 1.0, 1.0))
+    sitk.WriteImage(scan, str(folders[0] / "a.nii.gz"))
+    sitk.WriteImage(lungs, str(folders[1] / "a.nii.gz"))
+    with pytest.raises(DataError, match="looks as if it was lost: spacing"):
+        prepare(config(), *folders, tmp_path / "out")
+
+
+def test_lost_labels_are_counted(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    _, lungs = phantom(0)
+    labels = sitk.GetArrayFromImage(lungs)
+    at_the_rim = int(labels[0].sum())
+    labels[0] = 0
+    labels[0].ravel()[: at_the_rim // 100] = 1
+    write_moved(folders)
+    moved = sitk.GetImageFromArray(labels)
+    moved.CopyInformation(lungs)
+    moved.SetOrigin((-20.0, 10.0, 2.5))  # a slice further down
+    sitk.WriteImage(moved, str(folders[1] / "a.nii.gz"))
+    result = prepare(config(), *folders, tmp_path / "out")
+    lost = f"{at_the_rim // 100} of {labels.sum()} labelled voxels"
+    assert lost in next(row.detail for row in result.issues if row.code == "mask_resampled")
+
+
+def test_a_label_that_no_voxel_of_the_image_meets_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, lungs = phantom(0)
+    fine = sitk.GetArrayFromImage(sitk.Expand(lungs, [2, 2, 3], sitk.sitkNearestNeighbor))
+    fine[3, 5, 5] = 2  # between the slices of the scan
+    mask = sitk.GetImageFromArray(fine)
+    mask.CopyInformation(sitk.Expand(lungs, [2, 2, 3], sitk.sitkNearestNeighbor))
+    write_moved(folders)
+    sitk.WriteImage(mask, str(folders[1] / "a.nii.gz"))
+    with pytest.raises(DataError, match="label 2 would be lost, because its 1 voxels"):
+        prepare(config(), *folders, tmp_path / "out")
+
+
+def test_only_the_labels_of_the_config_are_lung_and_must_lie_in_the_image(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, lungs = phantom(0)
+    labels = sitk.GetArrayFromImage(lungs) * np.uint8(4)
+    labels[:, :4] = 5
+    above = np.full((4, *labels.shape[1:]), 9, np.uint8)  # the mask reaches far above the scan
+    mask = sitk.GetImageFromArray(np.concatenate([labels, above]))
+    mask.SetSpacing(lungs.GetSpacing())
+    mask.SetOrigin(lungs.GetOrigin())
+    write_moved(folders)
+    sitk.WriteImage(mask, str(folders[1] / "a.nii.gz"))
+    wanted = check_config({**tiny(), "data": {**tiny()["data"], "labels": {"lung": [4]}}}, "test")
+    result = prepare(wanted, *folders, tmp_path / "out")
+    assert set(result.count()) == {"labels_mapped", "mask_resampled"}
+    written = read_pixels(tmp_path / "out" / "masks" / "a_z0004.png")
+    np.testing.assert_array_equal(written > 0, labels[3] == 4)
+
+
+@pytest.mark.parametrize(
+    ("label", "where", "said"),
+    [
+        (5, "spine", "5 is the trachea"),
+        (2, "trachea", "as the air in the trachea"),
+        (2, "spine", "as bone or contrast medium"),
+        (9, "lungs", "more than lungs alone have"),
+    ],
+)
+def test_a_label_that_may_not_be_lung_is_refused_without_the_config(
+    folders: tuple[Path, Path], tmp_path: Path, label: int, where: str, said: str
+) -> None:
+    scan, lungs = phantom(0)
+    hu, labels = sitk.GetArrayFromImage(scan), sitk.GetArrayFromImage(lungs)
+    if label == 5:
+        labels *= 3
+    if where == "lungs":
+        labels[4].ravel()[np.flatnonzero(labels[4])[:9]] = np.arange(1, 10)
+    else:
+        labels[4, 2:5, 2:5] = label
+        hu[4, 2:5, 2:5] = -1000 if where == "trachea" else 400
+    for values, folder in zip((hu, labels), folders, strict=True):
+        image = sitk.GetImageFromArray(values)
+        image.CopyInformation(scan)
+        sitk.WriteImage(image, str(folder / "a.nii.gz"))
+    with pytest.raises(DataError, match=said):
+        prepare(config(), *folders, tmp_path / "out")
+    lung = [each for each in range(1, 10) if where == "lungs" or each != label]
+    wanted = {**tiny(), "data": {**tiny()["data"], "labels": {"lung": lung}}}
+    result = prepare(check_config(wanted, "test"), *folders, tmp_path / "out")
+    assert result.count() == {"labels_mapped": 1}
 
 
 def test_a_finding_names_the_volume_it_is_about(folders: tuple[Path, Path], tmp_path: Path) -> None:
