@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
+from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.pixels import (
     apply_window,
@@ -25,10 +26,12 @@ from lungseg.imaging.pixels import (
 )
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
+from lungseg.inference.flags import Certainty, find_flags
 from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import count_voxels, tidy
 from lungseg.inference.predictor import Predictor, crop, foreground_map
-from lungseg.inference.rows import Measures
+from lungseg.inference.quality import assess, thin_out
+from lungseg.inference.rows import Measures, Quality
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
 from lungseg.system.environment import batches
@@ -49,6 +52,8 @@ class Segmentation:
             left lung 1 and right lung 2.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
+        quality: how far the mask can be trusted.
+        flags: why a person should look at the mask: codes of docs/measures.md and sentences.
         steps: one line per step that changed the mask.
         probability: probability of lung as uint8 on the canonical grid, 255 for certain; None
             unless the config asks for it.
@@ -61,6 +66,8 @@ class Segmentation:
         ((12, 64, 64), dtype('uint8'))
         >>> result.measures["lung_volume_ml"] > 0
         True
+        >>> "cut_off" in [flag.code for flag in result.flags]
+        True
         >>> result.save("lungs.nii.gz")
     """
 
@@ -68,6 +75,8 @@ class Segmentation:
     labels: Any = field(repr=False)
     lung_voxels: int
     measured: Measures
+    quality: Quality
+    flags: list[Finding]
     steps: list[str]
     probability: NDArray[np.uint8] | None = field(default=None, repr=False)
     not_written: list[str] = field(default_factory=list)
@@ -92,8 +101,9 @@ class Segmentation:
 
     @property
     def remarks(self) -> list[str]:
-        """What was assumed about the scan, and each step that changed the mask."""
-        return [*(finding.detail for finding in self.ct.findings), *self.not_written, *self.steps]
+        """What was assumed about the scan, each step that changed the mask, and each flag."""
+        assumed = [finding.detail for finding in self.ct.findings]
+        return [*assumed, *self.not_written, *self.steps, *(flag.detail for flag in self.flags)]
 
     def save(self, path: str | Path) -> None:
         """Write the mask in the scan's own geometry: `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
@@ -131,19 +141,24 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         console.warn(f"{ct.name}: {finding.code}: {finding.detail}")
     canonical = ct.canonical
     hu = sitk.GetArrayViewFromImage(canonical)
-    lungs, probability = _predict(predictor, hu, ct.name, config)
+    lungs, probability, certainty = _predict(predictor, hu, ct.name, config)
     lungs.CopyInformation(canonical)
+    # The checks work on every n-th voxel, so that they need little time and memory.
+    few, found = thin_out(canonical), thin_out(lungs)
     lungs, steps = tidy(lungs, settings, canonical)
     sides, side_steps = label_sides(lungs)
-    measured = measure(canonical, sides)
+    measured = measure(canonical, lungs, sides)
+    quality = assess(few, found, thin_out(lungs), certainty)
+    flags = find_flags(measured, quality, ct.findings)
     labels = sides if settings.sides else lungs
-    lung_voxels = count_voxels(labels)
+    lung_voxels = count_voxels(lungs)
     if not lung_voxels:
         console.warn(f"{ct.name}: no lung was found in the whole volume")
-        steps.append("no lung was found")
+    elif not measured.touches_border and measured.lung.upper is None:
+        steps.append("fewer than 3 slices hold lung, so its thirds are not known")
     if settings.sides:
         steps += side_steps
-    return Segmentation(ct, labels, lung_voxels, measured, steps, probability)
+    return Segmentation(ct, labels, lung_voxels, measured, quality, flags, steps, probability)
 
 
 def _write(
@@ -184,18 +199,20 @@ def _write(
 
 def _predict(
     predictor: Predictor, hu: NDArray[Any], name: str, config: Config
-) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the lungs, a SimpleITK image of 0 and 1, and their probability if asked for."""
+) -> tuple[Any, NDArray[np.uint8] | None, float | None]:
+    """Return the lungs, 0 and 1, their probability if asked for, and the network's certainty."""
+    certainty = Certainty()
     lungs = np.zeros(hu.shape, dtype=np.uint8)
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     greys = (apply_window(plane, predictor.data.window) for plane in hu)
     with console.progress(len(hu), name, "slice") as bar:
         for k, probabilities in enumerate(predict_slices(predictor, greys, config.infer)):
             lungs[k] = labels_of(probabilities) > 0
+            certainty.add(probabilities, lungs[k])
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
             bar.advance()
-    return sitk.GetImageFromArray(lungs), probability
+    return sitk.GetImageFromArray(lungs), probability, certainty.value
 
 
 def predict_slices(

@@ -16,6 +16,7 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.folders import VOLUME_SUFFIXES, Input, collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
+from lungseg.inference.flags import flag_all_empty, summary
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, model_paths
@@ -53,6 +54,11 @@ class InferResult:
     def failed(self) -> list[CaseRow]:
         """The cases without a mask."""
         return [case for case in self.cases if case.failed]
+
+    @property
+    def flagged(self) -> list[CaseRow]:
+        """The cases that a person should look at."""
+        return [case for case in self.cases if case.flags]
 
 
 def infer(
@@ -132,7 +138,10 @@ def infer(
                 _on_cluster(scheduler, remaining, paths, output, config, log)
         order = {item.name: position for position, item in enumerate(items)}
         rows.sort(key=lambda row: order.get(row.case, len(order)))
+        rows = flag_all_empty(rows)
         write_cases(output, rows)
+    if flagged := summary(rows):
+        console.warn(flagged)
     return InferResult(output, rows)
 
 
