@@ -18,6 +18,9 @@ from lungseg.inference.threshold import find_body, label_lungs
 CHECKED_MM = (2.5, 2.5, 5.0)
 # Of an axis at least this many voxels are left.
 MIN_SIDE = (64, 64, 16)
+# A slice of fewer mm per side shows no body, or its voxels have another size than stated. In it the
+# kernels of the threshold method, which are in mm, would have more pixels than the slice.
+MIN_FIELD_MM = 20.0
 # Parts of fewer mL are not counted.
 PART_ML = 1.0
 
@@ -43,17 +46,24 @@ def assess(ct: Any, found: Any, lungs: Any, certainty: float | None) -> Quality:
         certainty: of the network.
     """
     before, after = (sitk.GetArrayViewFromImage(image) > 0 for image in (found, lungs))
-    by_threshold = sitk.GetArrayFromImage(label_lungs(ct)) > 0
-    agreed, dropped = (int(np.count_nonzero(m)) for m in (after & by_threshold, before & ~after))
-    size, both = int(before.sum()), int(after.sum()) + int(by_threshold.sum())
+    size, dropped = int(before.sum()), int((before & ~after).sum())
+    fields = [n * mm for n, mm in zip(ct.GetSize(), ct.GetSpacing(), strict=True)]
+    has_body = min(fields[:2]) >= MIN_FIELD_MM
     return Quality(
         certainty=certainty,
-        threshold_dice=round(2 * agreed / both, 4) if both else None,
+        threshold_dice=_threshold_dice(ct, after) if has_body else None,
         dropped_share=round(dropped / size, 4) if size else None,
         parts_found=sum(millilitres(found, n) >= PART_ML for n in find_parts(found).sizes),
-        left_of_middle_share=_left_of_middle(ct, after),
+        left_of_middle_share=_left_of_middle(ct, after) if has_body else None,
         tissues_in_place=are_tissues_in_place(sitk.GetArrayViewFromImage(ct)),
     )
+
+
+def _threshold_dice(ct: Any, lungs: NDArray[np.bool_]) -> float | None:
+    """Return the Dice of the lungs and those found by a threshold; None if both are empty."""
+    by_threshold = sitk.GetArrayFromImage(label_lungs(ct)) > 0
+    both = int(lungs.sum()) + int(by_threshold.sum())
+    return round(2 * int((lungs & by_threshold).sum()) / both, 4) if both else None
 
 
 def _left_of_middle(ct: Any, lungs: NDArray[np.bool_]) -> float | None:

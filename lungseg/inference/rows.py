@@ -100,7 +100,7 @@ class Quality:
         certainty: agreement of the network's mask with its own probabilities, 0 to 1. It is
             None if the network found no lung.
         threshold_dice: Dice of the mask and the lungs found by a threshold, as by
-            `lungseg label`. It is None if neither found lung.
+            `lungseg label`. It is None if neither found lung, or if slices are under 20 mm wide.
         dropped_share: share of the network's mask that was dropped in tidying.
         parts_found: number of connected parts of at least 1 mL before tidying.
         left_of_middle_share: share of the lung that lies to the left of the middle of the body.

@@ -103,3 +103,17 @@ def test_about_one_voxel_per_2_and_5_mm_is_left(
     assert few.GetSize() == expected
     steps = [round(new / old) for new, old in zip(few.GetSpacing(), spacing, strict=True)]
     assert steps == [-(-given // left) for given, left in zip(size, expected, strict=True)]
+
+
+@pytest.mark.parametrize(("side_mm", "judged"), [(20.0, True), (19.0, False), (0.06, False)])
+def test_a_field_smaller_than_any_body_is_not_judged(
+    side_mm: float, judged: bool, phantom: tuple[sitk.Image, sitk.Image]
+) -> None:
+    # In metres instead of millimetres a kernel of 6 mm would have thousands of pixels.
+    ct, lungs = (sitk.Image(image) for image in phantom)
+    for image in (ct, lungs):
+        image.SetSpacing((side_mm / 96, side_mm / 96, 1.0))
+    found = assess(ct, lungs, lungs, None)
+    assert (found.threshold_dice is not None) == judged
+    assert (found.left_of_middle_share is not None) == judged
+    assert found.tissues_in_place is True
