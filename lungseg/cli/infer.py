@@ -67,8 +67,8 @@ def infer(
     """Predict lung masks in each input's own size and geometry.
 
     Reads PNG, JPG, TIF and BMP slices, and CT in HU: DICOM folders and zips, NIfTI, MHA, NRRD.
-    cases.csv lists the volume (mL) and density (HU) of the lungs in each CT, and the inputs that
-    failed (exit code 4).
+    cases.csv lists the volume (mL), density (HU) and emphysema index of the lungs in each CT, flags
+    for masks to look at, and the inputs that failed (exit code 4).
     """
     with shell(quiet, verbose, debug):
         cfg = read_config(

@@ -180,6 +180,18 @@ def find_reading(values: NDArray[Any], given: Reading | None) -> Reading | None:
     return given if beside or as_given.are_possible else None
 
 
+def are_tissues_in_place(hu: NDArray[Any]) -> bool | None:
+    """Whether air, fat and soft tissue of a volume lie where they do in HU.
+
+    Returns:
+        None if the values are too few or too even to tell.
+    """
+    found, counts = np.unique(hu, return_counts=True)
+    if counts.sum() < MIN_VALUES or len(found) < MIN_DIFFERENT or _is_ramp(found, counts):
+        return None
+    return tissues_of(found, counts).are_surely_right
+
+
 def _is_ramp(values: NDArray[Any], counts: NDArray[Any]) -> bool:
     """Whether values are spread evenly, as in a test pattern, so that there are no tissues."""
     shares, _ = np.histogram(values, bins=16, weights=counts)

@@ -44,6 +44,8 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
         "; ".join(segmented.remarks),
         origin,
         segmented.measured,
+        segmented.quality,
+        [flag.code for flag in segmented.flags],
     )
 
 

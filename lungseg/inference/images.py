@@ -16,9 +16,10 @@ from lungseg.imaging.folders import Input
 from lungseg.imaging.framing import SQUARE
 from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import labels_of, read_pixels, to_slice, write_png
+from lungseg.inference.flags import Certainty, uncertain
 from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, foreground_map
-from lungseg.inference.rows import CaseRow, done_row, failed_row
+from lungseg.inference.rows import CaseRow, Quality, done_row, failed_row
 from lungseg.inference.slices import predict_slices
 from lungseg.reporting.overlays import outline
 from lungseg.system.environment import batches, ordered_map
@@ -97,7 +98,11 @@ def _write_mask(
     if settings.overlay:
         write_png(output / "overlays" / name, outline(loaded.image, mask))
     lung_pixels = int(cv2.countNonZero(mask))
+    certainty = Certainty()
+    certainty.add(probabilities, mask)
+    flags = uncertain(certainty.value)
     remarks = [loaded.remarks, "" if lung_pixels else "no lung was found"]
+    remarks += [detail for _, detail in flags]
     return done_row(
         loaded.item,
         name,
@@ -105,4 +110,6 @@ def _write_mask(
         lung_pixels,
         "; ".join(filter(None, remarks)),
         origin_of(loaded.item, predictor.sha256, settings),
+        quality=None if certainty.value is None else Quality(certainty.value),
+        flags=[code for code, _ in flags],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.inference.postprocess import Parts, bounding_box, find_parts
-from lungseg.inference.rows import LungMeasures, Measures
+from lungseg.inference.rows import LungMeasures, Measures, PartMeasures
 
 LEFT = 1
 RIGHT = 2
 # Lungs that touch are separated by an erosion of at most this many voxels.
 MAX_EROSION = 6
+# Gattinoni et al., 2001, https://doi.org/10.1164/ajrccm.164.9.2103121: lung from -500 HU is poorly
+# aerated, lung from -100 to 100 HU is not aerated. What is brighter is contrast or bone.
+POORLY_AERATED_HU, NOT_AERATED_HU, ABOVE_LUNG_HU = -500, -100, 100
 
 
 def label_sides(lungs: Any) -> tuple[Any, list[str]]:
@@ -76,32 +80,81 @@ def _by_nearest(lungs: Any, parts: Parts) -> Any:
     return lungs * (nearer_left * LEFT + (1 - nearer_left) * RIGHT)
 
 
-def measure(ct: Any, sides: Any) -> Measures:
-    """Measure the lungs of a volume: millilitres, density, and whether lung is cut off.
+def measure(ct: Any, lungs: Any, sides: Any | None) -> Measures:
+    """Measure the lungs of a volume, as docs/measures.md defines it.
 
     Args:
-        ct: SimpleITK image in HU.
-        sides: labels on the same grid, left lung 1, right lung 2.
+        ct: SimpleITK image in HU, whose axes run to the patient's left, back and head.
+        lungs: mask on the same grid, above 0 in the lungs.
+        sides: labels on the same grid, left lung 1, right lung 2; None if they are not known.
     """
-    hu = sitk.GetArrayViewFromImage(ct)
-    labels = sitk.GetArrayViewFromImage(sides)
+    hu, lung = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(lungs) > 0
     voxel_ml = float(np.prod(ct.GetSpacing())) / 1000
-    lung = labels > 0
     faces = (lung[0], lung[-1], lung[:, 0], lung[:, -1], lung[:, :, 0], lung[:, :, -1])
+    left = right = LungMeasures()
+    if sides is not None:
+        labels = sitk.GetArrayViewFromImage(sides)
+        left, right = (_measure_lung(hu, labels == side, voxel_ml) for side in (LEFT, RIGHT))
     return Measures(
-        lung=_measure_values(hu[lung], voxel_ml),
-        left=_measure_values(hu[labels == LEFT], voxel_ml),
-        right=_measure_values(hu[labels == RIGHT], voxel_ml),
+        lung=_measure_lung(hu, lung, voxel_ml),
+        left=left,
+        right=right,
         slices_with_lung=int(lung.any(axis=(1, 2)).sum()),
         touches_border=any(bool(face.any()) for face in faces),
     )
 
 
-def _measure_values(hu: NDArray[Any], voxel_ml: float) -> LungMeasures:
-    """Measure the HU values `(N,)` of one lung's voxels."""
+def _measure_lung(hu: NDArray[Any], lung: NDArray[np.bool_], voxel_ml: float) -> LungMeasures:
+    """Measure one lung, or both together, and its thirds."""
+    values = hu[lung]
+    measured: dict[str, Any] = asdict(_measure_values(values, voxel_ml))
+    if len(values):
+        percentiles = np.percentile(values, (5, 15, 50, 95))
+        names = ("p5_hu", "p15_hu", "p50_hu", "p95_hu")
+        measured |= {n: round(float(p), 1) for n, p in zip(names, percentiles, strict=True)}
+        thirds = _thirds(values, np.count_nonzero(lung, axis=(1, 2)))
+        measured |= {name: _measure_values(third, voxel_ml) for name, third in thirds.items()}
+    return LungMeasures(**measured)
+
+
+def _thirds(values: NDArray[Any], counts: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Divide a lung's values into its lower, middle and upper third by height.
+
+    A slice belongs to the third that holds its centre.
+
+    Args:
+        values: HU `(N,)`, slice by slice from the feet.
+        counts: number of the lung's voxels in each slice.
+
+    Returns:
+        The values by third; nothing if the height is unknown or has fewer than three slices.
+    """
+    held = np.flatnonzero(counts)
+    first, height = held[0], held[-1] - held[0] + 1
+    if counts[0] or counts[-1] or height < 3:
+        return {}
+    third = ((np.arange(height) + 0.5) * 3 / height).astype(int)
+    sizes = np.bincount(third, weights=counts[first : first + height], minlength=3).astype(int)
+    # The values lie slice by slice, so each third is one piece of them.
+    parts = np.split(values, np.cumsum(sizes)[:2])
+    return dict(zip(("lower", "middle", "upper"), parts, strict=True))
+
+
+def _measure_values(hu: NDArray[Any], voxel_ml: float) -> PartMeasures:
+    """Measure the HU values `(N,)` of voxels."""
     volume = round(len(hu) * voxel_ml, 2)
     if not len(hu):
-        return LungMeasures(volume)
-    mean = round(float(hu.mean()), 1)
-    percentiles = (round(float(np.percentile(hu, p)), 1) for p in (5, 15, 50, 95))
-    return LungMeasures(volume, mean, *percentiles)
+        return PartMeasures(volume)
+
+    def share(inside: NDArray[np.bool_]) -> float:
+        return round(float(np.mean(inside)), 4)
+
+    low, between, high = POORLY_AERATED_HU, NOT_AERATED_HU, ABOVE_LUNG_HU
+    return PartMeasures(
+        volume,
+        mean_hu=round(float(hu.mean()), 1),
+        below_950_share=share(hu < -950),
+        below_910_share=share(hu < -910),
+        infiltrated_share=share((hu >= low) & (hu < between)),
+        collapsed_share=share((hu >= between) & (hu <= high)),
+    )

@@ -25,24 +25,50 @@ from lungseg.system.tables import (
 
 
 @dataclass(frozen=True)
-class LungMeasures:
-    """Measurements of one lung, or of both together.
+class PartMeasures:
+    """Measurements of a part of the lungs: a third of a lung, a lung, or both lungs.
+
+    docs/measures.md defines each number. All but the volume are None if there is no lung.
 
     Attributes:
-        volume_ml: volume in mL.
-        mean_hu: mean density in HU. It and the percentiles are None if there is no lung.
+        volume_ml: volume in mL; None if it is not known which lung is which.
+        mean_hu: mean density in HU.
+        below_950_share: share of the voxels below -950 HU, the emphysema index.
+        below_910_share: share of the voxels below -910 HU.
+        infiltrated_share: share of the voxels from -500 HU to below -100 HU, poorly aerated.
+        collapsed_share: share of the voxels from -100 to 100 HU, not aerated.
+    """
+
+    volume_ml: float | None = None
+    mean_hu: float | None = None
+    below_950_share: float | None = None
+    below_910_share: float | None = None
+    infiltrated_share: float | None = None
+    collapsed_share: float | None = None
+
+
+@dataclass(frozen=True)
+class LungMeasures(PartMeasures):
+    """Measurements of one lung, or of both together, with those of its thirds.
+
+    Attributes:
         p5_hu: 5th percentile of the density in HU.
         p15_hu: 15th percentile in HU, the lung density index Perc15 (Parr et al., 2008).
         p50_hu: median in HU.
         p95_hu: 95th percentile in HU.
+        upper: the third next to the head; columns `upper_...`. The thirds are None if the first
+            or the last slice holds lung, because the lung's height is unknown then.
+        middle: the third between them; columns `middle_...`.
+        lower: the third next to the feet; columns `lower_...`.
     """
 
-    volume_ml: float
-    mean_hu: float | None = None
     p5_hu: float | None = None
     p15_hu: float | None = None
     p50_hu: float | None = None
     p95_hu: float | None = None
+    upper: PartMeasures | None = field(default=None, metadata={"prefix": "upper_"})
+    middle: PartMeasures | None = field(default=None, metadata={"prefix": "middle_"})
+    lower: PartMeasures | None = field(default=None, metadata={"prefix": "lower_"})
 
 
 @dataclass(frozen=True)
@@ -51,8 +77,8 @@ class Measures:
 
     Attributes:
         lung: both lungs together; columns `lung_volume_ml` and so on.
-        left: the left lung; columns `left_...`.
-        right: the right lung; columns `right_...`.
+        left: the left lung; columns `left_...`, empty if its side is not known.
+        right: the right lung; columns `right_...`, empty likewise.
         slices_with_lung: number of slices that hold lung.
         touches_border: whether lung reaches the edge of the volume, so that part of it is missing.
     """
@@ -62,6 +88,32 @@ class Measures:
     right: LungMeasures = field(metadata={"prefix": "right_"})
     slices_with_lung: int
     touches_border: bool
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far a mask can be trusted; docs/measures.md lists the flags that follow from it.
+
+    Of an image only the certainty is known.
+
+    Attributes:
+        certainty: agreement of the network's mask with its own probabilities, 0 to 1. It is
+            None if the network found no lung.
+        threshold_dice: Dice of the mask and the lungs found by a threshold, as by
+            `lungseg label`. It is None if neither found lung, or if slices are under 20 mm wide.
+        dropped_share: share of the network's mask that was dropped in tidying.
+        parts_found: number of connected parts of at least 1 mL before tidying.
+        left_of_middle_share: share of the lung that lies to the left of the middle of the body.
+        tissues_in_place: whether air, fat and soft tissue lie where they do in HU. It is None if
+            the values are too few or too even to tell.
+    """
+
+    certainty: float | None = None
+    threshold_dice: float | None = None
+    dropped_share: float | None = None
+    parts_found: int | None = None
+    left_of_middle_share: float | None = None
+    tissues_in_place: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +130,11 @@ class CaseRow:
         slices: number of slices, 1 for an image.
         lung_pixels: number of pixels (of a volume: voxels) that are lung.
         lung_fraction: lung as a share of all pixels, rounded to 6 decimals.
-        detail: why it failed, or what was assumed and repaired.
+        flags: codes of `lungseg.inference.flags`, separated by spaces: why a person should look at
+            the mask.
+        detail: why it failed, or what was assumed and repaired, and a sentence for each flag.
         measures: measurements of a volume; None for an image.
+        quality: how far the mask can be trusted.
         origin: what the mask was made from; None if it is not known.
     """
 
@@ -92,8 +147,10 @@ class CaseRow:
     slices: int | None = None
     lung_pixels: int | None = None
     lung_fraction: float | None = decimals(6, default=None)
+    flags: str = ""
     detail: str = ""
     measures: Measures | None = None
+    quality: Quality | None = None
     origin: Origin | None = None
 
     @property
@@ -110,6 +167,8 @@ def done_row(
     detail: str,
     origin: Origin,
     measures: Measures | None = None,
+    quality: Quality | None = None,
+    flags: Sequence[str] = (),
 ) -> CaseRow:
     """Return the row of an input that was segmented.
 
@@ -121,6 +180,8 @@ def done_row(
         detail: what was assumed and repaired.
         origin: what the mask was made from.
         measures: measurements, for volumes.
+        quality: how far the mask can be trusted.
+        flags: codes of why a person should look at it.
     """
     slices, height, width = shape
     return CaseRow(
@@ -133,8 +194,10 @@ def done_row(
         slices=slices,
         lung_pixels=lung_pixels,
         lung_fraction=round(lung_pixels / (slices * height * width), 6),
+        flags=" ".join(flags),
         detail=detail,
         measures=measures,
+        quality=quality,
         origin=origin,
     )
 

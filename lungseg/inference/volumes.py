@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
+from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import MASK_SUFFIXES, Input, volume_suffix
 from lungseg.imaging.pixels import (
     apply_window,
@@ -24,10 +25,12 @@ from lungseg.imaging.pixels import (
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.classes import lung_of, tidy_classes
+from lungseg.inference.flags import Certainty, find_flags
 from lungseg.inference.measure import label_sides, measure
 from lungseg.inference.postprocess import count_voxels
 from lungseg.inference.predictor import Predictor, foreground_map
-from lungseg.inference.rows import Measures
+from lungseg.inference.quality import assess, thin_out
+from lungseg.inference.rows import Measures, Quality
 from lungseg.inference.slices import predict_slices
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
@@ -46,6 +49,8 @@ class Segmentation:
             left lung 1 and right lung 2, or the class indices of a network with several classes.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
+        quality: how far the mask can be trusted.
+        flags: why a person should look at the mask: codes of docs/measures.md and sentences.
         steps: one line per step that changed the mask.
         probability: probability of lung as uint8 on the canonical grid, 255 for certain; None
             unless the config asks for it.
@@ -58,6 +63,8 @@ class Segmentation:
         ((12, 64, 64), dtype('uint8'))
         >>> result.measures["lung_volume_ml"] > 0
         True
+        >>> "cut_off" in [flag.code for flag in result.flags]
+        True
         >>> result.save("lungs.nii.gz")
     """
 
@@ -65,6 +72,8 @@ class Segmentation:
     labels: Any = field(repr=False)
     lung_voxels: int
     measured: Measures
+    quality: Quality
+    flags: list[Finding]
     steps: list[str]
     probability: NDArray[np.uint8] | None = field(default=None, repr=False)
     not_written: list[str] = field(default_factory=list)
@@ -90,8 +99,9 @@ class Segmentation:
 
     @property
     def remarks(self) -> list[str]:
-        """What was assumed about the scan, and each step that changed the mask."""
-        return [*(finding.detail for finding in self.ct.findings), *self.not_written, *self.steps]
+        """What was assumed about the scan, each step that changed the mask, and each flag."""
+        assumed = [finding.detail for finding in self.ct.findings]
+        return [*assumed, *self.not_written, *self.steps, *(flag.detail for flag in self.flags)]
 
     def save(self, path: str | Path) -> None:
         """Write the mask in the scan's own geometry: `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
@@ -134,21 +144,26 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
             f"infer.sides labels the sides of a network with one class, but this one has the "
             f"classes {', '.join(classes[1:])}, and its masks hold these. Set infer.sides to false."
         )
-    found, probability = _predict(predictor, hu, (height, width), ct.name, config)
-    found.CopyInformation(canonical)
-    labels, steps = tidy_classes(found, classes, settings, canonical)
+    predicted, probability, certainty = _predict(predictor, hu, (height, width), ct.name, config)
+    predicted.CopyInformation(canonical)
+    # The checks work on every n-th voxel, so that they need little time and memory.
+    few, found = thin_out(canonical), thin_out(lung_of(predicted, classes))
+    labels, steps = tidy_classes(predicted, classes, settings, canonical)
     lung = lung_of(labels, classes)
     sides, side_steps = label_sides(lung)
-    measured = measure(canonical, sides)
+    measured = measure(canonical, lung, sides)
+    quality = assess(few, found, thin_out(lung), certainty)
+    flags = find_flags(measured, quality, ct.findings)
     if settings.sides:
         labels = sides
     lung_voxels = count_voxels(lung)
     if not lung_voxels:
         console.warn(f"{ct.name}: no lung was found in the whole volume")
-        steps.append("no lung was found")
+    elif not measured.touches_border and measured.lung.upper is None:
+        steps.append("fewer than 3 slices hold lung, so its thirds are not known")
     if settings.sides:
         steps += side_steps
-    return Segmentation(ct, labels, lung_voxels, measured, steps, probability)
+    return Segmentation(ct, labels, lung_voxels, measured, quality, flags, steps, probability)
 
 
 def _write(
@@ -198,8 +213,9 @@ def _predict(
     spacing: tuple[float, float],
     name: str,
     config: Config,
-) -> tuple[Any, NDArray[np.uint8] | None]:
-    """Return the classes, a SimpleITK image, and the probability of any if asked for."""
+) -> tuple[Any, NDArray[np.uint8] | None, float | None]:
+    """Return the classes, a SimpleITK image; the probability of any if asked for; the certainty."""
+    certainty = Certainty()
     labels = np.zeros(hu.shape, dtype=np.uint8)
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     data = predictor.data
@@ -208,10 +224,11 @@ def _predict(
         found = predict_slices(predictor, slices, config.infer, spacing, volume=True)
         for k, probabilities in enumerate(found):
             labels[k] = labels_of(probabilities)
+            certainty.add(probabilities, labels[k])
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
             bar.advance()
-    return sitk.GetImageFromArray(labels), probability
+    return sitk.GetImageFromArray(labels), probability, certainty.value
 
 
 def _frame(

@@ -17,6 +17,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.imaging.folders import VOLUME_SUFFIXES, Input
 from lungseg.imaging.inputs import collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
+from lungseg.inference.flags import flag_all_empty, summary
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.origins import origin_of
@@ -56,6 +57,11 @@ class InferResult:
     def failed(self) -> list[CaseRow]:
         """The cases without a mask."""
         return [case for case in self.cases if case.failed]
+
+    @property
+    def flagged(self) -> list[CaseRow]:
+        """The cases that a person should look at."""
+        return [case for case in self.cases if case.flags]
 
 
 def infer(
@@ -139,7 +145,10 @@ def infer(
             _segment(remaining, predictor, paths, scheduler, output, config, log)
         order = {item.name: position for position, item in enumerate(items)}
         rows.sort(key=lambda row: order.get(row.case, len(order)))
+        rows = flag_all_empty(rows)
         write_cases(output, rows)
+    if flagged := summary(rows):
+        console.warn(flagged)
     return InferResult(output, rows)
 
 

@@ -219,22 +219,24 @@ def test_lungs_that_touch_are_taken_apart() -> None:
 def test_measurements_are_of_the_voxels() -> None:
     ct, lungs = phantom_volume(8)
     sides, _ = label_sides(lungs)
-    measures = measure(ct, sides)
+    measures = measure(ct, lungs, sides)
     hu, labels = sitk.GetArrayFromImage(ct), sitk.GetArrayFromImage(sides)
     voxel = np.prod(ct.GetSpacing()) / 1000
     assert measures.left.volume_ml == pytest.approx((labels == 1).sum() * voxel, abs=0.01)
+    assert measures.left.volume_ml
+    assert measures.right.volume_ml
     both = measures.left.volume_ml + measures.right.volume_ml
     assert measures.lung.volume_ml == pytest.approx(both, abs=0.02)
     assert measures.lung.mean_hu == pytest.approx(hu[labels > 0].mean(), abs=0.06)
     assert measures.lung.p15_hu == pytest.approx(np.percentile(hu[labels > 0], 15), abs=0.06)
     assert measures.slices_with_lung == sum(bool(plane.any()) for plane in labels)
-    empty = measure(ct, sides * 0)
+    empty = measure(ct, sides * 0, sides * 0)
     assert (empty.lung.volume_ml, empty.lung.mean_hu) == (0.0, None)
     assert empty.touches_border is False
     inside = sitk.GetImageFromArray(labels * 0)
     inside.CopyInformation(ct)
     inside[0, 5, 3] = 1
-    assert measure(ct, inside).touches_border is True
+    assert measure(ct, inside, None).touches_border is True
 
 
 @pytest.mark.parametrize(("percent", "differs"), [(0.9, False), (1.1, True)])

@@ -12,6 +12,8 @@ from lungseg.inference.rows import (
     CaseRow,
     LungMeasures,
     Measures,
+    PartMeasures,
+    Quality,
     case_log,
     done_row,
     read_done,
@@ -20,17 +22,26 @@ from lungseg.inference.rows import (
 from lungseg.system.tables import read_json
 
 SCAN = Input(Path("scan.mha"), "scan", True)
+FUSED = Input(Path("fused.mha"), "fused", True)
 IMAGE = Input(Path("007.png"), "007", False)
 ORIGIN = Origin("1" * 64, "2" * 64, "3" * 64)
-LUNG = LungMeasures(12.0, -812.5, -950.0, -900.1, -820.0, -300.0)
+THIRD = PartMeasures(4.0, -812.5, 0.0123, 0.1, 0.05, 0.0)
+LUNG = LungMeasures(
+    12.0, -812.5, 0.01, 0.1, 0.05, 0.0, -950.0, -900.1, -820.0, -300.0, THIRD, THIRD, THIRD
+)
+QUALITY = Quality(0.98, 0.95, 0.01, 3, 0.45, True)
 NO_LUNG = LungMeasures(0.0)
+UNKNOWN = LungMeasures()
 
 
 def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
     measures = Measures(LUNG, LUNG, NO_LUNG, slices_with_lung=3, touches_border=False)
+    unknown = Measures(LUNG, UNKNOWN, UNKNOWN, slices_with_lung=3, touches_border=False)
+    flags = ["cut_off", "volume"]
     rows = [
-        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", ORIGIN, measures),
-        done_row(IMAGE, "007.png", (1, 3, 3), 1, "1e5", ORIGIN),
+        done_row(SCAN, "scan.mha", (4, 10, 20), 123, "a; b", ORIGIN, measures, QUALITY, flags),
+        done_row(IMAGE, "007.png", (1, 3, 3), 1, "1e5", ORIGIN, quality=Quality(0.9)),
+        done_row(FUSED, "fused.mha", (4, 10, 20), 123, "", ORIGIN, unknown, QUALITY),
     ]
     for row in rows:
         (tmp_path / str(row.mask)).touch()
@@ -39,13 +50,17 @@ def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
     assert read == rows
     assert [dataclasses.asdict(row) for row in read] == [dataclasses.asdict(row) for row in rows]
     assert read[1].case == "007"
-    scan, image = read_json(tmp_path / "cases.json")
+    scan, image, fused = read_json(tmp_path / "cases.json")
+    assert (scan["flags"], fused["flags"]) == ("cut_off volume", "")
+    assert (scan["left_upper_below_950_share"], scan["right_volume_ml"]) == (0.0123, 0.0)
+    assert "right_volume_ml" not in fused
+    assert (scan["threshold_dice"], image["certainty"]) == (0.95, 0.9)
     assert (scan["lung_volume_ml"], scan["slices_with_lung"]) == (12.0, 3)
     assert "right_mean_hu" not in scan
     assert "lung_volume_ml" not in image
     assert image["lung_fraction"] == 0.111111
     text = (tmp_path / "cases.csv").read_text()
-    assert ",123,0.153750,a; b,12.0,-812.5," in text
+    assert ",123,0.153750,cut_off volume,a; b,12.0,-812.5," in text
     assert text.startswith("case,input,status,mask,height,width,slices,lung_pixels,lung_fraction,")
 
 

@@ -1,0 +1,179 @@
+"""Each flag is raised beyond its limit and not within it; what is reported is documented."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lungseg.errors import DataError
+from lungseg.evaluation.cases import CASE_METRICS, ClassScores
+from lungseg.imaging.findings import Finding
+from lungseg.imaging.folders import Input
+from lungseg.inference.flags import FLAGS, Certainty, find_flags, flag_all_empty, summary, uncertain
+from lungseg.inference.origins import Origin
+from lungseg.inference.rows import (
+    CaseRow,
+    LungMeasures,
+    Measures,
+    PartMeasures,
+    Quality,
+    done_row,
+    failed_row,
+)
+from lungseg.system.tables import columns_of
+from tests.support.places import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "measures.md").read_text(encoding="utf-8")
+THIRD = PartMeasures(1000.0)
+BOTH = LungMeasures(4000.0, p50_hu=-850.0, upper=THIRD, middle=THIRD, lower=THIRD)
+GOOD = Measures(BOTH, LungMeasures(1850.0), LungMeasures(2150.0), 50, False)
+TRUSTED = Quality(0.99, 0.97, 0.001, 2, 0.46, True)
+
+
+def codes(
+    measures: dict[str, Any] | None = None,
+    quality: dict[str, Any] | None = None,
+    findings: tuple[Finding, ...] = (),
+) -> list[str]:
+    measured, trusted = replace(GOOD, **measures or {}), replace(TRUSTED, **quality or {})
+    return [flag.code for flag in find_flags(measured, trusted, findings)]
+
+
+def lungs(left: float, right: float, median: float = -850.0) -> dict[str, Any]:
+    both = replace(BOTH, volume_ml=left + right, p50_hu=median)
+    return {"lung": both, "left": LungMeasures(left), "right": LungMeasures(right)}
+
+
+def test_a_good_mask_has_no_flag() -> None:
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "beyond", "within"),
+    [
+        ("volume", lungs(450, 540), lungs(460, 540)),
+        ("volume", lungs(4200, 4900), lungs(4100, 4900)),
+        ("uneven_sides", lungs(1700, 3300), lungs(1750, 3250)),
+        ("uneven_sides", lungs(3100, 1900), lungs(3000, 2000)),
+        ("missing_side", lungs(0, 2000), lungs(1000, 1000)),
+        ("missing_side", lungs(2000, 0), lungs(1000, 1000)),
+        ("doubtful_hu", lungs(1850, 2150, -961), lungs(1850, 2150, -960)),
+        ("doubtful_hu", lungs(1850, 2150, -499), lungs(1850, 2150, -500)),
+        ("cut_off", {"touches_border": True}, {"touches_border": False}),
+    ],
+)
+def test_a_measurement_beyond_its_limit(
+    code: str, beyond: dict[str, Any], within: dict[str, Any]
+) -> None:
+    assert codes(beyond) == [code]
+    assert codes(within) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "beyond", "within"),
+    [
+        ("many_parts", {"parts_found": 9}, {"parts_found": 8}),
+        ("much_dropped", {"dropped_share": 0.101}, {"dropped_share": 0.1}),
+        ("low_certainty", {"certainty": 0.949}, {"certainty": 0.95}),
+        ("threshold_differs", {"threshold_dice": 0.849}, {"threshold_dice": 0.85}),
+        ("missing_side", {"left_of_middle_share": 0.09}, {"left_of_middle_share": 0.1}),
+        ("missing_side", {"left_of_middle_share": 0.91}, {"left_of_middle_share": 0.9}),
+        ("doubtful_hu", {"tissues_in_place": False}, {"tissues_in_place": None}),
+    ],
+)
+def test_a_mask_that_cannot_be_trusted(
+    code: str, beyond: dict[str, Any], within: dict[str, Any]
+) -> None:
+    assert codes(quality=beyond) == [code]
+    assert codes(quality=within) == []
+
+
+def test_values_that_had_to_be_converted_are_doubtful() -> None:
+    assert codes(findings=(Finding("hu_converted", "repaired", "", None),)) == ["doubtful_hu"]
+    assert codes(findings=(Finding("no_modality", "warning", "", None),)) == []
+
+
+def test_the_volume_of_a_part_of_the_lungs_is_not_too_small() -> None:
+    assert codes({**lungs(300, 400), "touches_border": True}) == ["cut_off"]
+    assert codes({**lungs(5000, 5000), "touches_border": True}) == ["cut_off", "volume"]
+
+
+def test_no_lung_is_one_flag_not_many() -> None:
+    nothing = {"lung": LungMeasures(0.0), "left": LungMeasures(0.0), "right": LungMeasures(0.0)}
+    known = dict.fromkeys(("certainty", "threshold_dice", "dropped_share", "left_of_middle_share"))
+    assert codes({**nothing, "slices_with_lung": 0}, {**known, "parts_found": 0}) == ["no_lung"]
+
+
+def test_sides_that_are_not_known_are_not_judged() -> None:
+    assert codes({"left": LungMeasures(), "right": LungMeasures()}) == []
+
+
+def test_what_is_not_known_because_of_a_cut_is_said() -> None:
+    known = find_flags(replace(GOOD, touches_border=True), TRUSTED, ())
+    without = replace(GOOD, touches_border=True, lung=replace(BOTH, upper=None))
+    [flag] = find_flags(without, TRUSTED, ())
+    assert "thirds are not known" in flag.detail
+    assert "thirds" not in known[0].detail
+
+
+def test_certainty_is_the_dice_of_mask_and_probability() -> None:
+    certainty = Certainty()
+    assert certainty.value is None
+    p = np.full((2, 5), 0.1, np.float32)
+    p[0, :4] = 0.8  # 4 of 10 pixels are lung
+    for rows in (p[:1], p[1:]):
+        certainty.add(np.stack([1 - rows, rows], axis=-1), rows > 0.5)
+    assert certainty.value == pytest.approx(2 * 3.2 / (4 + 3.2 + 0.6), abs=1e-4)
+
+
+def test_an_image_can_be_uncertain() -> None:
+    assert [code for code, _ in uncertain(0.949)] == ["low_certainty"]
+    assert uncertain(0.95) == uncertain(None) == []
+
+
+def row(name: str, lung_pixels: int, flags: list[str] | None = None) -> CaseRow:
+    item, origin = Input(Path(f"{name}.png"), name, False), Origin("", "", "")
+    return done_row(item, f"{name}.png", (1, 9, 9), lung_pixels, "", origin, flags=flags or [])
+
+
+BROKEN = failed_row(Input(Path("x.png"), "x", False), DataError(Path("x.png"), "is damaged."))
+
+
+def test_all_cases_of_a_call_may_be_empty() -> None:
+    flags = [each.flags for each in flag_all_empty([row("a", 0), BROKEN, row("b", 0, ["volume"])])]
+    assert flags == ["all_empty", "", "volume all_empty"]
+    flags = [each.flags for each in flag_all_empty([row("a", 0), row("b", 1)])]
+    assert flags == ["", ""]
+    assert flag_all_empty([BROKEN]) == [BROKEN]
+
+
+def test_a_case_that_is_not_empty_takes_the_flag_away() -> None:
+    before = flag_all_empty([row("a", 0, ["no_lung"])])
+    assert before[0].flags == "no_lung all_empty"
+    assert [each.flags for each in flag_all_empty([*before, row("b", 5)])] == ["no_lung", ""]
+
+
+def test_the_summary_counts_and_names_the_cases() -> None:
+    rows = [row("a", 1, ["cut_off", "volume"]), row("b", 1), row("c", 1, ["cut_off"])]
+    assert summary(rows[1:2]) == ""
+    assert summary(rows) == (
+        "2 of 3 cases are flagged, so look at their masks: a (cut_off, volume); c (cut_off). "
+        "Flags: cut_off 2, volume 1"
+    )
+    assert "a (cut_off, volume); and 1 more. Flags: cut_off 2" in summary(rows, names=1)
+
+
+@pytest.mark.parametrize("code", FLAGS)
+def test_the_page_has_each_flag_with_its_limit_and_what_it_found(code: str) -> None:
+    assert f"| `{code}` | {FLAGS[code]} |" in PAGE
+
+
+def test_the_page_defines_each_number() -> None:
+    names = set(columns_of(CaseRow)) - set(columns_of(Measures))
+    for kind in (LungMeasures, Quality):
+        names |= {each.name for each in fields(kind)} - {"upper", "middle", "lower"}
+    scores = {each.name for each in fields(ClassScores)} - {"nsd", "truth_sha256"}
+    missing = {name for name in names | scores | set(CASE_METRICS) if f"`{name}`" not in PAGE}
+    assert missing == set()
