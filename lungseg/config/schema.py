@@ -219,17 +219,20 @@ class InferConfig(Section):
         default=None, description="DICOM series to read; null: the CT series with most slices"
     )
     components: Count = Field(
-        default=2, description="volumes: keep this many connected parts, the largest; 0: all"
+        default=0,
+        description="volumes: keep this many connected parts, the largest; 0: all that are lung",
     )
     min_component_ml: Amount = Field(
-        default=5.0, description="volumes: remove parts smaller than this, in ml"
+        default=5.0,
+        description="volumes: remove parts smaller than this, in ml; less in small animals",
     )
     fill_holes: bool = Field(default=True, description="volumes: fill holes in the lungs")
     drop_air: bool = Field(
-        default=True, description="volumes: remove parts whose median HU is that of air"
+        default=True, description="volumes: remove gas of the bowel, and parts beside the body"
     )
     sides: bool = Field(
-        default=False, description="volumes: label the left lung 1 and the right lung 2"
+        default=False,
+        description="volumes: label the left lung 1, the right 2, lung of unknown side 3",
     )
     flips: bool = Field(
         default=False,

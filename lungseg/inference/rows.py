@@ -29,7 +29,7 @@ class LungMeasures:
     """Measurements of one lung, or of both together.
 
     Attributes:
-        volume_ml: volume in mL.
+        volume_ml: volume in mL; None if it is not known which lung is which.
         mean_hu: mean density in HU. It and the percentiles are None if there is no lung.
         p5_hu: 5th percentile of the density in HU.
         p15_hu: 15th percentile in HU, the lung density index Perc15 (Parr et al., 2008).
@@ -37,7 +37,7 @@ class LungMeasures:
         p95_hu: 95th percentile in HU.
     """
 
-    volume_ml: float
+    volume_ml: float | None = None
     mean_hu: float | None = None
     p5_hu: float | None = None
     p15_hu: float | None = None
@@ -51,8 +51,8 @@ class Measures:
 
     Attributes:
         lung: both lungs together; columns `lung_volume_ml` and so on.
-        left: the left lung; columns `left_...`.
-        right: the right lung; columns `right_...`.
+        left: the left lung; columns `left_...`, empty if its side is not known.
+        right: the right lung; columns `right_...`, empty likewise.
         slices_with_lung: number of slices that hold lung.
         touches_border: whether lung reaches the edge of the volume, so that part of it is missing.
     """

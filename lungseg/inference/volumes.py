@@ -25,10 +25,11 @@ from lungseg.imaging.pixels import (
 )
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
-from lungseg.inference.measure import label_sides, measure
+from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import count_voxels, tidy
 from lungseg.inference.predictor import Predictor, crop, foreground_map
 from lungseg.inference.rows import Measures
+from lungseg.inference.sides import find_sides, side_labels
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
 from lungseg.system.environment import batches
@@ -46,7 +47,7 @@ class Segmentation:
     Attributes:
         ct: the volume.
         labels: SimpleITK image on the canonical grid (axes to the left, back and head): lung 1, or
-            left lung 1 and right lung 2.
+            left lung 1, right lung 2 and lung of unknown side 3.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
         steps: one line per step that changed the mask.
@@ -81,7 +82,7 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
 
-        If `sides` was set, 1 is the left lung and 2 the right lung.
+        If `sides` was set, 1 is the left lung, 2 the right lung and 3 lung of unknown side.
         """
         return np.asarray(sitk.GetArrayFromImage(self.image))
 
@@ -134,16 +135,16 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     lungs, probability = _predict(predictor, hu, ct.name, config)
     lungs.CopyInformation(canonical)
     lungs, steps = tidy(lungs, settings, canonical)
-    sides, side_steps = label_sides(lungs)
-    measured = measure(canonical, sides)
-    labels = sides if settings.sides else lungs
+    sides = find_sides(lungs, canonical)
+    if sides.unknown:
+        console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
+    measured = measure(canonical, lungs, sides)
+    labels = side_labels(lungs, sides) if settings.sides else lungs
     lung_voxels = count_voxels(labels)
     if not lung_voxels:
         console.warn(f"{ct.name}: no lung was found in the whole volume")
         steps.append("no lung was found")
-    if settings.sides:
-        steps += side_steps
-    return Segmentation(ct, labels, lung_voxels, measured, steps, probability)
+    return Segmentation(ct, labels, lung_voxels, measured, [*steps, *sides.steps], probability)
 
 
 def _write(
