@@ -227,7 +227,8 @@ def _spine(hu: NDArray[Any], ends: Ends, skin: tuple[bool, bool]) -> float | Non
     peak = int(np.argmax(around))
     if around[peak] < FILLED * (WIDTH * depth) ** 2 or around[peak] == 0:
         return None
-    columns = np.arange(max(0, peak - reach), min(len(bone), peak + reach + 1))
+    # The spine is up to twice as wide, and the strip may lie anywhere in it.
+    columns = np.arange(max(0, peak - 2 * reach), min(len(bone), peak + 2 * reach + 1))
     return float(np.average(columns, weights=bone[columns]))
 
 
