@@ -28,8 +28,6 @@ BONE_ABOVE_HU = 150
 BACK, FLANK, WIDTH, FILLED = 0.5, 0.5, 0.125, 0.7
 # It curves by at most this share of the depth, and is seen in at least this share of the slices.
 MAX_CURVE, SEEN = 0.3, 1 / 3
-# The spine and the middle of the body differ by at most this share of its width.
-MAX_SHIFT = 0.2
 # The midline is averaged over this share of the slices.
 SMOOTH = 0.2
 
@@ -192,9 +190,6 @@ def _find_midline(
         usual = np.median(list(spine.values()))
         depth = np.median([bottom - top for _, _, top, bottom in ends.values()])
         spine = {k: x for k, x in spine.items() if abs(x - usual) <= MAX_CURVE * depth}
-    if all(skin):
-        width = np.median([last - first for first, last, _, _ in ends.values()])
-        spine = {k: x for k, x in spine.items() if abs(x - middle[k]) <= MAX_SHIFT * width}
     if len(spine) >= max(1, SEEN * len(ends)):
         return _smooth(spine, len(hu)), "the spine"
     if all(skin):

@@ -1,7 +1,10 @@
 """The midline of the body follows from what is in the picture: spine, skin, or trachea."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 from lungseg.inference.anatomy import Anatomy, find_anatomy
 from tests.support.chests import GAS, TISSUE
@@ -27,7 +30,7 @@ def look(hu: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> Anato
     return find_anatomy(image_of(hu, spacing), image_of(lungs, spacing))
 
 
-def midline(hu: np.ndarray) -> tuple[float, str] | None:
+def midline(hu: np.ndarray) -> Any:
     found = look(hu).midline
     if found is None:
         return None
@@ -144,3 +147,25 @@ def test_a_picture_within_a_lung_lies_within_the_body() -> None:
     assert found.outline.all()
     assert found.skin == (False, False)
     assert found.midline is None
+
+
+def test_the_body_may_be_in_pieces() -> None:
+    # Between the walls in front of a lung and behind it there is no tissue.
+    assert look(body()[:, :, 24:42]).outline[:, 10:60].all()
+
+
+def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
+    fine = body(54).repeat(4, axis=1).repeat(4, axis=2)
+    found = look(fine, (0.75, 0.75, 8.0))
+    assert found.step[0] > 1
+    assert found.midline is not None
+    # Columns 49 to 58, four times as fine, to a coarse voxel.
+    np.testing.assert_allclose(found.midline.x, 215.5, atol=found.step[0])
+    columns = np.broadcast_to(np.arange(400, dtype=np.uint16), fine.shape)
+    image = image_of(np.ascontiguousarray(columns), (0.75, 0.75, 8.0))
+    start = [7, 5, 0]
+    box = sitk.RegionOfInterest(image, [300, 200, 12], start)
+    coarse = found.coarse(box, start)
+    expected = np.where(coarse > 0, sitk.GetArrayFromImage(sitk.Shrink(image, found.step)), 0)
+    np.testing.assert_array_equal(coarse, expected)
+    assert (coarse > 0).mean() > 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.imaging.volume_files import ct_from_image, read_ct
@@ -171,15 +172,24 @@ def test_lungs_that_touch_are_divided_where_they_are_thinnest(rows: tuple[int, i
     assert (found == phantom.lungs)[drawn].mean() > 0.99
 
 
-def test_a_lung_that_bulges_beyond_the_midline_is_one_lung() -> None:
-    phantom = chest().opaque(LEFT)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_lung_that_bulges_beyond_the_midline_is_one_lung(alone: bool) -> None:
+    phantom = chest().opaque(LEFT) if alone else chest()
     bulge = phantom.ball((11, 40, 64), 40, (3, 0.8, 1)) & (phantom.hu > -300)
     bulge[:6] = bulge[17:] = bulge[:, 50:] = False
+    bulge &= ~ndimage.binary_dilation(phantom.of(LEFT), iterations=2)
     lungs = np.where(bulge, RIGHT, phantom.lungs).astype(np.uint8)
     grown = Chest(phantom.noisy(bulge, -850).hu, lungs, phantom.spacing)
-    assert grown.ml(bulge) > 300
+    assert grown.ml(bulge[:, :, SIDE // 2 :]) > 80
     found, _ = sides_of(grown)
     np.testing.assert_array_equal(found, lungs)
+
+
+def test_a_half_of_the_chest_may_be_seen_without_its_skin() -> None:
+    phantom = chest().opaque(LEFT).part(ALL, ALL, slice(100))
+    sides = find_sides(phantom.mask, phantom.ct)
+    assert sides.unseen == ()
+    assert sides.steps == ["the left half of the chest is in the picture and holds no lung"]
 
 
 def test_lung_of_unknown_side_is_kept_in_a_mask_with_sides() -> None:
