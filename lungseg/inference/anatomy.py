@@ -83,16 +83,7 @@ class Anatomy:
         Returns:
             An array of the coarse grid's shape, which is 0 beside the box.
         """
-        values = sitk.GetArrayViewFromImage(box)
-        to, of = [], []
-        for axis, length in enumerate(values.shape):
-            step, first = self.step[2 - axis], start[2 - axis]
-            at = step * np.arange(self.hu.shape[axis]) + step // 2 - first
-            to.append(np.flatnonzero((at >= 0) & (at < length)))
-            of.append(at[to[-1]])
-        coarse = np.zeros(self.hu.shape, dtype=values.dtype)
-        coarse[np.ix_(*to)] = values[np.ix_(*of)]
-        return coarse
+        return _sample(box, start, self.step, self.hu.shape)
 
     def share_within(self, numbers: NDArray[Any], count: int) -> NDArray[np.float64]:
         """Return the share of each part that lies in the body; 1 for those that are not seen.
@@ -124,12 +115,12 @@ def find_anatomy(ct: Any, lungs: Any) -> Anatomy:
         max(1, round(side / spacing[1])),
         max(1, int(side / spacing[2])),
     )
-    small = sitk.BinShrink(sitk.Shrink(ct, [1, 1, step[2]]), [step[0], step[1], 1])
+    small = sitk.BinShrink(ct[:, :, step[2] // 2 :: step[2]], [step[0], step[1], 1])
     hu, mm = sitk.GetArrayFromImage(small), small.GetSpacing()
     # In a mouse the wall of the chest is thinner than a table is.
     body = find_body(hu, mm, min(THIN_MM, 1.5 * min(mm[:2])), PIECE_OF_BODY)
     outline = np.stack([_convex(plane) for plane in body])
-    mask = sitk.GetArrayFromImage(sitk.Shrink(lungs, step)) > 0
+    mask = _sample(lungs, (0, 0, 0), step, hu.shape) > 0
     if _is_inside(hu, outline, mask):
         outline = np.ones_like(outline)
     held = mask.any(axis=(1, 2)) & outline.any(axis=(1, 2))
@@ -142,9 +133,24 @@ def find_anatomy(ct: Any, lungs: Any) -> Anatomy:
     midline = None
     if found is not None:
         x = step[0] * (found[0] + 0.5) - 0.5
-        at = step[2] * (np.arange(len(hu)) + 0.5) - 0.5
+        at = step[2] * np.arange(len(hu)) + step[2] // 2
         midline = Midline(np.interp(np.arange(size[2]), at, x), found[1])
     return Anatomy(hu, outline, skin, step, midline)
+
+
+def _sample(
+    box: Any, start: Sequence[int], step: Sequence[int], shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Return the voxels of a box in the middle of each coarse voxel; 0 beside the box."""
+    values = sitk.GetArrayViewFromImage(box)
+    to, of = [], []
+    for axis, length in enumerate(values.shape):
+        at = step[2 - axis] * np.arange(shape[axis]) + step[2 - axis] // 2 - start[2 - axis]
+        to.append(np.flatnonzero((at >= 0) & (at < length)))
+        of.append(at[to[-1]])
+    coarse = np.zeros(shape, dtype=values.dtype)
+    coarse[np.ix_(*to)] = values[np.ix_(*of)]
+    return coarse
 
 
 def _is_inside(hu: NDArray[Any], outline: Mask, lungs: Mask) -> bool:
