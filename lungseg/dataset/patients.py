@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.schema import Config, SplitConfig
+from lungseg.config.datasets import SplitConfig
+from lungseg.config.schema import Config
 from lungseg.dataset.likeness import Looks
 from lungseg.dataset.similarity import similar_pairs
 from lungseg.dataset.slices import PARTS, Slice

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungseg.config.schema import SplitConfig
+from lungseg.config.datasets import SplitConfig
 from lungseg.dataset.likeness import Looks
 from lungseg.dataset.similarity import similar_across
 from lungseg.dataset.slices import SeenRow, Slice, is_named

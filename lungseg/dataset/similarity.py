@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.schema import SplitConfig
+from lungseg.config.datasets import SplitConfig
 from lungseg.dataset.likeness import Looks
 from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from lungseg.config.schema import Config, SplitConfig
+from lungseg.config.datasets import SplitConfig
+from lungseg.config.schema import Config
 from lungseg.dataset.patients import named_groups, names_patients
 from lungseg.system.tables import read_csv
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.schema import Config, SplitConfig
+from lungseg.config.datasets import SplitConfig
+from lungseg.config.schema import Config
 from lungseg.dataset.patients import warn_of_few_patients, warn_of_unknown_patients
 from lungseg.dataset.reading import fold_folders
 from lungseg.dataset.seen import seen_in_training

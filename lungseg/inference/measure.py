@@ -1,4 +1,4 @@
-"""Left and right lung of a segmented CT volume, and their measurements."""
+"""Measurements of a segmented CT volume: of both lungs, of each, and of their thirds."""
 
 from __future__ import annotations
 
@@ -9,92 +9,30 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
-from lungseg.inference.postprocess import Parts, bounding_box, find_parts
 from lungseg.inference.rows import LungMeasures, Measures, PartMeasures
+from lungseg.inference.sides import LEFT, RIGHT, Sides
 
-LEFT = 1
-RIGHT = 2
-# Lungs that touch are separated by an erosion of at most this many voxels.
-MAX_EROSION = 6
 # Gattinoni et al., 2001, https://doi.org/10.1164/ajrccm.164.9.2103121: lung from -500 HU is poorly
 # aerated, lung from -100 to 100 HU is not aerated. What is brighter is contrast or bone.
 POORLY_AERATED_HU, NOT_AERATED_HU, ABOVE_LUNG_HU = -500, -100, 100
 
 
-def label_sides(lungs: Any) -> tuple[Any, list[str]]:
-    """Label the left lung 1 and the right lung 2 by their position.
-
-    Of two separate parts, the one whose centre lies further to the patient's left is the left lung.
-    Lungs that touch, for example in front of the heart, are eroded until they separate; each voxel
-    then belongs to the nearer part. If that fails, the middle of the mask divides them.
-
-    Args:
-        lungs: uint8 SimpleITK image, 0 or 1, on the canonical grid.
-
-    Returns:
-        The labels, and one sentence for each step that was needed beyond comparing centres.
-    """
-    box = bounding_box(lungs)
-    if box is None:
-        return lungs, []
-    # Only the box is labelled: labels and distances of a whole CT take more memory than the CT.
-    start, size = box
-    labels, steps = _label_box(sitk.RegionOfInterest(lungs, size, start))
-    return sitk.Paste(lungs, labels, size, destinationIndex=start), steps
-
-
-def _label_box(lungs: Any) -> tuple[Any, list[str]]:
-    parts = find_parts(lungs)
-    if parts.hold_two_lungs:
-        return _by_nearest(lungs, parts), []
-    for radius in range(1, MAX_EROSION + 1):
-        # Lungs touch within slices, in front of the heart, so z is not eroded.
-        eroded = sitk.BinaryErode(lungs, [radius, radius, 0])
-        parts = find_parts(eroded)
-        if parts.hold_two_lungs:
-            return _by_nearest(lungs, parts), [f"lungs separated by an erosion of {radius} voxels"]
-    values = sitk.GetArrayFromImage(lungs)
-    columns = np.flatnonzero(values.any(axis=(0, 1)))
-    middle = (columns[0] + columns[-1] + 1) // 2
-    values[:, :, :middle] *= RIGHT
-    divided = sitk.GetImageFromArray(values)
-    divided.CopyInformation(lungs)
-    return divided, ["lungs could not be separated, so the mask was divided in its middle"]
-
-
-def _by_nearest(lungs: Any, parts: Parts) -> Any:
-    """Label each voxel by the nearer one of the two largest parts."""
-    markers = parts.select([1, 2])
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(markers)
-    # x grows towards the patient's left.
-    left, right = (1, 2) if shape.GetCentroid(1)[0] > shape.GetCentroid(2)[0] else (2, 1)
-    is_marked = sitk.GetArrayViewFromImage(markers) > 0
-    if np.array_equal(is_marked, sitk.GetArrayViewFromImage(lungs) > 0):
-        return sitk.Cast(markers == left, sitk.sitkUInt8) * LEFT + (markers == right) * RIGHT
-    distance = [
-        sitk.SignedMaurerDistanceMap(markers == label, squaredDistance=False, useImageSpacing=True)
-        for label in (left, right)
-    ]
-    nearer_left = sitk.Cast(distance[0] <= distance[1], sitk.sitkUInt8)
-    return lungs * (nearer_left * LEFT + (1 - nearer_left) * RIGHT)
-
-
-def measure(ct: Any, lungs: Any, sides: Any | None) -> Measures:
+def measure(ct: Any, lungs: Any, sides: Sides) -> Measures:
     """Measure the lungs of a volume, as docs/measures.md defines it.
 
     Args:
         ct: SimpleITK image in HU, whose axes run to the patient's left, back and head.
         lungs: mask on the same grid, above 0 in the lungs.
-        sides: labels on the same grid, left lung 1, right lung 2; None if they are not known.
+        sides: their sides. The measures of a side that is not known are None.
     """
     hu, lung = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(lungs) > 0
     voxel_ml = float(np.prod(ct.GetSpacing())) / 1000
     faces = (lung[0], lung[-1], lung[:, 0], lung[:, -1], lung[:, :, 0], lung[:, :, -1])
-    left = right = LungMeasures()
-    if sides is not None:
-        labels = sitk.GetArrayViewFromImage(sides)
-        left, right = (_measure_lung(hu, labels == side, voxel_ml) for side in (LEFT, RIGHT))
+    labels = sitk.GetArrayViewFromImage(sides.labels)
+    left, right = (
+        _measure_lung(hu, labels == side, voxel_ml) if sides.knows(side) else LungMeasures()
+        for side in (LEFT, RIGHT)
+    )
     return Measures(
         lung=_measure_lung(hu, lung, voxel_ml),
         left=left,

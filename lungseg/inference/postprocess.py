@@ -1,6 +1,8 @@
-"""Clean up a mask by its connected parts.
+"""Clean up a mask by its connected parts: what stays is lung by its place, shape and size.
 
-There are two lungs, and each is connected. The network, which sees single slices, cannot know that.
+The network sees single slices. It takes gas in the bowel, airways and the cushion of the table for
+lung. A rule that looks at one number would remove sick lungs with them: emphysema is as dark as
+gas, and a lung may be in three pieces.
 """
 
 from __future__ import annotations
@@ -9,50 +11,76 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
+from numpy.typing import NDArray
 
 from lungseg.config.schema import InferConfig
+from lungseg.inference.anatomy import IN_BODY, Anatomy, find_anatomy
 
-# The median of a lung is -900 to -700 HU, lower with emphysema. Bowel gas and room air have -1000.
-AIR_BELOW_HU = -950
+# The median of a lung is -900 to -700 HU. Gas has -1000, more in small bubbles, whose edge is
+# blurred, and lungs with much emphysema come near. So a darker part is gas by other signs alone.
+AIR_BELOW_HU = -920
 # Only this many of the largest parts are checked for air.
 MAX_PARTS = 30
-# Each lung has at least this share of the voxels of both.
-MIN_SHARE = 0.1
+# A lung holds vessels, however dark it is: this share of its interior is brighter than this.
+VESSEL_ABOVE_HU, VESSEL_SHARE = -800, 0.02
+# A lung takes at least this share of the body's outline in the slices that show it.
+LUNG_SHARE = 0.12
+# Gas lies low: it ends below this share of the height of the lungs, or begins this share deeper.
+MIDDLE, DEEPER = 0.5, 0.25
+# A part is a lung or a large piece of one if it has at least this share of the largest part.
+LARGE = 0.1
+# A smaller piece has at least this share, and lies above the lowest part of the lungs, where bowel
+# and stomach are.
+PIECE, LOWEST = 0.02, 0.25
+# In an animal a lung may have less than `min_component_ml`, but it has this share of the body.
+BODY_SHARE = 0.01
 
 
 def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[str]]:
-    """Remove parts that are air, keep the largest of the others, and fill their holes.
+    """Remove parts that are air or beside the body, fill holes, and keep the parts that are lung.
 
     Args:
         lungs: uint8 SimpleITK image, 0 or 1.
         settings: which of the steps are taken, and their limits.
-        ct: SimpleITK image in HU on the same grid. Without it, air is not removed.
+        ct: SimpleITK image in HU on the same grid. Without it, no part is judged by the body or by
+            its density.
 
     Returns:
-        The image, and one sentence for each step that changed it. A second call changes nothing.
+        The image, and one sentence for each step that changed it. Without a CT a second call
+        changes nothing.
     """
     box = bounding_box(lungs)
     if box is None:
         return lungs, []
     # Only the box is labelled: labels of a whole CT's parts take twice the memory of the CT.
     start, size = box
-    hu = None if ct is None else sitk.RegionOfInterest(ct, size, start)
-    tidied, steps = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, hu)
+    anatomy = None if ct is None else find_anatomy(ct, lungs)
+    tidied, steps = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, anatomy, start)
     return (sitk.Paste(lungs, tidied, size, destinationIndex=start) if steps else lungs), steps
 
 
-def _tidy_box(lungs: Any, settings: InferConfig, hu: Any) -> tuple[Any, list[str]]:
+def _tidy_box(
+    lungs: Any, settings: InferConfig, anatomy: Anatomy | None, start: Sequence[int]
+) -> tuple[Any, list[str]]:
     steps = []
     min_voxels = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
-    if settings.drop_air and hu is not None:
-        lungs, dropped = _without_air(lungs, hu, min_voxels)
-        if dropped:
-            steps.append(
-                f"{_parts(dropped)} of air dropped (bowel, airways, around the patient): "
-                f"{millilitres(lungs, sum(dropped)):.1f} mL"
-            )
+    if anatomy is not None:
+        body = np.count_nonzero(anatomy.outline) * float(np.prod(anatomy.step))
+        min_voxels = min(min_voxels, BODY_SHARE * body)
+    if settings.drop_air and anatomy is not None:
+        parts = find_parts(lungs)
+        kinds = _judge(parts, anatomy, start, min_voxels)
+        for kind, where in KINDS.items():
+            sizes = [size for size, k in zip(parts.sizes, kinds, strict=True) if k == kind]
+            if sizes:
+                steps.append(
+                    f"{_parts(sizes)} {where} dropped: {millilitres(lungs, sum(sizes)):.1f} mL"
+                )
+        if steps:
+            lungs = parts.select([int(kind == LUNG) for kind in kinds])
     before = count_voxels(lungs)
     if settings.fill_holes:
         lungs = sitk.BinaryFillhole(lungs, fullyConnected=False)
@@ -61,11 +89,10 @@ def _tidy_box(lungs: Any, settings: InferConfig, hu: Any) -> tuple[Any, list[str
             steps.append(f"holes filled: {millilitres(lungs, filled):.1f} mL")
     if settings.components or settings.min_component_ml:
         parts = find_parts(lungs)
-        max_parts = settings.components or len(parts.sizes)
-        keep = sum(size >= min_voxels for size in parts.sizes[:max_parts])
-        dropped = parts.sizes[keep:]
+        keep = _choose(parts, settings.components, min_voxels)
+        dropped = [size for size, kept in zip(parts.sizes, keep, strict=True) if not kept]
         if dropped:
-            lungs = parts.select([1] * keep)
+            lungs = parts.select([int(kept) for kept in keep])
             steps.append(
                 f"{_parts(dropped, 'small ')} dropped: {millilitres(lungs, sum(dropped)):.1f} mL"
             )
@@ -76,24 +103,93 @@ def _parts(sizes: Sequence[int], kind: str = "") -> str:
     return f"{len(sizes)} {kind}part{'' if len(sizes) == 1 else 's'}"
 
 
-def _without_air(lungs: Any, hu: Any, min_voxels: float) -> tuple[Any, list[int]]:
-    """Remove parts of at least `min_voxels` whose median HU is that of air.
+LUNG, AIR, BESIDE = range(3)
+KINDS = {AIR: "of air (bowel, stomach, airways)", BESIDE: "outside of the body"}
 
-    Smaller parts are left to the step that removes small parts.
 
-    Returns:
-        The remaining lungs, and the number of voxels of each part that was removed.
+@dataclass(frozen=True)
+class _Look:
+    """What decides whether a part is lung: its density, texture, height and extent.
+
+    Attributes:
+        median: median of its interior in HU.
+        vessels: share of its interior that is as bright as vessels.
+        low: its lowest slice.
+        high: its highest slice.
+        share: its share of the body's outline in its slices.
     """
-    parts = find_parts(lungs)
-    labelled, values = (sitk.GetArrayViewFromImage(image) for image in (parts.labelled, hu))
-    keep, dropped = [], []
-    for number, size in zip(parts.numbers[:MAX_PARTS], parts.sizes, strict=False):
-        is_air = size >= min_voxels and np.median(values[labelled == number]) < AIR_BELOW_HU
-        keep.append(int(not is_air))
-        if is_air:
-            dropped.append(size)
-    keep += [1] * (len(parts.numbers) - len(keep))
-    return (parts.select(keep) if dropped else lungs), dropped
+
+    median: float
+    vessels: float
+    low: int
+    high: int
+    share: float
+
+
+def _judge(parts: Parts, anatomy: Anatomy, start: Sequence[int], min_voxels: float) -> list[int]:
+    """Return for each part whether it is lung, air in another organ, or outside of the body.
+
+    Parts of less than `min_voxels` are left to the step that removes small parts.
+    """
+    numbers = anatomy.coarse(parts.labelled, start)
+    within = anatomy.share_within(numbers, len(parts.numbers))
+    kernel = np.ones((3, 3), np.uint8)
+    interior = np.stack([cv2.erode((plane > 0).astype(np.uint8), kernel) for plane in numbers]) > 0
+    looks: dict[int, _Look] = {}
+    kinds = [LUNG] * len(parts.numbers)
+    for index, number in enumerate(parts.numbers[:MAX_PARTS]):
+        if parts.sizes[index] < min_voxels:
+            break
+        if within[number] < IN_BODY:
+            kinds[index] = BESIDE
+        elif (look := _look(numbers == number, interior, anatomy)) is not None:
+            looks[index] = look
+    # Parts that are surely lung, because they are not dark, show where the lungs are.
+    lungs = [look for look in looks.values() if look.median >= AIR_BELOW_HU]
+    for index, look in looks.items():
+        if look.median < AIR_BELOW_HU and _is_gas(look, lungs):
+            kinds[index] = AIR
+    return kinds
+
+
+def _look(part: NDArray[np.bool_], interior: NDArray[np.bool_], anatomy: Anatomy) -> _Look | None:
+    slices = np.flatnonzero(part.any(axis=(1, 2)))
+    if not len(slices):
+        return None
+    # The edge of gas is blurred, and as bright as vessels.
+    inner = part & interior
+    hu = anatomy.hu[inner if inner.any() else part]
+    return _Look(
+        median=float(np.median(hu)),
+        vessels=float(np.mean(hu > VESSEL_ABOVE_HU)),
+        low=int(slices[0]),
+        high=int(slices[-1]),
+        share=np.count_nonzero(part) / max(1, int(np.count_nonzero(anatomy.outline[slices]))),
+    )
+
+
+def _is_gas(look: _Look, lungs: Sequence[_Look]) -> bool:
+    """Whether at least two of three signs say that a dark part is gas: texture, size, place."""
+    lies_low = False
+    if lungs:
+        low, high = min(each.low for each in lungs), max(each.high for each in lungs)
+        height = high - low + 1
+        ends_low = look.high < low + MIDDLE * height
+        lies_low = ends_low or look.low < low - DEEPER * height
+    return sum((look.vessels < VESSEL_SHARE, look.share < LUNG_SHARE, lies_low)) >= 2
+
+
+def _choose(parts: Parts, components: int, min_voxels: float) -> list[bool]:
+    """Return for each part, the largest first, whether it is kept."""
+    large = [size >= min_voxels for size in parts.sizes]
+    if components or not parts.sizes:
+        return [is_large and index < components for index, is_large in enumerate(large)]
+    low, high, middle = parts.heights()
+    lungs = np.array(parts.sizes) >= LARGE * parts.sizes[0]
+    bottom, top = low[lungs].min(), high[lungs].max()
+    in_chest = (middle >= bottom + LOWEST * (top - bottom)) & (middle <= top)
+    piece = in_chest & (np.array(parts.sizes) >= PIECE * parts.sizes[0])
+    return [bool(kept) for kept in large & (lungs | piece)]
 
 
 def bounding_box(mask: Any) -> tuple[list[int], list[int]] | None:
@@ -120,11 +216,6 @@ class Parts:
     numbers: list[int]
     sizes: list[int]
 
-    @property
-    def hold_two_lungs(self) -> bool:
-        """Whether the second part is large enough to be a lung."""
-        return len(self.sizes) > 1 and self.sizes[1] >= MIN_SHARE * sum(self.sizes)
-
     def select(self, values: Sequence[int]) -> Any:
         """Return a uint8 image that holds `values` in the largest parts and 0 elsewhere."""
         table = np.zeros(len(self.numbers) + 1, dtype=np.uint8)
@@ -137,6 +228,20 @@ class Parts:
         image = sitk.GetImageFromArray(selected)
         image.CopyInformation(self.labelled)
         return image
+
+    def heights(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the lowest, the highest and the mean slice of each part, in their order."""
+        count = len(self.numbers) + 1
+        planes = sitk.GetArrayViewFromImage(self.labelled)
+        low, high, total = np.full(count, len(planes)), np.full(count, -1), np.zeros(count)
+        for k, plane in enumerate(planes):
+            sizes = np.bincount(plane.ravel(), minlength=count)
+            held = sizes > 0
+            low[held] = np.minimum(low[held], k)
+            high[held] = k
+            total += k * sizes
+        of = self.numbers
+        return low[of], high[of], total[of] / self.sizes
 
 
 def find_parts(mask: Any) -> Parts:

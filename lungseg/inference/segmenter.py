@@ -111,7 +111,7 @@ class Segmenter:
         Args:
             ct: a scan: a `Ct`, a SimpleITK image in HU, or the path of a DICOM folder, file or zip,
                 NIfTI, MHA, MHD or NRRD file.
-            sides: label the left lung 1 and the right lung 2.
+            sides: label the left lung 1, the right lung 2, and lung of unknown side 3.
 
         Raises:
             DataError: if the scan cannot be read, is no volume, or is not in HU.

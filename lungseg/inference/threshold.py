@@ -63,20 +63,26 @@ def label_lungs(hu: Any) -> Any:
     return labels
 
 
-def find_body(hu: NDArray[Any], spacing: Spacing) -> Mask:
+def find_body(
+    hu: NDArray[Any], spacing: Spacing, thin_mm: float = THIN_MM, share: float = 1.0
+) -> Mask:
     """Return the tissue of the body, without the table.
 
     Args:
         hu: CT `(D, H, W)`.
         spacing: voxel size in mm, ordered (x, y, z).
+        thin_mm: what is thinner than twice this is not the body.
+        share: parts of at least this share of the largest part are body as well. A narrow field of
+            view may show the body in pieces.
     """
     tissue = hu > LUNG_BELOW_HU
-    thick = _morph(cv2.MORPH_OPEN, tissue, THIN_MM, spacing)
+    thick = _morph(cv2.MORPH_OPEN, tissue, thin_mm, spacing)
     labels, sizes = _parts(thick)
     if len(sizes) < 2:
         return tissue
-    largest = labels == 1 + np.argmax(sizes[1:])
-    return _morph(cv2.MORPH_DILATE, largest, THIN_MM, spacing) & tissue
+    is_body = sizes >= share * sizes[1:].max()
+    is_body[0] = False
+    return _morph(cv2.MORPH_DILATE, is_body[labels], thin_mm, spacing) & tissue
 
 
 def air_within(hu: NDArray[Any], body: Mask, spacing: Spacing) -> Mask:

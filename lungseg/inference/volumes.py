@@ -26,11 +26,12 @@ from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
 from lungseg.inference.classes import lung_of, tidy_classes
 from lungseg.inference.flags import Certainty, find_flags
-from lungseg.inference.measure import label_sides, measure
+from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import count_voxels
 from lungseg.inference.predictor import Predictor, foreground_map
 from lungseg.inference.quality import assess, thin_out
 from lungseg.inference.rows import Measures, Quality
+from lungseg.inference.sides import find_sides, side_labels
 from lungseg.inference.slices import predict_slices
 from lungseg.reporting.overlays import contact_sheet, outline, write_gif
 from lungseg.system import console
@@ -46,7 +47,8 @@ class Segmentation:
     Attributes:
         ct: the volume.
         labels: SimpleITK image on the canonical grid (axes to the left, back and head): lung 1, or
-            left lung 1 and right lung 2, or the class indices of a network with several classes.
+            left lung 1, right lung 2 and lung of unknown side 3, or the class indices of a network
+            with several classes.
         lung_voxels: number of voxels that are lung.
         measured: volumes in mL, densities in HU.
         quality: how far the mask can be trusted.
@@ -87,8 +89,8 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """The mask, uint8 `(z, y, x)`, of the shape of the scan: 0 background, 1 lung.
 
-        If `sides` was set, 1 is the left lung and 2 the right lung. A network with several classes
-        gives their indices, in the order of `rgb_map`.
+        If `sides` was set, 1 is the left lung, 2 the right lung and 3 lung of unknown side. A
+        network with several classes gives their indices, in the order of `rgb_map`.
         """
         return np.asarray(sitk.GetArrayFromImage(self.image))
 
@@ -150,19 +152,20 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     few, found = thin_out(canonical), thin_out(lung_of(predicted, classes))
     labels, steps = tidy_classes(predicted, classes, settings, canonical)
     lung = lung_of(labels, classes)
-    sides, side_steps = label_sides(lung)
+    sides = find_sides(lung, canonical)
+    if sides.unknown:
+        console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
     measured = measure(canonical, lung, sides)
     quality = assess(few, found, thin_out(lung), certainty)
     flags = find_flags(measured, quality, ct.findings)
     if settings.sides:
-        labels = sides
+        labels = side_labels(lung, sides)
     lung_voxels = count_voxels(lung)
     if not lung_voxels:
         console.warn(f"{ct.name}: no lung was found in the whole volume")
     elif not measured.touches_border and measured.lung.upper is None:
         steps.append("fewer than 3 slices hold lung, so its thirds are not known")
-    if settings.sides:
-        steps += side_steps
+    steps += sides.steps
     return Segmentation(ct, labels, lung_voxels, measured, quality, flags, steps, probability)
 
 

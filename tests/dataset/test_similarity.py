@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg.config.schema import SplitConfig
+from lungseg.config.datasets import SplitConfig
 from lungseg.dataset.likeness import describe
 from lungseg.dataset.similarity import most_alike_pairs, report_leaks
 from lungseg.dataset.slices import PARTS, Slice

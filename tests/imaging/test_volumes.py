@@ -15,8 +15,9 @@ from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
 from lungseg.imaging.volume_files import read_ct
 from lungseg.imaging.volumes import Ct, LabelVolume, geometry_differences, match_grids
-from lungseg.inference.measure import label_sides, measure
+from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import tidy
+from lungseg.inference.sides import find_sides
 from lungseg.system.tables import read_csv
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
@@ -178,10 +179,10 @@ def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
     speck[5, inside[0], inside[1]] = 0
     image = sitk.GetImageFromArray(speck)
     image.CopyInformation(lungs)
-    found, steps = tidy(image, InferConfig(min_component_ml=0.5))
+    found, steps = tidy(image, InferConfig())
     assert any("holes filled" in step for step in steps)
     assert any("1 small part dropped" in step for step in steps)
-    again, nothing = tidy(found, InferConfig(min_component_ml=0.5))
+    again, nothing = tidy(found, InferConfig())
     assert nothing == []
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(found))
     off = InferConfig(components=0, min_component_ml=0, fill_holes=False, drop_air=False)
@@ -190,53 +191,26 @@ def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
     np.testing.assert_array_equal(sitk.GetArrayFromImage(same), speck)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_sides_follow_from_where_the_lungs_lie(seed: int) -> None:
-    _, lungs = phantom_volume(12, 96, seed)
-    sides, _ = label_sides(lungs)
-    labels = sitk.GetArrayFromImage(sides)
-    np.testing.assert_array_equal(labels > 0, sitk.GetArrayFromImage(lungs) > 0)
-    columns = {side: np.argwhere(labels == side)[:, 2].mean() for side in (1, 2)}
-    # Columns grow towards the patient's left; label 1 is the left lung.
-    assert columns[1] > columns[2] + 15
-    share = (labels == 1).sum() / (labels > 0).sum()
-    assert 0.3 < share < 0.7
-
-
-def test_lungs_that_touch_are_taken_apart() -> None:
-    values = np.zeros((6, 60, 80), np.uint8)
-    y, x = np.ogrid[:60, :80]
-    values[:, ((y - 30) ** 2 / 400 + (x - 20) ** 2 / 225) < 1] = 1
-    values[:, ((y - 30) ** 2 / 400 + (x - 58) ** 2 / 225) < 1] = 1
-    values[2:4, 29:32, 20:58] = 1
-    sides, steps = label_sides(sitk.GetImageFromArray(values))
-    labels = sitk.GetArrayFromImage(sides)
-    assert any("separated by" in step for step in steps)
-    assert (labels[:, :, :30][values[:, :, :30] > 0] == 2).mean() > 0.99
-    assert (labels[:, :, 50:][values[:, :, 50:] > 0] == 1).all()
-
-
 def test_measurements_are_of_the_voxels() -> None:
     ct, lungs = phantom_volume(8)
-    sides, _ = label_sides(lungs)
+    sides = find_sides(lungs, ct)
     measures = measure(ct, lungs, sides)
-    hu, labels = sitk.GetArrayFromImage(ct), sitk.GetArrayFromImage(sides)
+    hu, labels = sitk.GetArrayFromImage(ct), sitk.GetArrayFromImage(sides.labels)
     voxel = np.prod(ct.GetSpacing()) / 1000
     assert measures.left.volume_ml == pytest.approx((labels == 1).sum() * voxel, abs=0.01)
-    assert measures.left.volume_ml
-    assert measures.right.volume_ml
-    both = measures.left.volume_ml + measures.right.volume_ml
+    assert measures.right.volume_ml == pytest.approx((labels == 2).sum() * voxel, abs=0.01)
+    both = (labels > 0).sum() * voxel
     assert measures.lung.volume_ml == pytest.approx(both, abs=0.02)
     assert measures.lung.mean_hu == pytest.approx(hu[labels > 0].mean(), abs=0.06)
     assert measures.lung.p15_hu == pytest.approx(np.percentile(hu[labels > 0], 15), abs=0.06)
     assert measures.slices_with_lung == sum(bool(plane.any()) for plane in labels)
-    empty = measure(ct, sides * 0, sides * 0)
+    empty = measure(ct, lungs * 0, find_sides(lungs * 0, ct))
     assert (empty.lung.volume_ml, empty.lung.mean_hu) == (0.0, None)
     assert empty.touches_border is False
     inside = sitk.GetImageFromArray(labels * 0)
     inside.CopyInformation(ct)
     inside[0, 5, 3] = 1
-    assert measure(ct, inside, None).touches_border is True
+    assert measure(ct, inside, sides).touches_border is True
 
 
 @pytest.mark.parametrize(("percent", "differs"), [(0.9, False), (1.1, True)])

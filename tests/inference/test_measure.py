@@ -1,100 +1,15 @@
-"""Left and right follow from where the lungs lie; volumes and densities are counted by hand."""
+"""Volumes and densities are counted by hand."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
 
-from lungseg.inference.measure import LEFT, RIGHT, label_sides, measure
+from lungseg.inference.measure import measure
 from lungseg.inference.rows import LungMeasures
+from lungseg.inference.sides import LEFT, RIGHT, Sides
 from lungseg.system.tables import to_record
 from tests.support.volumes import image_of
-
-# Columns grow towards the patient's left, so the right lung has the low columns.
-
-
-def sides_of(
-    voxels: np.ndarray, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
-) -> tuple[np.ndarray, list[str]]:
-    sides, steps = label_sides(image_of(voxels, spacing))
-    return np.asarray(sitk.GetArrayFromImage(sides)), steps
-
-
-@pytest.mark.parametrize("larger", ["left", "right"])
-def test_the_larger_of_two_lungs_may_be_on_either_side(larger: str) -> None:
-    columns = (slice(3, 9), slice(13, 27)) if larger == "left" else (slice(3, 17), slice(21, 27))
-    expected = np.zeros((5, 14, 30), np.uint8)
-    expected[1:4, 2:12, columns[0]] = RIGHT
-    expected[1:4, 2:12, columns[1]] = LEFT
-    found, steps = sides_of((expected > 0).astype(np.uint8))
-    np.testing.assert_array_equal(found, expected)
-    assert steps == []
-
-
-def test_a_mask_in_one_piece_is_divided_in_its_middle() -> None:
-    expected = np.zeros((4, 9, 20), np.uint8)
-    expected[1:3, 2:7, 5:10] = RIGHT
-    expected[1:3, 2:7, 10:15] = LEFT
-    image = image_of((expected > 0).astype(np.uint8), (0.7, 0.8, 2.0), (-3.0, 5.0, 11.0))
-    sides, [step] = label_sides(image)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(sides), expected)
-    assert "divided in its middle" in step
-    assert (sides.GetSpacing(), sides.GetOrigin()) == ((0.7, 0.8, 2.0), (-3.0, 5.0, 11.0))
-
-
-@pytest.mark.parametrize(
-    ("large", "small", "are_two"), [((9, 10), 10, True), ((7, 13), 9, False)]
-)  # 10 of 100 voxels, and 9 of 100
-def test_a_tenth_of_the_voxels_is_a_lung_and_less_is_not(
-    large: tuple[int, int], small: int, are_two: bool
-) -> None:
-    voxels = np.zeros((1, large[1], large[0] + 3), np.uint8)
-    voxels[0, :, : large[0]] = 1
-    voxels[0, :small, large[0] + 2] = 1
-    assert voxels.sum() == 100
-    found, steps = sides_of(voxels)
-    assert (steps == []) == are_two
-    # Of two lungs the smaller is the left one; undivided, the large part would hold both labels.
-    assert (set(found[0, :, : large[0]].ravel()) == {RIGHT}) == are_two
-
-
-def bridged(rows: int, slices: int) -> np.ndarray:
-    """Return two lungs of 25 columns, joined over 20 columns by a bridge as thick as `rows`."""
-    voxels = np.zeros((5, 44, 70), np.uint8)
-    voxels[:, :, :25] = voxels[:, :, 45:] = 1
-    voxels[:slices, 15 : 15 + rows, 25:45] = 1
-    return voxels
-
-
-@pytest.mark.parametrize(
-    ("rows", "slices", "radius"), [(2, 5, 1), (3, 1, 2), (4, 5, 2), (11, 5, 6), (12, 5, 6)]
-)
-def test_a_bridge_between_lungs_is_cut_where_it_is_as_far_from_both(
-    rows: int, slices: int, radius: int
-) -> None:
-    # A disk of radius r spans 2 r + 1 pixels, so it takes away what is up to 2 r thick. A bridge in
-    # a single slice is not thinner than one in all slices: lungs are not eroded along z.
-    voxels = bridged(rows, slices)
-    found, steps = sides_of(voxels)
-    assert steps == [f"lungs separated by an erosion of {radius} voxels"]
-    expected = voxels.copy()
-    expected[:, :, :35] *= RIGHT
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_the_nearer_lung_is_the_nearer_one_in_millimetres() -> None:
-    voxels = bridged(2, 5)
-    voxels[:, :4, 30:45] = 1  # part of the left lung, some 12 rows above the bridge
-    # At column 33 the right lung is 10 columns away: 10 mm, or 100 mm if a column is 10 mm wide.
-    for width, side in ((1.0, RIGHT), (10.0, LEFT)):
-        found, _ = sides_of(voxels, (width, 1.0, 1.0))
-        assert (found[:, 15:17, 33] == side).all()
-
-
-def test_a_bridge_too_thick_to_erode_is_cut_in_the_middle_of_the_mask() -> None:
-    _, steps = sides_of(bridged(13, 5))
-    assert steps == ["lungs could not be separated, so the mask was divided in its middle"]
 
 
 def test_each_lung_has_its_own_volume_and_percentiles() -> None:
@@ -105,7 +20,8 @@ def test_each_lung_has_its_own_volume_and_percentiles() -> None:
     hu[0, :, 1] = np.arange(101)
     hu[1, :, 2] = np.arange(101)[::-1] + 200
     spacing = (0.5, 2.0, 10.0)  # 0.01 mL
-    found = measure(image_of(hu, spacing), image_of(sides, spacing), image_of(sides, spacing))
+    labels = image_of(sides, spacing)
+    found = measure(image_of(hu, spacing), labels, Sides(labels, []))
     for lung, shift in ((found.right, 0), (found.left, 200)):
         assert lung.volume_ml == pytest.approx(1.01)
         percentiles = (lung.p5_hu, lung.p15_hu, lung.p50_hu, lung.p95_hu)
@@ -124,7 +40,8 @@ def test_lung_at_any_face_of_the_volume_is_cut_off(axis: int, at: int, touches: 
     place[axis] = at
     sides[tuple(place)] = LEFT
     hu = np.full(sides.shape, -800, np.int16)
-    assert measure(image_of(hu), image_of(sides), None).touches_border is touches
+    labels = image_of(sides)
+    assert measure(image_of(hu), labels, Sides(labels, [])).touches_border is touches
 
 
 def inner(*shape: int) -> np.ndarray:
@@ -154,7 +71,8 @@ def test_shares_and_thirds_are_those_of_each_voxel() -> None:
     hu = np.random.default_rng(0).integers(-1050, 250, sides.shape).astype(np.int16)
     spacing = (2.0, 3.0, 5.0)
     lungs = (sides > 0).astype(np.uint8)
-    found = measure(*(image_of(values, spacing) for values in (hu, lungs, sides)))
+    scan, mask, labels = (image_of(values, spacing) for values in (hu, lungs, sides))
+    found = measure(scan, mask, Sides(labels, []))
     # 9 slices have three thirds alike. Of 5 slices the middle third holds one centre.
     nine = {"lower": (2, 3, 4), "middle": (5, 6, 7), "upper": (8, 9, 10)}
     five = {"lower": (4, 5), "middle": (6,), "upper": (7, 8)}
@@ -174,7 +92,7 @@ def test_the_bands_hold_their_own_limits() -> None:
     values = [-1024, -951, -950, -911, -910, -501, -500, -101, -100, 100, 101, 300]
     hu = np.array(values, np.int16).reshape(1, 3, 4)
     lung = np.ones(hu.shape, np.uint8)
-    found = measure(image_of(hu), image_of(lung), None).lung
+    found = measure(image_of(hu), image_of(lung), Sides(image_of(lung), [])).lung
     assert found.below_950_share == round(2 / 12, 4)  # -1024 and -951
     assert found.below_910_share == round(4 / 12, 4)  # and -950 and -911
     assert found.infiltrated_share == round(2 / 12, 4)  # -500 and -101
@@ -183,7 +101,7 @@ def test_the_bands_hold_their_own_limits() -> None:
 
 def thirds_known(sides: np.ndarray) -> dict[str, bool]:
     labels, lungs = image_of(sides), image_of((sides > 0).astype(np.uint8))
-    found = measure(image_of(np.full(sides.shape, -800, np.int16)), lungs, labels)
+    found = measure(image_of(np.full(sides.shape, -800, np.int16)), lungs, Sides(labels, []))
     lungs_of = {"lung": found.lung, "left": found.left, "right": found.right}
     return {
         name: all(part is not None for part in (lung.upper, lung.middle, lung.lower))
@@ -211,8 +129,25 @@ def test_two_slices_have_no_thirds() -> None:
     assert thirds_known(sides) == {"lung": True, "left": True, "right": False}
 
 
-def test_lungs_of_unknown_side_are_measured_together() -> None:
-    lungs = image_of((inner(13, 12, 14) > 0).astype(np.uint8))
-    found = measure(image_of(np.full((13, 12, 14), -800, np.int16)), lungs, None)
-    assert found.lung.volume_ml
-    assert found.left == found.right == LungMeasures()
+@pytest.mark.parametrize(
+    ("unknown", "unseen", "left", "right"),
+    [
+        (None, (), 24.0, 0.0),
+        (None, (RIGHT,), 24.0, None),
+        ("no spine", (), None, None),
+    ],
+)
+def test_what_is_not_known_of_a_side_is_empty(
+    unknown: str | None, unseen: tuple[int, ...], left: float | None, right: float | None
+) -> None:
+    lungs = np.zeros((4, 5, 6), np.uint8)
+    lungs[1:3, 1:4, 1:5] = LEFT
+    image = image_of(lungs, (10.0, 10.0, 10.0))
+    labels = image * 0 if unknown else image
+    sides = Sides(labels, [], unknown=unknown, unseen=unseen)
+    hu = image_of(np.full(lungs.shape, -800, np.int16), (10.0, 10.0, 10.0))
+    found = measure(hu, image, sides)
+    assert found.lung.volume_ml == 24.0
+    assert (found.left.volume_ml, found.right.volume_ml) == (left, right)
+    for lung in (found.left, found.right):
+        assert lung.volume_ml is not None or lung == LungMeasures()

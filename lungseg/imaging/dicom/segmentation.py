@@ -46,7 +46,7 @@ def write_dicom_seg(
         source: the folder or file of DICOM that the volume was read from.
         ct: the volume.
         labels: SimpleITK image on the canonical grid; 1 is lung, or with `sides` 1 is the left
-            and 2 the right lung.
+            lung, 2 the right lung and 3 lung of unknown side.
         path: file to write.
         sides: whether left and right lung are labelled apart.
         series_uid: the series that was read; None for the series that `read_dicom` chooses.
@@ -66,7 +66,8 @@ def write_dicom_seg(
     restored = sitk.GetArrayFromImage(ct.restore(sitk.GetArrayFromImage(labels)))
     if not restored.any():
         return ["no DICOM-SEG: no lung was found"]
-    segments = segment_descriptions((LEFT_LUNG, RIGHT_LUNG) if sides else (LUNG,))
+    structures = (LEFT_LUNG, RIGHT_LUNG, LUNG)[: max(2, restored.max())] if sides else (LUNG,)
+    segments = segment_descriptions(structures)
     slices = source_files(source, series_uid, files)
     if len(set(slices)) < len(slices):
         return ["no DICOM-SEG: it can refer to a series of one slice per file only"]

@@ -1,0 +1,172 @@
+"""The midline of the body follows from what is in the picture: spine, skin, or trachea."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from lungseg.inference.anatomy import Anatomy, find_anatomy
+from tests.support.chests import GAS, TISSUE
+from tests.support.volumes import image_of
+
+SPACING = (3.0, 3.0, 8.0)
+BONE = 400
+LUNGS = np.s_[:, 20:45, 22:44], np.s_[:, 20:45, 56:78]
+
+
+def body(middle: int = 50) -> np.ndarray:
+    """Return a body of 80 x 50 voxels in a picture of 100 x 70, with two lungs and a spine."""
+    hu = np.full((12, 70, 100), GAS, np.int16)
+    hu[:, 10:60, 10:90] = TISSUE
+    for lung in LUNGS:
+        hu[lung] = -800
+    hu[:, 44:54, middle - 5 : middle + 5] = BONE
+    return hu
+
+
+def look(hu: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> Anatomy:
+    lungs = (np.abs(hu + 800) < 10).astype(np.uint8)
+    return find_anatomy(image_of(hu, spacing), image_of(lungs, spacing))
+
+
+def midline(hu: np.ndarray) -> Any:
+    found = look(hu).midline
+    if found is None:
+        return None
+    assert len(found.x) == len(hu)
+    return float(np.median(found.x)), found.source
+
+
+@pytest.mark.parametrize("middle", [42, 50, 60])
+def test_the_spine_shows_the_midline(middle: int) -> None:
+    assert midline(body(middle)) == (pytest.approx(middle - 0.5, abs=0.5), "the spine")
+
+
+def test_a_spine_that_curves_is_followed() -> None:
+    hu = body()
+    hu[:, 44:54, 45:55] = TISSUE
+    for k, plane in enumerate(hu):
+        plane[44:54, 40 + k : 50 + k] = BONE
+    found = look(hu).midline
+    assert found is not None
+    np.testing.assert_allclose(found.x, 44.5 + np.arange(12), atol=1.01)
+
+
+@pytest.mark.parametrize(
+    "bone",
+    [
+        np.s_[:, 30:52, 12:20],  # ribs and an arm, near the skin
+        np.s_[:, 12:30, 45:70],  # a heart with contrast agent, in the front
+        np.s_[:4, 40:58, 70:88],  # a shoulder, in a third of the slices
+    ],
+)
+def test_other_bone_is_no_spine(bone: tuple[slice, ...]) -> None:
+    hu = body()
+    hu[bone] = BONE
+    assert midline(hu) == (pytest.approx(49.5, abs=1), "the spine")
+
+
+@pytest.mark.parametrize(("width", "is_spine"), [(6, True), (1, False)])
+def test_little_bone_is_no_spine(width: int, is_spine: bool) -> None:
+    hu = body()
+    hu[:, 44:54, 45:55] = TISSUE
+    hu[:, 47:54, 40 : 40 + width] = BONE
+    source = "the spine" if is_spine else "the outline of the body"
+    assert midline(hu) == (pytest.approx(42.5 if is_spine else 49.5, abs=0.5), source)
+
+
+def test_bone_far_from_the_middle_of_the_whole_body_is_no_spine() -> None:
+    hu = body()
+    hu[:, 44:54, 45:55] = TISSUE
+    hu[:, 40:54, 66:70] = BONE
+    assert midline(hu) == (49.5, "the outline of the body")
+
+
+def test_a_spine_is_seen_in_a_third_of_the_slices_with_lung() -> None:
+    for slices, source in ((4, "the spine"), (3, "the outline of the body")):
+        hu = body(54)
+        hu[slices:, 44:54, 49:59] = TISSUE
+        assert midline(hu) == (pytest.approx(53.5 if slices == 4 else 49.5, abs=0.5), source)
+
+
+def without_spine() -> np.ndarray:
+    hu = body()
+    hu[:, 44:54, 45:55] = TISSUE
+    return hu
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected", "source"),
+    [
+        (slice(0, 44), 44.0, "the skin of the right side"),
+        (slice(56, 100), -1.0, "the skin of the left side"),
+    ],
+)
+def test_with_the_skin_of_one_side_the_midline_lies_beyond_the_other_edge(
+    columns: slice, expected: float, source: str
+) -> None:
+    hu = without_spine()[:, :, columns]
+    found = look(hu)
+    assert found.skin == (expected > 0, expected < 0)
+    assert midline(hu) == (pytest.approx(expected, abs=0.5), source)
+    # A spine behind the edge of the picture may lie anywhere.
+    assert midline(hu[:, :50]) is None
+
+
+def test_the_trachea_shows_the_midline_if_nothing_else_does() -> None:
+    hu = without_spine()[:, 12:58, 20:80]
+    assert midline(hu) is None
+    hu[:, 14:19, 27:32] = -980
+    assert midline(hu) == (pytest.approx(29, abs=0.5), "the trachea")
+
+
+def test_slices_without_lung_say_nothing() -> None:
+    hu = body()
+    hu[6:, 20:45] = TISSUE
+    hu[6:, 44:54, 45:55] = TISSUE
+    hu[6:, 44:54, 55:65] = BONE  # the pelvis, for example
+    assert midline(hu) == (pytest.approx(49.5, abs=0.5), "the spine")
+
+
+def test_the_outline_leaves_out_the_table_and_closes_the_lungs() -> None:
+    hu = body()
+    hu[:, 62:64, 5:95] = TISSUE
+    for factor in (1.0, 0.08):
+        spacing = (3 * factor, 3 * factor, 8 * factor)
+        outline = look(hu, spacing).outline
+        expected = np.zeros(hu.shape, bool)
+        expected[:, 10:60, 10:90] = True
+        np.testing.assert_array_equal(outline, expected)
+
+
+def test_a_picture_within_a_lung_lies_within_the_body() -> None:
+    hu = np.full((12, 40, 40), -800, np.int16)
+    hu[:, 10:15, 20:25] = TISSUE  # a vessel
+    found = look(hu)
+    assert found.outline.all()
+    assert found.skin == (False, False)
+    assert found.midline is None
+
+
+def test_the_body_may_be_in_pieces() -> None:
+    # Between the walls in front of a lung and behind it there is no tissue.
+    assert look(body()[:, :, 24:42]).outline[:, 10:60].all()
+
+
+def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
+    fine = body(54).repeat(4, axis=1).repeat(4, axis=2)
+    found = look(fine, (0.75, 0.75, 8.0))
+    assert found.midline is not None
+    # Columns 49 to 58, four times as fine, to a coarse voxel.
+    np.testing.assert_allclose(found.midline.x, 215.5, atol=found.step[0])
+    columns = np.broadcast_to(np.arange(400, dtype=np.uint16), fine.shape)
+    image = image_of(np.ascontiguousarray(columns), (0.75, 0.75, 8.0))
+    start = [7, 5, 0]
+    box = sitk.RegionOfInterest(image, [300, 200, 12], start)
+    coarse = found.coarse(box, start)
+    # Three voxels become one, which is the mean of the CT and the middle one of a mask.
+    expected = np.arange(1, 400, 3)[: coarse.shape[2]]
+    inside = (expected >= 7) & (expected < 307)
+    np.testing.assert_array_equal(coarse[0, 10], expected * inside)
+    assert found.step == (3, 3, 1)

@@ -1,0 +1,254 @@
+"""One lung is one lung: its side is where it lies beside the midline of the body."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from lungseg.config.schema import Config, InferConfig
+from lungseg.imaging.volume_files import ct_from_image, read_ct
+from lungseg.inference.predictor import Predictor
+from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, find_sides, side_labels
+from lungseg.inference.volumes import Segmentation, segment_ct
+from tests.support.chests import SIDE, Chest, chest
+from tests.support.networks import write_network
+from tests.support.places import SHARED_DATA
+from tests.support.volumes import image_of
+
+CASES = SHARED_DATA.with_name("cases") / "02-one-lung-measured-as-two"
+ALL = slice(None)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """Return a network that takes dark for lung."""
+    run = write_network(tmp_path_factory.mktemp("dark") / "run", (SIDE, SIDE))
+    return Predictor(run / "model.onnx")
+
+
+def segment(predictor: Predictor, ct: sitk.Image, sides: bool = False) -> Segmentation:
+    return segment_ct(predictor, ct_from_image(ct), Config(infer=InferConfig(sides=sides)))
+
+
+def volumes(result: Segmentation) -> tuple[float | None, float | None, float | None]:
+    measured = result.measured
+    return measured.lung.volume_ml, measured.left.volume_ml, measured.right.volume_ml
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "said"),
+    [
+        ("left_lung_opaque", 0.0, "the left half of the chest is in the picture and holds no lung"),
+        ("cropped_to_the_right_half", None, "the left half of the chest is not in the picture"),
+    ],
+)
+def test_the_cases_of_one_lung_have_one_lung(
+    name: str, left: float | None, said: str, predictor: Predictor
+) -> None:
+    path = CASES / f"{name}.nii.gz"
+    if not path.is_file():
+        pytest.skip(f"the cases (shared/cases/{CASES.name}) are not here")
+    result = segment_ct(predictor, read_ct(path), Config())
+    lung, found, right = volumes(result)
+    assert found == left
+    assert right == lung
+    # The right lung alone has 2764.79 mL; the network leaves out large vessels.
+    assert right == pytest.approx(2764.79, rel=0.05)
+    assert any(said in step for step in result.steps)
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda phantom, side: phantom,
+        lambda phantom, side: phantom.in_three_pieces(side),
+        lambda phantom, side: phantom.emphysema(side),
+        lambda phantom, side: phantom.scaled(0.4),
+        lambda phantom, side: phantom.scaled(0.08),
+    ],
+    ids=["adult", "in three pieces", "emphysema", "child", "mouse"],
+)
+def test_the_only_lung_has_its_side_and_the_other_has_none(
+    change: Callable[[Chest, int], Chest], side: int, predictor: Predictor
+) -> None:
+    phantom = change(chest(), side).opaque(LEFT + RIGHT - side)
+    result = segment(predictor, phantom.ct)
+    lung, left, right = volumes(result)
+    one, other = (left, right) if side == LEFT else (right, left)
+    assert lung == pytest.approx(phantom.ml(phantom.of(side)), rel=0.05)
+    assert (one, other) == (lung, 0.0)
+    missing = "right" if side == LEFT else "left"
+    said = f"the {missing} half of the chest is in the picture and holds no lung"
+    assert said in result.steps
+
+
+@pytest.mark.parametrize(
+    ("columns", "side"),
+    [
+        (slice(0, 62), RIGHT),
+        (slice(66, SIDE), LEFT),
+        (slice(0, 45), RIGHT),
+        (slice(83, SIDE), LEFT),
+        (slice(12, 64), RIGHT),
+    ],
+    ids=["right half", "left half", "right wall", "left wall", "right, without skin"],
+)
+def test_what_a_crop_leaves_out_is_not_known(
+    columns: slice, side: int, predictor: Predictor
+) -> None:
+    phantom = chest().part(ALL, ALL, columns)
+    result = segment(predictor, phantom.ct)
+    lung, left, right = volumes(result)
+    one, other = (left, right) if side == LEFT else (right, left)
+    assert lung == pytest.approx(phantom.ml(phantom.of(side)), rel=0.05)
+    assert (one, other) == (lung, None)
+    assert any("half of the chest is not in the picture" in step for step in result.steps)
+    assert f"{'right' if side == LEFT else 'left'}_volume_ml" not in result.measures
+
+
+def test_sides_that_cannot_be_known_are_empty_and_said_and_no_lung_is_lost(
+    predictor: Predictor,
+) -> None:
+    phantom = chest().part(ALL, slice(40, 70), slice(18, 44))  # the inside of a lung
+    for sides in (False, True):
+        result = segment(predictor, phantom.ct, sides)
+        lung, left, right = volumes(result)
+        assert lung == pytest.approx(phantom.ml(phantom.lungs > 0), rel=0.05)
+        assert (left, right) == (None, None)
+        assert any("left and right are not known" in remark for remark in result.remarks)
+        assert set(np.unique(result.mask)) == {0, UNKNOWN if sides else 1}
+        assert result.lung_voxels == np.count_nonzero(result.mask)
+
+
+@pytest.mark.parametrize("missing", [LEFT, RIGHT])
+def test_the_cushion_of_the_table_is_no_lung(missing: int, predictor: Predictor) -> None:
+    phantom = chest().opaque(missing)
+    rows, columns = np.arange(SIDE)[:, None], np.arange(SIDE)
+    shell = (rows >= 112) & (rows <= 126) & (columns >= 14) & (columns <= 114)
+    foam = (rows >= 113) & (rows <= 125) & (columns >= 15) & (columns <= 113)
+    in_all = phantom.hu < 4000
+    phantom = phantom.noisy(in_all & shell, 0).noisy(in_all & foam, -850)
+    result = segment(predictor, phantom.ct)
+    assert not result.mask[:, 112:].any()
+    lung, left, right = volumes(result)
+    assert (left, right) == ((0.0, lung) if missing == LEFT else (lung, 0.0))
+    # A mask that is not tidied has no side there either.
+    mask = ((phantom.lungs > 0) | (in_all & foam)).astype(np.uint8)
+    sides = find_sides(image_of(mask, phantom.spacing), phantom.ct)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sides.labels), phantom.lungs)
+    assert "outside of the body have no side" in " ".join(sides.steps)
+
+
+def sides_of(phantom: Chest) -> tuple[np.ndarray, list[str]]:
+    sides = find_sides(phantom.mask, phantom.ct)
+    return np.asarray(sitk.GetArrayFromImage(sides.labels)), sides.steps
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_healthy_lungs_have_the_sides_that_were_drawn(seed: int) -> None:
+    phantom = chest(seed)
+    found, steps = sides_of(phantom)
+    np.testing.assert_array_equal(found, phantom.lungs)
+    assert steps == []
+
+
+@pytest.mark.parametrize("rows", [(40, 44), (38, 52)], ids=["thin", "thick"])
+def test_lungs_that_touch_are_divided_where_they_are_thinnest(rows: tuple[int, int]) -> None:
+    phantom = chest()
+    bridge = np.zeros(phantom.hu.shape, bool)
+    bridge[9:14, rows[0] : rows[1], 40:90] = True
+    bridge &= phantom.lungs == 0
+    joined = phantom.noisy(bridge, -850)
+    mask = image_of(((joined.lungs > 0) | bridge).astype(np.uint8), joined.spacing)
+    sides = find_sides(mask, joined.ct)
+    found = sitk.GetArrayFromImage(sides.labels)
+    assert sides.steps == ["lungs that touch were divided where they are thinnest"]
+    np.testing.assert_array_equal(found > 0, sitk.GetArrayFromImage(mask) > 0)
+    drawn = phantom.lungs > 0
+    assert (found == phantom.lungs)[drawn].mean() > 0.99
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_lung_that_bulges_beyond_the_midline_is_one_lung(alone: bool) -> None:
+    phantom = chest().opaque(LEFT) if alone else chest()
+    bulge = phantom.ball((11, 40, 64), 40, (3, 0.8, 1)) & (phantom.hu > -300)
+    bulge[:6] = bulge[17:] = bulge[:, 50:] = False
+    bulge &= ~ndimage.binary_dilation(phantom.of(LEFT), iterations=2)
+    lungs = np.where(bulge, RIGHT, phantom.lungs).astype(np.uint8)
+    grown = Chest(phantom.noisy(bulge, -850).hu, lungs, phantom.spacing)
+    assert grown.ml(bulge[:, :, SIDE // 2 :]) > 80
+    found, _ = sides_of(grown)
+    np.testing.assert_array_equal(found, lungs)
+
+
+def test_a_half_of_the_chest_may_be_seen_without_its_skin() -> None:
+    phantom = chest().opaque(LEFT).part(ALL, ALL, slice(100))
+    sides = find_sides(phantom.mask, phantom.ct)
+    assert sides.unseen == ()
+    assert sides.steps == ["the left half of the chest is in the picture and holds no lung"]
+
+
+def test_lung_of_unknown_side_is_kept_in_a_mask_with_sides() -> None:
+    phantom = chest()
+    lungs = phantom.lungs.copy()
+    lungs[5, 118:122, 60:70] = LEFT  # in the air behind the patient
+    mask = image_of((lungs > 0).astype(np.uint8), phantom.spacing)
+    found = sitk.GetArrayFromImage(side_labels(mask, find_sides(mask, phantom.ct)))
+    expected = phantom.lungs.copy()
+    expected[5, 118:122, 60:70] = UNKNOWN
+    np.testing.assert_array_equal(found, expected)
+
+
+def boxes(*parts: tuple[slice, slice, slice]) -> tuple[sitk.Image, sitk.Image]:
+    """Return a mask of boxes, and a CT of tissue alone, in which nothing shows the midline."""
+    mask = np.zeros((20, 40, 60), np.uint8)
+    for part in parts:
+        mask[part] = 1
+    hu = np.where(mask, -800, 40).astype(np.int16)
+    return image_of(mask, (5.0, 5.0, 10.0)), image_of(hu, (5.0, 5.0, 10.0))
+
+
+def test_two_lungs_side_by_side_show_the_midline_themselves() -> None:
+    where = np.s_[2:18, 8:30, 4:16], np.s_[2:18, 8:30, 22:50]
+    sides = find_sides(*boxes(*where))
+    found = sitk.GetArrayFromImage(sides.labels)
+    assert (found[where[0]] == RIGHT).all()
+    assert (found[where[1]] == LEFT).all()
+    assert sides.steps == ["left and right follow from the gap between two lungs"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        np.s_[12:18, 8:30, 30:50],  # one above the other
+        np.s_[2:10, 26:38, 30:50],  # one behind the other
+        np.s_[2:10, 22:34, 14:50],  # partly beside it
+        np.s_[2:10, 8:30, 50:52],  # too small for a lung
+    ],
+)
+def test_two_pieces_that_do_not_lie_as_lungs_do_show_nothing(
+    second: tuple[slice, slice, slice],
+) -> None:
+    sides = find_sides(*boxes(np.s_[2:10, 8:20, 4:24], second))
+    assert sides.unknown is not None
+    assert not sitk.GetArrayFromImage(sides.labels).any()
+
+
+def test_without_lung_nothing_is_missing() -> None:
+    phantom = chest()
+    sides = find_sides(phantom.mask * 0, phantom.ct)
+    assert (sides.steps, sides.unknown, sides.unseen) == ([], None, ())
+
+
+@pytest.mark.parametrize("name", ["mha-right-lung/3DCT_lung_baseline_small.mha"])
+def test_a_real_right_lung_alone_is_the_right_lung(name: str, predictor: Predictor) -> None:
+    path: Path = SHARED_DATA / name
+    if not path.is_file():
+        pytest.skip(f"the real volumes (shared/data/{name}) are not here")
+    result = segment_ct(predictor, read_ct(path), Config())
+    lung, left, right = volumes(result)
+    assert (left, right) == (None, lung)
