@@ -22,7 +22,12 @@ def test_the_config_of_an_old_run_loads(caplog: pytest.LogCaptureFixture) -> Non
         }
     )
     assert config == with_overrides(
-        expected, {"augment.online.lesion.p": 0.5, "split.neighbour_similarity": 0.85}
+        expected,
+        {
+            "augment.online.lesion.p": 0.5,
+            "split.neighbour_similarity": 0.85,
+            "infer.components": 2,
+        },
     )
     assert f"{OLD_RUN}: prepare.workers is now called prepare.threads" in caplog.text
     assert f"{OLD_RUN}: evaluate.workers is now called evaluate.threads" in caplog.text
