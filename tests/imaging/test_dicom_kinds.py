@@ -1,5 +1,6 @@
 """Kinds of DICOM that scanners and archives write, each read to the voxel."""
 
+import locale
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,11 @@ def by_itk(path: Path, compressor: str) -> None:
     writer.SetUseCompression(True)
     writer.SetCompressor(compressor)
     writer.SetFileName(str(path))
-    writer.Execute(stored)
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        writer.Execute(stored)
+    finally:
+        locale.setlocale(locale.LC_ALL, before)  # ITK's writer leaves "C" behind
 
 
 def by_pydicom(path: Path, syntax: UID) -> None:

@@ -39,9 +39,9 @@ def test_a_change_of_types_is_no_change_of_the_program(other: str, same: bool) -
 
 
 def test_a_module_is_tried_by_its_own_tests_first_and_then_by_those_that_name_it() -> None:
-    own, *others = mutate.tests_of(REPOSITORY, "lungseg/inference/measure.py")
-    assert own == "tests/inference/test_measure.py"
-    assert "tests/inference/test_postprocess.py" in others
+    own, *others = mutate.tests_of(REPOSITORY, "lungseg/inference/sides.py")
+    assert own == "tests/inference/test_sides.py"
+    assert "tests/inference/test_measure.py" in others
     assert "tests/inference/test_rows.py" not in others
     # `from lungseg.evaluation import metrics, summary` names two modules.
     named = mutate.tests_of(REPOSITORY, "lungseg/evaluation/summary.py")
