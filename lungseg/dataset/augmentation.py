@@ -24,7 +24,7 @@ def build_pipeline(transforms: TransformsConfig, swap: Sequence[int]) -> Compose
     return build(transforms, swap)
 
 
-def _swap(transforms: TransformsConfig, classes: Sequence[str]) -> list[int]:
+def mirrored_classes(transforms: TransformsConfig, classes: Sequence[str]) -> list[int]:
     """Return the index of each class in a mirrored slice.
 
     Raises:
@@ -60,7 +60,7 @@ class Augmenter:
         Raises:
             UsageError: if a transform would make the labels of these classes wrong.
         """
-        self._transforms, self._swap = transforms, _swap(transforms, classes)
+        self._transforms, self._swap = transforms, mirrored_classes(transforms, classes)
         # One list for all threads, because Python sees TensorFlow's threads as new at every call.
         self._idle: list[Compose] = []
 

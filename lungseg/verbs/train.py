@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lungseg.config.schema import Config
+from lungseg.dataset.augmentation import mirrored_classes
 from lungseg.dataset.patients import assign_patients, warn_of_unknown_patients
 from lungseg.dataset.reading import (
     check_layout,
@@ -205,6 +206,7 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
     """Return the data set, after a check that it exists and that the run folder may be written."""
     dataset = existing_folder(dataset, "slices")
     check_layout(dataset)
+    mirrored_classes(config.augment.online, list(config.data.rgb_map))  # before a run is begun
     if is_chief():
         read = _folders_read(config, dataset)
         check_output(run, "train", read, overwrite=overwrite, resume=resume, also=ALSO)

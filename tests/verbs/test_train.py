@@ -258,6 +258,17 @@ def test_a_resume_on_other_slices_is_refused(
             resumed(config, other, trained_run, resume=True)
 
 
+def test_labels_that_an_augmentation_would_make_wrong_are_refused_before_a_run_is_begun(
+    dataset: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    colours = {"background": [0, 0, 0], "left": [255, 255, 255], "airway": [90, 90, 90]}
+    config = with_overrides(tiny_config, {"data.rgb_map": colours, "augment.online.hflip": 0.5})
+    for begin in (train, count_slices):
+        with pytest.raises(UsageError, match="no class for the other side of left"):
+            begin(config, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_folder_that_exists_is_refused(
     trained_run: Path, dataset: Path, config_file: Path, lungseg: Callable[..., Result]
 ) -> None:
