@@ -30,6 +30,13 @@ def label(
         str,
         typer.Option(metavar="A:B", help="Slices to keep, A to B-1, counted from the feet."),
     ] = ":",
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="Folder of corrections by hand: CASE.yaml for each CT that needs some."),
+    ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also draw the labels on 24 slices of each CT.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
     verbose: Verbose = False,
@@ -39,15 +46,23 @@ def label(
     """Label the lungs of CT volumes by a threshold and connected parts, as further training data.
 
     These labels are no ground truth. They are good where lungs are healthy, but they miss disease:
-    consolidation, tumours and fluid. Look at each label before use, and keep only the slices whose
-    labels are right (--slices). Writes each CT and its mask as NIfTI, which prepare reads.
+    consolidation, tumours and fluid. Look at each label before use (--overlay), correct it by hand
+    (--corrections), and keep only the slices whose labels are right (--slices). Writes each CT and
+    its mask as NIfTI, which prepare reads.
     Exits with 4 if some CTs could not be used.
     """
     with shell(quiet, verbose, debug):
         kept = _parse_range(slices)
         from lungseg.verbs.label import label
 
-        result = label(inputs, output, slices=kept, overwrite=overwrite)
+        result = label(
+            inputs,
+            output,
+            slices=kept,
+            corrections=corrections,
+            overlay=overlay,
+            overwrite=overwrite,
+        )
         for case in result.cases:
             litres = case.lung_ml / 1000
             console.note(f"{case.case}: {case.slices} slices, {litres:.2f} L labelled as lung")

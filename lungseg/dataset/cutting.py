@@ -52,22 +52,32 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     # Imported here: folders of plain images do not need it.
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
-    from lungseg.imaging.labels import map_labels, merge_labels
+    from lungseg.imaging.labels import map_labels, merge_labels, without_unlabelled
     from lungseg.imaging.volume_files import read_ct, read_label_volume
+    from lungseg.imaging.volumes import resample_labels
 
     data = config.data
     ct = read_ct(pair.image, name=pair.case, files=pair.files)
     # Mapped before it is resampled: only what is left of the classes matters.
-    mask, findings = map_labels(read_label_volume(pair.mask), data, pair.mask)
+    given = read_label_volume(pair.mask)
+    mask, unlabelled = without_unlabelled(given)
+    mask, findings = map_labels(mask, data, pair.mask)
     mask, moved = onto_grid_of(ct.canonical, mask, pair.mask)
     # Copies, not views: a view is invalid once its image is freed, and slices are read later.
     hu = sitk.GetArrayFromImage(ct.canonical)
     mask, merged = merge_labels(mask, data, pair.mask, hu)
     labels = mask.labels
     findings = [*ct.findings, *findings, *moved, *merged]
-    keep = _slices_to_keep(np.asarray(labels.any(axis=(1, 2))), config.prepare.empty_slices)
-    if len(keep) < len(hu):
-        detail = f"{len(hu) - len(keep)} of {len(hu)} slices hold no lung and are left out"
+    has_lung = np.asarray(labels.any(axis=(1, 2)))
+    usable = np.ones(len(hu), bool)
+    if unlabelled is not None:
+        usable = ~sitk.GetArrayFromImage(resample_labels(unlabelled, ct.canonical)).any(axis=(1, 2))
+        detail = f"{np.count_nonzero(~usable)} of {len(hu)} slices are not labelled"
+        findings.append(Finding("unlabelled_slices", "left_out", detail, pair.mask))
+    keep = _slices_to_keep(has_lung & usable, ~has_lung & usable, config.prepare.empty_slices)
+    if len(keep) < np.count_nonzero(usable):
+        empty = np.count_nonzero(usable) - len(keep)
+        detail = f"{empty} of {len(hu)} slices hold no lung and are left out"
         findings.append(Finding("empty_slices", "left_out", detail, pair.image))
 
     width, height, _ = ct.canonical.GetSpacing()
@@ -140,9 +150,11 @@ def onto_grid_of(scan: Any, mask: LabelVolume, path: Path) -> tuple[LabelVolume,
     return resampled, [Finding("mask_resampled", "repaired", detail, path)]
 
 
-def _slices_to_keep(has_lung: NDArray[np.bool_], ratio: float) -> list[int]:
+def _slices_to_keep(
+    has_lung: NDArray[np.bool_], has_none: NDArray[np.bool_], ratio: float
+) -> list[int]:
     """Return the slices with lung and, per slice with lung, `ratio` evenly spaced ones without."""
-    full, empty = np.flatnonzero(has_lung), np.flatnonzero(~has_lung)
+    full, empty = np.flatnonzero(has_lung), np.flatnonzero(has_none)
     wanted = min(len(empty), round(ratio * len(full)))
     chosen = empty[np.linspace(0, len(empty) - 1, wanted).round().astype(int)] if wanted else []
     return sorted(int(k) for k in (*full, *chosen))

@@ -30,6 +30,8 @@ DENSE_HU = 150.0
 # ... nor both small and as empty as the air in the trachea, which is below the lungs by this much.
 AIR_HU, BELOW_LUNG_HU, SMALL_PART = -950.0, 40.0, 0.05
 MOST_SHOWN = 12
+# A slice of a volume that has this label everywhere is not labelled. No lung fills a whole slice.
+UNLABELLED = 255
 
 
 def classes_of(
@@ -97,6 +99,22 @@ def _other_anatomy(
         f"holds the {_listed(found, noun)}. {reason}. Name those that are {classes[1]}, for "
         f"example data.labels: {{{classes[1]}: [3, 4]}}.",
     )
+
+
+def without_unlabelled(mask: LabelVolume) -> tuple[LabelVolume, Any | None]:
+    """Return a mask with 0 in the slices that are not labelled, and where these are.
+
+    Returns:
+        The mask; and a SimpleITK image of 0 and 1 on its grid, None if all slices are labelled.
+    """
+    labels = mask.labels
+    whole = (labels == UNLABELLED).all(axis=(1, 2))
+    if not whole.any():
+        return mask, None
+    where = np.zeros(labels.shape, np.uint8)
+    where[whole] = 1
+    labelled = np.where(where > 0, 0, labels).astype(np.uint8)
+    return mask.with_labels(labelled), mask.with_labels(where).image
 
 
 def map_labels(

@@ -33,11 +33,9 @@ from lungseg.inference.quality import assess, thin_out
 from lungseg.inference.rows import Measures, Quality
 from lungseg.inference.sides import find_sides, side_labels
 from lungseg.inference.slices import predict_slices
-from lungseg.reporting.overlays import contact_sheet, outline, write_gif
+from lungseg.reporting.overlays import volume_frame, volume_sheet, write_gif
 from lungseg.system import console
 from lungseg.system.tables import to_record
-
-SHEET_SLICES = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +183,13 @@ def _write(
         hu = sitk.GetArrayViewFromImage(canonical)
         labels = sitk.GetArrayViewFromImage(result.labels)
     if settings.overlay:
-        write_png(output / "overlays" / f"{name}.png", _sheet(hu, labels, predictor))
+        write_png(
+            output / "overlays" / f"{name}.png", volume_sheet(hu, labels, predictor.data.window)
+        )
     if settings.video:
         # From head to feet, the order in which radiologists read a CT.
-        frames = (_frame(hu, labels, k, predictor) for k in reversed(range(len(hu))))
+        window = predictor.data.window
+        frames = (volume_frame(hu, labels, k, window) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
     if settings.dicom_seg and len(predictor.data.rgb_map) > 2:
         return replace(result, not_written=["no DICOM-SEG: it is written of lung alone"])
@@ -232,18 +233,3 @@ def _predict(
                 probability[k] = foreground_map(probabilities)
             bar.advance()
     return sitk.GetImageFromArray(labels), probability, certainty.value
-
-
-def _frame(
-    hu: NDArray[Any], labels: NDArray[Any], k: int, predictor: Predictor
-) -> NDArray[np.uint8]:
-    return outline(apply_window(hu[k], predictor.data.window), np.asarray(labels[k]))
-
-
-def _sheet(hu: NDArray[Any], labels: NDArray[Any], predictor: Predictor) -> NDArray[np.uint8]:
-    """Draw evenly spaced slices, from head to feet, with the lungs outlined."""
-    positions = np.unique(np.linspace(len(hu) - 1, 0, min(SHEET_SLICES, len(hu))).round())[::-1]
-    chosen = [int(k) for k in positions]
-    pictures = [_frame(hu, labels, k, predictor) for k in chosen]
-    captions = [f"slice {k + 1} of {len(hu)}" for k in chosen]
-    return contact_sheet(pictures, captions, columns=4)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungseg.imaging.pixels import apply_window
 from lungseg.system.files import write_bytes
 
 Picture = NDArray[np.uint8]
@@ -106,6 +107,35 @@ def contact_sheet(
         cells.append(np.full_like(cells[0], 24))
     rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     return np.asarray(np.vstack(rows))
+
+
+def volume_frame(
+    hu: NDArray[Any], labels: NDArray[Any], k: int, window: tuple[float, float]
+) -> Picture:
+    """Draw slice `k` of a CT with its labels outlined.
+
+    Args:
+        hu: the CT `(D, H, W)`.
+        labels: of the same shape.
+        k: index of the slice.
+        window: HU that are black and white.
+    """
+    return outline(apply_window(hu[k], window), np.asarray(labels[k]))
+
+
+def volume_sheet(
+    hu: NDArray[Any],
+    labels: NDArray[Any],
+    window: tuple[float, float],
+    count: int = 12,
+    columns: int = 4,
+) -> Picture:
+    """Draw `count` evenly spaced slices of a CT, from head to feet, with the labels outlined."""
+    positions = np.unique(np.linspace(len(hu) - 1, 0, min(count, len(hu))).round())[::-1]
+    chosen = [int(k) for k in positions]
+    pictures = [volume_frame(hu, labels, k, window) for k in chosen]
+    captions = [f"slice {k + 1} of {len(hu)}" for k in chosen]
+    return contact_sheet(pictures, captions, columns)
 
 
 def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: float = 0.1) -> None:

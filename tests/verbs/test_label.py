@@ -14,8 +14,10 @@ from typer.testing import Result
 
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation import metrics
+from lungseg.imaging.pixels import read_pixels
 from lungseg.inference import threshold
 from lungseg.phantom.dataset import write_phantom_volumes
+from lungseg.system.tables import read_csv
 from lungseg.verbs import label as verb
 from lungseg.verbs.label import label
 
@@ -229,3 +231,47 @@ def test_if_no_ct_can_be_used_each_is_named(tmp_path: Path, lungseg: Cli) -> Non
     assert result.exit_code == 3
     assert ("a.mha: " in result.stderr, "b.nii.gz: " in result.stderr) == (True, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_corrections_by_hand_are_applied_and_slices_left_out_stay_out_of_prepare(
+    volume: Path, lungseg: Cli, tmp_path: Path
+) -> None:
+    label([volume], tmp_path / "plain")
+    folder = tmp_path / "corrections"
+    folder.mkdir()
+    (folder / "patient01.yaml").write_text(
+        "steps:\n"
+        "  - {why: a tumour, add: {slices: [5, 6], box: [0, 0, 9, 9]}}\n"
+        "  - {why: motion, leave_out: {slices: [11, 12]}}\n"
+    )
+    output = tmp_path / "corrected"
+    done = lungseg("label", volume, "-o", output, "--corrections", folder, "--overlay")
+    assert done.exit_code == 0, done.output
+    assert "200 voxels added: a tumour" in done.stderr
+    plain, corrected = (
+        labels_of(tmp_path / name / "masks" / "patient01.nii.gz") for name in ("plain", "corrected")
+    )
+    expected = plain.copy()
+    expected[4:6, :10, :10] = 1
+    expected[10:] = 255
+    np.testing.assert_array_equal(corrected, expected)
+    sheet = read_pixels(output / "overlays" / "patient01.png")
+    assert sheet.shape[1] == 6 * 256
+    again = ["-s", "prepare.empty_slices=9", "-s", "data.image_size=[64, 64]"]
+    pair = ["--images", output / "images", "--masks", output / "masks"]
+    done = lungseg("prepare", *pair, "-o", tmp_path / "prepared", *again)
+    assert done.exit_code == 0, done.output
+    cases = [row["case"] for row in read_csv(tmp_path / "prepared" / "manifest.csv")]
+    assert cases == [f"patient01_z{k:04d}" for k in range(1, 11)]
+    issues = {row["code"]: row for row in read_csv(tmp_path / "prepared" / "issues.csv")}
+    assert issues["unlabelled_slices"]["detail"] == "2 of 12 slices are not labelled"
+    assert "labels_merged" not in issues  # 255 is no label of the lung there
+
+
+def test_corrections_of_a_ct_that_is_not_there_are_refused(volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "corrections").mkdir()
+    (tmp_path / "corrections" / "patient02.yaml").write_text("steps: [{}]")
+    with pytest.raises(UsageError, match=r"patient02\.yaml: there is no CT of this name"):
+        label([volume], tmp_path / "out", corrections=tmp_path / "corrections")
+    with pytest.raises(UsageError, match="corrections"):
+        label([volume], tmp_path / "out", corrections=tmp_path / "missing")
