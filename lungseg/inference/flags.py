@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lungseg.imaging.findings import Finding
+from lungseg.inference.certainty import BELOW_USUAL, MIN_CERTAINTY, Usual
 from lungseg.inference.rows import CaseRow, Measures, Quality
 
 # Lungs of adults in CT: 4,468 mL +- 1,271 (Cheng et al., 2019, https://doi.org/10.2147/COPD.S187596),
@@ -27,7 +24,6 @@ MIN_RIGHT_SHARE, MAX_RIGHT_SHARE = 0.40, 0.65
 MISSING_SHARE = 0.1
 MAX_PARTS = 8
 MAX_DROPPED_SHARE = 0.1
-MIN_CERTAINTY = 0.95
 MIN_THRESHOLD_DICE = 0.85
 # The median of a lung, from severe emphysema to severe disease or deep expiration.
 MIN_MEDIAN_HU, MAX_MEDIAN_HU = -960, -500
@@ -44,7 +40,9 @@ FLAGS = {
     "many_parts": f"the network's mask has more than {MAX_PARTS} parts of at least "
     "1 mL before tidying",
     "much_dropped": f"tidying dropped more than {MAX_DROPPED_SHARE:.0%} of the network's mask",
-    "low_certainty": f"`certainty` is below {MIN_CERTAINTY}",
+    "low_certainty": f"`certainty` is more than {BELOW_USUAL} below what is usual for the network "
+    "(that of its validation slices together, for an image their 5th percentile), or below "
+    f"{MIN_CERTAINTY} if the model does not say what is usual",
     "threshold_differs": f"`threshold_dice` is below {MIN_THRESHOLD_DICE}",
     "doubtful_hu": "values were converted to HU, or air, fat and soft tissue do not lie where they "
     f"should, or the lung's median is not between {MIN_MEDIAN_HU} and {MAX_MEDIAN_HU} HU",
@@ -52,46 +50,18 @@ FLAGS = {
 }
 
 
-class Certainty:
-    """How certain a network is of its mask: soft Dice of the mask and the probability of lung.
-
-    With the mask M, 0 or 1, and the probability p of each pixel it is 2 sum(M p) / (sum(M) +
-    sum(p)). It is 1 if every probability is 0 or 1. It needs no truth.
-    """
-
-    def __init__(self) -> None:
-        """Start without any slice."""
-        self._both = self._sum = self._mask = 0.0
-
-    def add(self, probabilities: NDArray[np.float32], mask: NDArray[Any]) -> None:
-        """Add a slice.
-
-        Args:
-            probabilities: of the classes, `(H, W, C)`; class 0 is background.
-            mask: the network's mask `(H, W)`, above 0 in the lungs.
-        """
-        background = probabilities[..., 0]
-        inside = mask > 0
-        size = float(np.count_nonzero(inside))
-        self._both += size - float(background[inside].sum(dtype=np.float64))
-        self._sum += background.size - float(background.sum(dtype=np.float64)) + size
-        self._mask += size
-
-    @property
-    def value(self) -> float | None:
-        """The certainty, 0 to 1; None if no slice holds lung."""
-        return round(2 * self._both / self._sum, 4) if self._mask else None
-
-
-def find_flags(measured: Measures, quality: Quality, findings: Sequence[Finding]) -> list[Finding]:
+def find_flags(
+    measured: Measures, quality: Quality, findings: Sequence[Finding], usual: Usual | None = None
+) -> list[Finding]:
     """Return the flags of a volume, each with a sentence.
 
     Args:
         measured: measurements of the volume.
         quality: how far its mask can be trusted.
         findings: what was found in reading it.
+        usual: what certainty is usual for the network, if that is known.
     """
-    found = [*_size_flags(measured, quality), *_trust_flags(quality)]
+    found = [*_size_flags(measured, quality), *_trust_flags(quality, usual or Usual())]
     found += _hu_flags(measured, quality, findings)
     return [Finding(code, "warning", detail, None) for code, detail in found]
 
@@ -120,13 +90,13 @@ def _size_flags(measured: Measures, quality: Quality) -> Iterator[tuple[str, str
             yield "uneven_sides", f"the right lung has {right:.0%} of the volume; usual: {expected}"
 
 
-def _trust_flags(quality: Quality) -> Iterator[tuple[str, str]]:
+def _trust_flags(quality: Quality, usual: Usual) -> Iterator[tuple[str, str]]:
     parts, dropped, dice = quality.parts_found, quality.dropped_share, quality.threshold_dice
     if parts is not None and parts > MAX_PARTS:
         yield "many_parts", f"the network found {parts} parts; expected at most {MAX_PARTS}"
     if dropped is not None and dropped > MAX_DROPPED_SHARE:
         yield "much_dropped", f"{dropped:.0%} of the network's mask was dropped in tidying"
-    yield from uncertain(quality.certainty)
+    yield from uncertain(quality.certainty, usual)
     if dice is not None and dice < MIN_THRESHOLD_DICE:
         yield (
             "threshold_differs",
@@ -134,11 +104,16 @@ def _trust_flags(quality: Quality) -> Iterator[tuple[str, str]]:
         )
 
 
-def uncertain(certainty: float | None) -> list[tuple[str, str]]:
+def uncertain(
+    certainty: float | None, usual: Usual | None = None, *, image: bool = False
+) -> list[tuple[str, str]]:
     """Return the flag of a mask that the network is not certain of, if it is raised."""
-    if certainty is None or certainty >= MIN_CERTAINTY:
+    usual = usual or Usual()
+    if certainty is None or not usual.is_low(certainty, image=image):
         return []
-    return [("low_certainty", f"the network's certainty is {certainty:.2f} only")]
+    expected = (usual.slice if image else usual.together) - BELOW_USUAL
+    detail = f"the network's certainty is {certainty:.2f}; expected at least {expected:.2f}"
+    return [("low_certainty", detail)]
 
 
 def _hu_flags(

@@ -16,7 +16,8 @@ from lungseg.imaging.folders import Input
 from lungseg.imaging.framing import SQUARE
 from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import labels_of, read_pixels, to_slice, write_png
-from lungseg.inference.flags import Certainty, uncertain
+from lungseg.inference.certainty import Certainty
+from lungseg.inference.flags import uncertain
 from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, foreground_map
 from lungseg.inference.rows import CaseRow, Quality, done_row, failed_row
@@ -100,7 +101,7 @@ def _write_mask(
     lung_pixels = int(cv2.countNonZero(mask))
     certainty = Certainty()
     certainty.add(probabilities, mask)
-    flags = uncertain(certainty.value)
+    flags = uncertain(certainty.value, predictor.usual_certainty, image=True)
     remarks = [loaded.remarks, "" if lung_pixels else "no lung was found"]
     remarks += [detail for _, detail in flags]
     return done_row(

@@ -16,6 +16,7 @@ from lungseg.config.schema import DataConfig
 from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
+from lungseg.inference.certainty import Usual
 from lungseg.inference.origins import sha256_of_models
 from lungseg.system.environment import cores
 from lungseg.system.privacy import private_import
@@ -121,6 +122,19 @@ class Predictor:
     def sha256(self) -> str:
         """SHA-256 of the files of all networks."""
         return sha256_of_models(self._files)
+
+    @cached_property
+    def usual_certainty(self) -> Usual | None:
+        """What certainty is usual for the network; None if the model does not say.
+
+        Networks that predict together are as certain as the least certain one, or less.
+        """
+        found = [_read_usual(path.with_name("model.json")) for path in self._files]
+        known = [usual for usual in found if usual is not None]
+        if len(known) < len(found):
+            return None
+        together, one = (min(getattr(u, name) for u in known) for name in ("together", "slice"))
+        return Usual(together, one, sum(u.slices for u in known))
 
     def __len__(self) -> int:
         """Return the number of networks that predict together."""
@@ -278,4 +292,12 @@ def _read_description(path: Path) -> DataConfig:
             rgb_map=document["rgb_map"],
         )
     except (KeyError, TypeError, ValueError) as problem:
+        raise DataError(path, f"is not what lungseg train writes: {problem!r}.") from None
+
+
+def _read_usual(path: Path) -> Usual | None:
+    given = read_json(path).get("certainty")
+    try:
+        return None if given is None else Usual(**given)
+    except TypeError as problem:
         raise DataError(path, f"is not what lungseg train writes: {problem!r}.") from None

@@ -24,8 +24,9 @@ from lungseg.imaging.pixels import (
 )
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
+from lungseg.inference.certainty import Certainty
 from lungseg.inference.classes import lung_of, tidy_classes
-from lungseg.inference.flags import Certainty, find_flags
+from lungseg.inference.flags import find_flags
 from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import count_voxels
 from lungseg.inference.predictor import Predictor, foreground_map
@@ -155,7 +156,7 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
     measured = measure(canonical, lung, sides)
     quality = assess(few, found, thin_out(lung), certainty)
-    flags = find_flags(measured, quality, ct.findings)
+    flags = find_flags(measured, quality, ct.findings, predictor.usual_certainty)
     if settings.sides:
         labels = side_labels(lung, sides)
     lung_voxels = count_voxels(lung)

@@ -24,7 +24,7 @@ from lungseg.system import console
 from lungseg.system.files import put_in_place
 from lungseg.system.privacy import private_import
 from lungseg.system.run_files import EXPORTED_FILES, open_run
-from lungseg.system.tables import write_json
+from lungseg.system.tables import read_json, write_json
 from lungseg.training.backend import import_tensorflow
 
 # The largest difference allowed between a probability of Keras and of the exported file is at least
@@ -100,8 +100,11 @@ def export_onnx(model: Any, config: Config, folder: Path) -> float:
     Raises:
         DataError: if they differ by more than `allowed_difference`. Nothing is written then.
     """
+    path = folder / "model.json"
+    known = read_json(path) if path.exists() else {}
     difference = export(model, config, folder, "onnx")
-    write_json(folder / "model.json", describe(model, config, difference))
+    kept = {key: known[key] for key in ("certainty",) if key in known}
+    write_json(path, describe(model, config, difference) | kept)
     return difference
 
 

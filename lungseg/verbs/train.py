@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lungseg.config.schema import Config
 from lungseg.dataset.augmentation import mirrored_classes
 from lungseg.dataset.patients import assign_patients, warn_of_unknown_patients
@@ -21,9 +23,12 @@ from lungseg.dataset.reading import (
 from lungseg.dataset.similarity import most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice, mix_sources
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.pixels import read_slice
+from lungseg.inference.certainty import Usual
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
+from lungseg.system.tables import read_json, write_json
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_best
 from lungseg.training.run_folder import (
@@ -36,6 +41,9 @@ from lungseg.training.run_folder import (
     write_data_list,
 )
 from lungseg.training.setup import set_up
+
+# The usual certainty is that of so many slices.
+CERTAINTY_SLICES = 64
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,10 @@ def _train(
         record.write("interrupted")
         raise
     assert recorder.best is not None
+    difference = math.nan
+    if is_chief():
+        difference = export_best(run)
+        _note_certainty(run, config, parts["valid"] or parts["train"])
     result = TrainResult(
         run=run,
         epochs=len(recorder.history),
@@ -193,13 +205,26 @@ def _train(
         monitor=config.train.monitor,
         best=recorder.best,
         learning_rate=recorder.history[-1]["learning_rate"],
-        onnx_difference=export_best(run) if is_chief() else math.nan,
+        onnx_difference=difference,
         seconds=time.monotonic() - started,
     )
     outcome = asdict(result)
     del outcome["run"], outcome["learning_rate"]
     record.write("finished", **{**outcome, "seconds": round(result.seconds, 1)})
     return result
+
+
+def _note_certainty(run: Path, config: Config, slices: Sequence[Slice]) -> None:
+    """Add to `model.json` what certainty is usual for the network, for the flags of `infer`."""
+    from lungseg.inference.predictor import Predictor
+
+    predictor = Predictor(run / "model.onnx")
+    chosen = np.unique(np.linspace(0, len(slices) - 1, CERTAINTY_SLICES).round().astype(int))
+    images = (read_slice(slices[k].image, config.data) for k in chosen)
+    usual = Usual.of(predictor.probabilities([image])[0] for image in images)
+    if usual is not None:
+        path = run / "model.json"
+        write_json(path, {**read_json(path), "certainty": asdict(usual)})
 
 
 def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overwrite: bool) -> Path:

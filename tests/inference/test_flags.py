@@ -11,7 +11,8 @@ from lungseg.errors import DataError
 from lungseg.evaluation.cases import CASE_METRICS, ClassScores
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Input
-from lungseg.inference.flags import FLAGS, Certainty, find_flags, flag_all_empty, summary, uncertain
+from lungseg.inference.certainty import Certainty, Usual
+from lungseg.inference.flags import FLAGS, find_flags, flag_all_empty, summary, uncertain
 from lungseg.inference.origins import Origin
 from lungseg.inference.rows import (
     CaseRow,
@@ -131,6 +132,38 @@ def test_certainty_is_the_dice_of_mask_and_probability() -> None:
 def test_an_image_can_be_uncertain() -> None:
     assert [code for code, _ in uncertain(0.949)] == ["low_certainty"]
     assert uncertain(0.95) == uncertain(None) == []
+
+
+def probabilities(of_lung: float, pixels: int) -> np.ndarray:
+    """Return a slice of 100 pixels, so many of them lung with a probability, the others 0."""
+    p = np.zeros(100, np.float32)
+    p[:pixels] = of_lung
+    return np.stack([1 - p, p], axis=-1).reshape(10, 10, 2)
+
+
+def test_what_is_usual_is_measured_of_slices_with_lung() -> None:
+    # Certainty of one slice: 2 n p / (n + n p).
+    slices = [probabilities(p, 40) for p in np.linspace(0.6, 1.0, 21)]
+    usual = Usual.of([*slices, probabilities(0.4, 40)])  # no mask in the last
+    assert usual is not None
+    ps = np.linspace(0.6, 1.0, 21)
+    assert usual.slice == pytest.approx(2 * 0.62 / 1.62, abs=1e-3)  # the second of 21
+    assert usual.slices == 21
+    total = ps.sum()
+    assert usual.together == pytest.approx(2 * total / (21 + total + 0.4), abs=1e-3)
+    assert Usual.of([probabilities(0.4, 40)]) is None
+
+
+def test_a_mask_is_uncertain_if_it_is_less_certain_than_usual() -> None:
+    usual = Usual(together=0.80, slice=0.60, slices=9)
+    for limit, image in ((0.77, False), (0.57, True)):
+        assert uncertain(limit + 0.001, usual, image=image) == []
+        [(code, detail)] = uncertain(limit - 0.001, usual, image=image)
+        assert code == "low_certainty"
+        assert f"expected at least {limit:.2f}" in detail
+    sure = replace(TRUSTED, certainty=0.78)
+    assert find_flags(GOOD, sure, (), usual) == []
+    assert [flag.code for flag in find_flags(GOOD, sure, ())] == ["low_certainty"]
 
 
 def row(name: str, lung_pixels: int, flags: list[str] | None = None) -> CaseRow:

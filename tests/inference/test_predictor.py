@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from lungseg.config.schema import DataConfig
-from lungseg.errors import UsageError
+from lungseg.errors import DataError, UsageError
 from lungseg.imaging.framing import frame_slice
+from lungseg.inference.certainty import Usual
 from lungseg.inference.predictor import (
     Predictor,
     at_size,
     foreground_map,
     gaussian_weights,
 )
+from lungseg.system.tables import read_json, write_json
 from tests.support.networks import write_classes, write_network
 
 
@@ -82,3 +84,17 @@ def test_a_flipped_prediction_exchanges_left_and_right(tmp_path: Path) -> None:
     Predictor(one / "model.onnx")
     with pytest.raises(UsageError, match="no class for the other side of left"):
         Predictor(one / "model.onnx", flips=True)
+
+
+def test_networks_together_are_as_certain_as_the_least_certain(tmp_path: Path) -> None:
+    paths = [write_network(tmp_path / name, (8, 8)) / "model.onnx" for name in "ab"]
+    assert Predictor(paths).usual_certainty is None
+    for path, together, one in zip(paths, (0.9, 0.8), (0.5, 0.6), strict=True):
+        document = read_json(path.with_name("model.json"))
+        document["certainty"] = {"together": together, "slice": one, "slices": 7}
+        write_json(path.with_name("model.json"), document)
+    assert Predictor(paths).usual_certainty == Usual(0.8, 0.5, 14)
+    assert Predictor(paths[:1]).usual_certainty == Usual(0.9, 0.5, 7)
+    write_json(paths[0].with_name("model.json"), document | {"certainty": {"mean": 1}})
+    with pytest.raises(DataError, match=r"model\.json.*not what lungseg train writes"):
+        Predictor(paths[0]).usual_certainty  # noqa: B018

@@ -10,6 +10,7 @@ from typer.testing import Result
 from lungseg.config.loading import check_config
 from lungseg.errors import DataError
 from lungseg.models import build_model
+from lungseg.system.tables import read_json
 from lungseg.training import exporting as export
 from lungseg.training.exporting import export_run
 
@@ -33,6 +34,15 @@ def test_each_format_equals_keras(run: Path, lungseg: Shell, format: str) -> Non
     assert not list(run.glob(".partial*"))
     # Again: what is there is replaced.
     assert lungseg("export", "--run", run, "--format", format).exit_code == 0
+
+
+def test_what_certainty_is_usual_is_kept(trained_run: Path, run: Path) -> None:
+    shutil.copy(trained_run / "model.json", run)
+    export.export_best(run)
+    assert (
+        read_json(run / "model.json")["certainty"]
+        == read_json(trained_run / "model.json")["certainty"]
+    )
 
 
 @pytest.mark.parametrize("format", export.FILES)

@@ -171,7 +171,7 @@ def test_the_flags_of_a_scan_are_in_its_row_and_its_detail(run: Path, tmp_path: 
     certainty = case.quality.certainty
     assert certainty is not None
     assert certainty < 0.95
-    assert f"the network's certainty is {certainty:.2f} only" in case.detail
+    assert f"the network's certainty is {certainty:.2f}; expected at least 0.95" in case.detail
 
 
 @pytest.mark.parametrize(("grey", "flags"), [(0, ""), (100, "low_certainty"), (255, "all_empty")])

@@ -91,6 +91,9 @@ def test_the_exported_model_equals_the_keras_model(trained_run: Path, dataset: P
     model = keras.saving.load_model(trained_run / "model.keras", compile=False)
     expected = model.predict(np.stack(slices).astype("float32")[..., None], verbose=0)
     np.testing.assert_allclose(predictor.probabilities(slices), expected, atol=1e-4)
+    usual = read_json(trained_run / "model.json")["certainty"]
+    assert 0 < usual["slice"] <= 1
+    assert 0 < usual["together"] <= 1
     assert json.loads((trained_run / "model.json").read_text())["onnx_difference"] < 1e-4
 
 
