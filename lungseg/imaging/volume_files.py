@@ -62,8 +62,8 @@ def read_label_volume(path: Path) -> LabelVolume:
     if not near or whole.min() < 0 or whole.max() > 255:
         raise DataError(
             path,
-            f"a label volume holds whole numbers from 0 to 255, but this one has values "
-            f"from {values.min():g} to {values.max():g}.",
+            f"a label volume holds whole numbers from 0 to 255, but this one has "
+            f"{'values' if near else 'fractions'} from {values.min():g} to {values.max():g}.",
         )
     labels = sitk.GetImageFromArray(whole.astype(np.uint8))
     labels.CopyInformation(image)
