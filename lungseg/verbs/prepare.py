@@ -180,12 +180,12 @@ def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[IssueR
     """Return the pairs of two folders and the issues of files without a pair; reads no image."""
     images = existing_folder(images, "images")
     masks = existing_folder(masks, "masks")
-    if images.samefile(masks):
+    pairs, findings = pair_trees(images, masks)
+    if pairs and images.samefile(masks):
         raise UsageError(
             f"{images}: is the folder of the images and of the masks, so each file would be its "
             "own mask. Put the masks into a folder of their own, under the names of their images."
         )
-    pairs, findings = pair_trees(images, masks)
     issues = [IssueRow.of(finding, case) for case, finding in findings]
     if not pairs:
         reason = f" First finding: {issues[0]}." if issues else " Both folders are empty."
