@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.classes import mirrored, one_sided
-from lungseg.config.schema import DataConfig
+from lungseg.config.schema import DataConfig, InferConfig
 from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
@@ -279,3 +279,17 @@ def _read_description(path: Path) -> DataConfig:
         )
     except (KeyError, TypeError, ValueError) as problem:
         raise DataError(path, f"is not what lungseg train writes: {problem!r}.") from None
+
+
+def check_sides(predictor: Predictor, settings: InferConfig) -> None:
+    """Check that the masks of volumes can have labels of sides.
+
+    Raises:
+        UsageError: if `infer.sides` is asked of a network with several classes.
+    """
+    classes = list(predictor.data.rgb_map)[1:]
+    if settings.sides and len(classes) > 1:
+        raise UsageError(
+            f"infer.sides labels the sides of a network with one class, but this one has the "
+            f"classes {', '.join(classes)}, and its masks hold these. Set infer.sides to false."
+        )
