@@ -190,7 +190,9 @@ def _write(
     classes = list(predictor.data.rgb_map)[1:]
     if settings.dicom_seg and not (len(classes) == 1 and is_lung(classes[0])):
         has = f"the network has the class{'es' if len(classes) > 1 else ''} {', '.join(classes)}"
-        return replace(result, not_written=[f"no DICOM-SEG: it is of lung alone, and {has}"])
+        remark = f"no DICOM-SEG: it is of lung alone, and {has}"
+        console.warn(f"{name}: {remark}")
+        return replace(result, not_written=[remark])
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 

@@ -174,13 +174,18 @@ def test_a_dicom_seg_refers_to_its_series(
     ],
 )
 def test_what_is_not_lung_alone_has_no_dicom_seg(
-    greys: dict[str, int], said: str, tmp_path: Path, tiny_config: Config
+    greys: dict[str, int],
+    said: str,
+    tmp_path: Path,
+    tiny_config: Config,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = write_classes(tmp_path / "run", (SIDE, SIDE), greys)
     write_series(tmp_path / "case", phantom_arrays()[0])
     infer(with_infer(tiny_config, dicom_seg=True), tmp_path / "case", tmp_path / "out", run=run)
     [row] = json.loads((tmp_path / "out" / "cases.json").read_text())
     assert row["detail"].startswith(f"no DICOM-SEG: it is of lung alone, and {said}")
+    assert f"case: no DICOM-SEG: it is of lung alone, and {said}" in caplog.messages
     assert not (tmp_path / "out" / "case.dcm").exists()
 
 
