@@ -52,7 +52,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     # Imported here: folders of plain images do not need it.
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
-    from lungseg.imaging.labels import map_labels, merge_labels, without_unlabelled
+    from lungseg.imaging.labels import look_for_air, map_labels, merge_labels, without_unlabelled
     from lungseg.imaging.volume_files import read_ct, read_label_volume
     from lungseg.imaging.volumes import resample_labels
 
@@ -67,7 +67,8 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     hu = sitk.GetArrayFromImage(ct.canonical)
     mask, merged = merge_labels(mask, data, pair.mask, hu)
     labels = mask.labels
-    findings = [*ct.findings, *findings, *moved, *merged]
+    airless = look_for_air(labels, hu, list(data.rgb_map), pair.mask)
+    findings = [*ct.findings, *findings, *moved, *merged, *airless]
     has_lung = np.asarray(labels.any(axis=(1, 2)))
     usable = np.ones(len(hu), bool)
     if unlabelled is not None:

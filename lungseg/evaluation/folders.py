@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +21,17 @@ from lungseg.evaluation.cases import (
 from lungseg.evaluation.loading import Case, LoadedMasks, load_masks, size_of
 from lungseg.evaluation.metrics import pixel_accuracy
 from lungseg.evaluation.naming import FILES, name_patients
-from lungseg.imaging.folders import IMAGE_SUFFIXES, by_stem, stem_of, volume_suffix
+from lungseg.imaging.folders import Input, volume_suffix
 from lungseg.imaging.pixels import read_pixels, to_slice
+from lungseg.imaging.trees import list_tree
 from lungseg.reporting.overlays import Picture, two_outlines
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
 from lungseg.system.files import existing_folder, natural_key
+from lungseg.system.written import is_output
+
+# In an output of `infer`, what lies beside the masks.
+EXTRA_FOLDERS = (("overlays",), ("probabilities",))
 
 
 @dataclass(frozen=True)
@@ -71,29 +77,34 @@ class FolderScores:
 
 
 def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pairing:
-    """Pair predicted masks with true ones by stem.
+    """Pair predicted masks with true ones by stem, in folders of any depth.
 
     Args:
         predictions: folder of predicted masks.
         truth: folder of true masks.
         images: folder of the images, if there is one.
 
-    A case has its truth's stem. Upper and lower case count as the same.
+    A case has its truth's stem; below the top of a tree, with the names of its folders before it.
+    A prediction may lie in the same folders, or have this name. Upper and lower case count as the
+    same.
 
     Raises:
-        DataError: if files of one folder share a stem, or no case has both masks.
+        DataError: if files share a name, or no case has both masks.
     """
-    true, guessed = _masks_in(truth), _masks_in(predictions)
+    folders = [predictions, truth, *([existing_folder(images, "images")] if images else [])]
+    guessed, true, *shown = (_masks_in(folder, folders) for folder in folders)
     if not true:
-        raise DataError(truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG).")
-    pictures = _masks_in(existing_folder(images, "images")) if images else {}
+        raise DataError(
+            truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG), at any depth."
+        )
+    pictures = shown[0] if shown else {}
     cases = [
-        Case(stem_of(path), path, guessed.get(stem), pictures.get(stem))
-        for stem, path in sorted(true.items(), key=lambda item: natural_key(stem_of(item[1])))
+        Case(item.name, item.path, _path_of(guessed.get(name)), _path_of(pictures.get(name)))
+        for name, item in true.items()
     ]
     if not any(case.prediction for case in cases):
         raise DataError(predictions, f"holds no mask with the stem of one in {truth}.")
-    extra = sorted(path.name for stem, path in guessed.items() if stem not in true)
+    extra = sorted(item.place for key, item in guessed.items() if key not in true)
     return Pairing(predictions, truth, cases, extra)
 
 
@@ -108,18 +119,29 @@ def with_patients(pairing: Pairing, config: Config) -> Pairing:
     return replace(pairing, cases=cases, patients_from=named.source)
 
 
-def _masks_in(folder: Path) -> dict[str, Path]:
-    """Return a folder's images and volumes by their folded stem."""
-    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
-    groups, clashes = by_stem(
-        path
-        for path in files
-        if path.is_file() and (volume_suffix(path) or path.suffix.lower() in IMAGE_SUFFIXES)
-    )
-    if clashes:
-        names = "; ".join(" and ".join(path.name for path in clash) for clash in clashes)
+def _path_of(item: Input | None) -> Path | None:
+    return None if item is None else item.path
+
+
+def _masks_in(folder: Path, leave_out: Sequence[Path]) -> dict[str, Input]:
+    """Return the images and volumes in a folder, at any depth, by the folded names of their cases.
+
+    Args:
+        folder: the folder.
+        leave_out: folders that are not looked into, because they hold something else.
+    """
+    listing = list_tree(folder, leave_out, series=False)
+    for item in listing.unreadable:
+        raise DataError(item.path, "cannot be opened.")
+    extras = EXTRA_FOLDERS if is_output(folder) else ()
+    items = [item for item in listing.items if item.within[:1] not in extras]
+    groups: dict[str, list[Input]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: natural_key(item.name)):
+        groups[item.name.casefold()].append(item)
+    if clashes := [group for group in groups.values() if len(group) > 1]:
+        names = "; ".join(" and ".join(item.place for item in clash) for clash in clashes)
         raise DataError(folder, f"{names} share one stem; keep one of them.")
-    return {stem: group[0] for stem, group in groups.items()}
+    return {name: group[0] for name, group in groups.items()}
 
 
 def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:

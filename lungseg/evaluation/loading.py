@@ -87,7 +87,9 @@ def _read_prediction(
         mask, remarks = _read_mask(case.prediction, config, own=True)
     except DataError as problem:
         return None, [], str(problem)
-    if stem_of(case.prediction) != case.name:
+    stem = stem_of(case.prediction)
+    end = case.name[-len(stem) :]  # names of folders may lie before it
+    if end != stem and end.casefold() == stem.casefold():
         remarks.append(f"paired with {case.prediction.name}, which differs in capital letters")
     return mask, remarks, ""
 

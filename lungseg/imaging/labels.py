@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.config.classes import is_lung
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
 MOST_LABELS = 8
 # In the lung masks of the LUNA16 challenge, 3 and 4 are the lungs and 5 is the trachea.
 LUNA16_TRACHEA, LUNA16 = 5, {3, 4, 5}
+# In many data sets this label marks what is to be ignored.
+IGNORED = 255
 # A part of the lungs is neither as dense as this (bone, contrast medium) ...
 DENSE_HU = 150.0
 # ... nor both small and as empty as the air in the trachea, which is below the lungs by this much.
 AIR_HU, BELOW_LUNG_HU, SMALL_PART = -950.0, 40.0, 0.05
+# ... nor both large and without air, as the heart and fluid are. Smaller ones may be tumours.
+AERATED_HU, SOLID, LARGE_ML = -300.0, 0.95, 100.0
+# Of the voxels of a lung mask, a larger share than this has air. In healthy lungs it is above 0.9.
+LEAST_AERATED = 0.7
 MOST_SHOWN = 12
 # A slice of a volume that has this label everywhere is not labelled. No lung fills a whole slice.
 UNLABELLED = 255
@@ -79,6 +86,9 @@ def classes_of(
         raise _other_anatomy(found, classes, path, noun, "That is more than lungs alone have")
     if LUNA16_TRACHEA in found and len(found) > 1 and set(found) <= LUNA16:
         reason = "In LUNA16's masks 3 and 4 are the lungs and 5 is the trachea"
+        raise _other_anatomy(found, classes, path, noun, reason)
+    if IGNORED in found and len(found) > 1 and sorted(found)[-2] <= MOST_LABELS:
+        reason = f"Label {IGNORED} beside such small ones often marks what is to be ignored"
         raise _other_anatomy(found, classes, path, noun, reason)
     listed = ", ".join(f"{label} ({size})" for label, size in found.items())
     detail = f"{noun}s taken together as {classes[1]}: {listed}"
@@ -164,7 +174,9 @@ def merge_labels(
         return mask, []
     found, classes = _sizes(labels, mask.voxel_ml), list(data.rgb_map)
     assigned, finding = classes_of(found, classes, {}, path)
-    reason = _unlike_lung(labels, hu, list(found)) if hu is not None and len(found) > 1 else ""
+    reason = ""
+    if hu is not None and len(found) > 1:
+        reason = _unlike_lung(labels, hu, list(found), mask.voxel_ml)
     if reason:
         raise _other_anatomy(found, classes, path, "label", reason)
     return mask.with_labels(_assign(labels, assigned)), [finding]
@@ -183,7 +195,32 @@ def _assign(labels: Labels, assigned: Mapping[int, int]) -> Labels:
     return table[labels]
 
 
-def _unlike_lung(labels: Labels, hu: NDArray[Any], found: Sequence[int]) -> str:
+def look_for_air(
+    labels: Labels, hu: NDArray[Any], classes: Sequence[str], path: Path
+) -> list[Finding]:
+    """Return a finding if the lungs of a mask have little air in their CT.
+
+    Then the mask may be that of another structure or patient, or lie in the wrong place.
+
+    Args:
+        labels: class indices `(D, H, W)`.
+        hu: the CT on the same grid.
+        classes: their names, background first. Those that are not lung by their name do not count.
+        path: the mask's file.
+    """
+    lung = np.array([index > 0 and is_lung(name) for index, name in enumerate(classes)])
+    values = hu[lung[labels]]
+    share = float((values < AERATED_HU).mean()) if values.size else 1.0
+    if share >= LEAST_AERATED:
+        return []
+    detail = (
+        f"only {share:.0%} of the mask's voxels are below {AERATED_HU:.0f} HU, as lung with air "
+        "is; is this the mask of these lungs?"
+    )
+    return [Finding("mask_without_air", "warning", detail, path)]
+
+
+def _unlike_lung(labels: Labels, hu: NDArray[Any], found: Sequence[int], voxel_ml: float) -> str:
     """Return how a label differs from lung, as a sentence without its full stop; or no text."""
     values = {label: hu[labels == label] for label in found}
     of_all = float(np.median(np.concatenate(list(values.values()))))
@@ -192,6 +229,9 @@ def _unlike_lung(labels: Labels, hu: NDArray[Any], found: Sequence[int]) -> str:
         median = float(np.median(each))
         if median > DENSE_HU:
             return f"Label {label} has a median of {median:.0f} HU, as bone or contrast medium has"
+        ml, solid = each.size * voxel_ml, float((each > AERATED_HU).mean())
+        if ml > LARGE_ML and solid > SOLID:
+            return f"Label {label} has {ml:.0f} mL without air, as the heart or fluid has"
         small = each.size < SMALL_PART * total
         if small and median < min(AIR_HU, of_all - BELOW_LUNG_HU):
             return f"Label {label} has a median of {median:.0f} HU, as the air in the trachea has"

@@ -26,6 +26,8 @@ from lungseg.imaging.pixels import Labels, Pixels, is_grey, read_pixels
 MAX_BLEND_DISTANCE = 40.0
 # Masks of 512 x 512 that were resized with interpolation have up to 1.4% of such edges.
 MOST_EDGES, EDGES_OF_SIDE = 0.03, 256
+# Of the pixels of a 16-bit mask, this share may be so dark that they become 0 with 8 bits.
+MOST_ROUNDED = 0.01
 # A JPEG turns a colour into its neighbours, at most this far from it over a whole area.
 JPEG_DISTANCE = 8.0
 # A colour that fills areas has this share of its pixels among pixels of the same colour. On the
@@ -234,7 +236,15 @@ def _colours_in(
 ) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
     """Return the colours present (0xRRGGBB), each pixel's index into them, and their counts."""
     if pixels.dtype == np.uint16 and pixels.max() > 255:
-        pixels = np.rint(pixels / 257.0)
+        scaled = np.rint(pixels / 257.0)
+        present = pixels[pixels > 0]
+        if np.count_nonzero(scaled) < (1 - MOST_ROUNDED) * present.size:
+            raise DataError(
+                path,
+                f"16 bits hold colours from 0 to 65535 or labels from 0 to 255, but this mask has "
+                f"values of {present.min()} and of {present.max()}.",
+            )
+        pixels = scaled
     elif pixels.dtype in (np.int32, np.float32) and (pixels.min() < 0 or pixels.max() > 255):
         raise DataError(
             path,

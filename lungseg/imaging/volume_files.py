@@ -38,8 +38,11 @@ MAX_GZIP_RATIO = 1032  # the densest that deflate can be
 MAX_VOXELS = 2**31  # 8,192 slices of 512 x 512
 LABEL_TOLERANCE = 1e-3  # labels that were scaled on the way, 0.9999999 for 1
 MAX_HEADER_BYTES = 1 << 20  # far above any header; a list of 8,192 files has some 200 kB
-# ElementDataFile of MetaImage, "data file" or "datafile" of NRRD.
-DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)(.*)$", re.IGNORECASE | re.MULTILINE)
+# What names the file of the voxels in a line of MetaImage and of NRRD. ITK's reader of MetaImage
+# takes any of these characters around the key.
+DATA_FILE = re.compile(
+    rb"ElementDataFile[\s\0=:]*(.*)|^data ?file:\s*(.*)", re.IGNORECASE | re.DOTALL
+)
 MAX_SIDE = 8192  # voxels; slices are padded to squares
 
 
@@ -59,8 +62,8 @@ def read_label_volume(path: Path) -> LabelVolume:
     if not near or whole.min() < 0 or whole.max() > 255:
         raise DataError(
             path,
-            f"a label volume holds whole numbers from 0 to 255, but this one has values "
-            f"from {values.min():g} to {values.max():g}.",
+            f"a label volume holds whole numbers from 0 to 255, but this one has "
+            f"{'values' if near else 'fractions'} from {values.min():g} to {values.max():g}.",
         )
     labels = sitk.GetImageFromArray(whole.astype(np.uint8))
     labels.CopyInformation(image)
@@ -160,24 +163,42 @@ def _check_data_file(path: Path) -> None:
     to whoever gets the results.
 
     Raises:
-        DataError: if the header names a file by an absolute path or one above its folder.
+        DataError: if the header names a file by an absolute path, or one above its folder, or one
+            that is not there; or if it is too long to tell.
     """
     with path.open("rb") as file:
         header = file.read(MAX_HEADER_BYTES)
-    if path.name.lower().endswith(".nrrd"):
-        header = header.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
-    match = DATA_FILE.search(header)
-    if match is None:
-        return
-    # A list of files follows the key, or is the rest of the header.
-    names = [match[1], *(header[match.end() :].splitlines() if b"LIST" in match[1] else ())]
-    for name in (os.fsdecode(each).strip().replace("\\", "/") for each in names):
-        if name.startswith("/") or ":" in name or ".." in name.split("/"):
-            raise DataError(
-                path,
-                f"its header takes the voxels from another folder, {name!r}. Put that file beside "
-                "the header, and its bare name into it.",
-            )
+    is_nrrd = path.name.lower().endswith(".nrrd")
+    lines = header.splitlines() if is_nrrd else header.split(b"\n")
+    found = [(k, match) for k, line in enumerate(lines) if (match := DATA_FILE.search(line))]
+    if is_nrrd:
+        end = lines.index(b"") if b"" in lines else len(lines)
+        found = [(k, match) for k, match in found if k < end]
+    if len(header) == MAX_HEADER_BYTES and (end == len(lines) if is_nrrd else not found):
+        raise DataError(path, f"its header is longer than {MAX_HEADER_BYTES:,} bytes.")
+    for k, match in found:
+        values = [match[1] or match[2] or b""]
+        if values[0].startswith(b"LIST"):  # the names follow, one a line
+            values = lines[k + 1 : end] if is_nrrd else lines[k + 1 :]
+        for name in (os.fsdecode(each).strip().replace("\\", "/") for each in values):
+            _check_beside(path, name)
+
+
+def _check_beside(path: Path, name: str) -> None:
+    """Check the name of a file with voxels that a header gives."""
+    if name.startswith("/") or ":" in name or ".." in name.split("/"):
+        raise DataError(
+            path,
+            f"its header takes the voxels from another folder, {name!r}. Put that file beside "
+            "the header, and its bare name into it.",
+        )
+    # A name with % stands for several files.
+    if name.upper() != "LOCAL" and "%" not in name and not os.path.exists(path.parent / name):
+        raise DataError(
+            path,
+            f"its header takes the voxels from {name!r}, which is not there. Put that file beside "
+            "the header.",
+        )
 
 
 def _read_file(path: Path) -> tuple[Any, list[Finding]]:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.config.classes import mirrored, one_sided
-from lungseg.config.schema import DataConfig
+from lungseg.config.schema import DataConfig, InferConfig
 from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
 from lungseg.inference.certainty import Usual
 from lungseg.inference.origins import sha256_of_models
+from lungseg.inference.tiling import gaussian_weights, tiles
 from lungseg.system.environment import cores
 from lungseg.system.privacy import private_import
 from lungseg.system.tables import read_json
@@ -218,35 +219,6 @@ class Predictor:
         return np.asarray(total / weights, dtype=np.float32)
 
 
-def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Cover an image with tiles that overlap by at least a quarter of their side.
-
-    Args:
-        size: height and width of the image, at least those of a tile.
-        tile: height and width of a tile.
-
-    Returns:
-        Rows and columns of each tile. All tiles have the same size and lie within the image.
-    """
-
-    def starts(length: int, side: int) -> list[int]:
-        count = 1 + -(-(length - side) // max(1, side * 3 // 4))
-        return [int(s) for s in np.linspace(0, length - side, count).round()]
-
-    return [
-        (slice(top, top + tile[0]), slice(left, left + tile[1]))
-        for top in starts(size[0], tile[0])
-        for left in starts(size[1], tile[1])
-    ]
-
-
-def gaussian_weights(size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the weights `(H, W)` for blending overlapping tiles; the middle counts most."""
-    lines = [np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in size]
-    # Never zero: a pixel that only the corner of a tile covers is divided by this weight.
-    return np.asarray(np.maximum(lines[0][:, None] * lines[1], 1e-6), dtype=np.float32)
-
-
 def _providers(device: str) -> list[str]:
     """Return ONNX Runtime's execution providers for a device; the CPU's is always the last."""
     gpu = [name for name in onnxruntime.get_available_providers() if name in GPU_PROVIDERS]
@@ -301,3 +273,17 @@ def _read_usual(path: Path) -> Usual | None:
         return None if given is None else Usual(**given)
     except TypeError as problem:
         raise DataError(path, f"is not what lungseg train writes: {problem!r}.") from None
+
+
+def check_sides(predictor: Predictor, settings: InferConfig) -> None:
+    """Check that the masks of volumes can have labels of sides.
+
+    Raises:
+        UsageError: if `infer.sides` is asked of a network with several classes.
+    """
+    classes = list(predictor.data.rgb_map)[1:]
+    if settings.sides and len(classes) > 1:
+        raise UsageError(
+            f"infer.sides labels the sides of a network with one class, but this one has the "
+            f"classes {', '.join(classes)}, and its masks hold these. Set infer.sides to false."
+        )

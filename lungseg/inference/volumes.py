@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
+from lungseg.config.classes import is_lung
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 from lungseg.imaging.findings import Finding
@@ -29,7 +30,7 @@ from lungseg.inference.classes import lung_of, tidy_classes
 from lungseg.inference.flags import find_flags
 from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import count_voxels
-from lungseg.inference.predictor import Predictor, foreground_map
+from lungseg.inference.predictor import Predictor, check_sides, foreground_map
 from lungseg.inference.quality import assess, thin_out
 from lungseg.inference.rows import Measures, Quality
 from lungseg.inference.sides import find_sides, side_labels
@@ -140,11 +141,7 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     hu = sitk.GetArrayViewFromImage(canonical)
     width, height, _ = canonical.GetSpacing()
     classes = list(predictor.data.rgb_map)
-    if settings.sides and len(classes) > 2:
-        raise UsageError(
-            f"infer.sides labels the sides of a network with one class, but this one has the "
-            f"classes {', '.join(classes[1:])}, and its masks hold these. Set infer.sides to false."
-        )
+    check_sides(predictor, settings)
     predicted, probability, certainty = _predict(predictor, hu, (height, width), ct.name, config)
     predicted.CopyInformation(canonical)
     # The checks work on every n-th voxel, so that they need little time and memory.
@@ -192,8 +189,12 @@ def _write(
         window = predictor.data.window
         frames = (volume_frame(hu, labels, k, window) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
-    if settings.dicom_seg and len(predictor.data.rgb_map) > 2:
-        return replace(result, not_written=["no DICOM-SEG: it is written of lung alone"])
+    classes = list(predictor.data.rgb_map)[1:]
+    if settings.dicom_seg and not (len(classes) == 1 and is_lung(classes[0])):
+        has = f"the network has the class{'es' if len(classes) > 1 else ''} {', '.join(classes)}"
+        remark = f"no DICOM-SEG: it is of lung alone, and {has}"
+        console.warn(f"{name}: {remark}")
+        return replace(result, not_written=[remark])
     if settings.dicom_seg:
         from lungseg.imaging.dicom.segmentation import write_dicom_seg
 

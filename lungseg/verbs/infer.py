@@ -21,7 +21,7 @@ from lungseg.inference.flags import flag_all_empty, summary
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.origins import origin_of
-from lungseg.inference.predictor import Predictor, model_paths
+from lungseg.inference.predictor import Predictor, check_sides, model_paths
 from lungseg.inference.rows import (
     CaseRow,
     case_log,
@@ -114,6 +114,8 @@ def infer(
         resume=resume,
     )
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
+    if any(item.is_volume for item in items):
+        check_sides(predictor, config.infer)
     together = f", {len(predictor)} networks together" if len(predictor) > 1 else ""
     console.note(f"device: {predictor.provider.removesuffix('ExecutionProvider')}{together}")
     if names_a_file(output):

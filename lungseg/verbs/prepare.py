@@ -24,7 +24,7 @@ from lungseg.dataset.checks import IssueRow, find_duplicates, read_pair
 from lungseg.dataset.cutting import VolumeSlice, cut_volume, patient_group, patient_key
 from lungseg.dataset.slices import ManifestRow
 from lungseg.dataset.writing import SliceWriter, copy_mark
-from lungseg.errors import DataError, one_of_many
+from lungseg.errors import DataError, UsageError, one_of_many
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair, volume_suffix
 from lungseg.imaging.inputs import pair_trees
@@ -181,6 +181,11 @@ def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[IssueR
     images = existing_folder(images, "images")
     masks = existing_folder(masks, "masks")
     pairs, findings = pair_trees(images, masks)
+    if pairs and images.samefile(masks):
+        raise UsageError(
+            f"{images}: is the folder of the images and of the masks, so each file would be its "
+            "own mask. Put the masks into a folder of their own, under the names of their images."
+        )
     issues = [IssueRow.of(finding, case) for case, finding in findings]
     if not pairs:
         reason = f" First finding: {issues[0]}." if issues else " Both folders are empty."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lungseg.config.classes import ClassColours
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
-from lungseg.imaging.labels import map_labels, merge_labels
+from lungseg.imaging.labels import look_for_air, map_labels, merge_labels
 from lungseg.imaging.volumes import LabelVolume
 from tests.support.volumes import image_of
 
@@ -34,7 +34,9 @@ def ct(*hu: int) -> NDArray[np.int16]:
     return np.concatenate([rows, rows * 0 + 40])
 
 
-@pytest.mark.parametrize("labels", [(1, 2), (3,), (1, 2, 3, 4, 5), (10, 11, 12, 13, 14), (3, 4)])
+@pytest.mark.parametrize(
+    "labels", [(1, 2), (3,), (255,), (3, 4), (1, 2, 3, 4, 5), (10, 11, 12, 13, 14), (127, 255)]
+)
 def test_left_and_right_lobes_and_infection_are_lung(labels: tuple[int, ...]) -> None:
     mask = volume(*labels)
     merged, [finding] = merge_labels(mask, DataConfig(), PATH)
@@ -59,6 +61,7 @@ def test_labels_within_the_classes_stay_as_they_are(
     [
         ((3, 4, 5), r"holds the labels 3, 4, 5. .* 5 is the trachea"),
         ((3, 5), "5 is the trachea"),
+        ((1, 2, 255), "Label 255 beside such small ones often marks what is to be ignored"),
         (range(1, 10), "labels 1, 2, .* more than lungs alone have"),
         (range(1, 118), "11, 12 and 105 more. That is more than lungs alone have"),
     ],
@@ -82,6 +85,28 @@ def test_a_label_as_dense_as_bone_or_as_empty_as_the_trachea_is_refused() -> Non
     ):
         merged, _ = merge_labels(volume(*labels), DataConfig(), PATH, ct(*hu))
         assert merged.labels[0].all()
+
+
+def test_a_large_label_without_air_is_refused() -> None:
+    healthy = [-850] * 24
+    with pytest.raises(DataError, match="Label 2 has 105 mL without air, as the heart"):
+        merge_labels(volume(*[1] * 24, *[2] * 21), DataConfig(), PATH, ct(*healthy, *[40] * 21))
+    for hu in ([40] * 20, [*[40] * 18, *[-500] * 3]):  # a tumour; a consolidation with some air
+        mask = volume(*[1] * 24, *[2] * len(hu))
+        merged, _ = merge_labels(mask, DataConfig(), PATH, ct(*healthy, *hu))
+        assert merged.labels[0].all()
+
+
+def test_a_mask_without_air_in_its_ct_is_said() -> None:
+    labels, hu = volume(1, 1, 1, 1, 1, 2).labels, ct(-850, -850, 40, 40, -850, 40)
+    [finding] = look_for_air(labels, hu, ["background", "lung", "heart"], PATH)
+    assert (finding.code, finding.severity, finding.path) == ("mask_without_air", "warning", PATH)
+    assert "only 60% of the mask's voxels" in finding.detail
+    for classes in (["background", "tumour", "heart"], ["background", "heart", "left lung"]):
+        assert bool(look_for_air(labels, hu, classes, PATH)) is ("left lung" in classes)
+    healthy = ct(-850, -850, -850, -850, 40, 40)  # one of five is a tumour
+    assert look_for_air(labels, healthy, ["background", "lung", "heart"], PATH) == []
+    assert look_for_air(labels * 0, hu, ["background", "lung"], PATH) == []
 
 
 def test_a_label_above_several_classes_needs_the_config() -> None:

@@ -71,6 +71,24 @@ def test_a_grey_per_lung_keeps_both_lungs(greys: tuple[int, int]) -> None:
         assert f"{grey} ({np.count_nonzero(mask == grey)} pixels)" in finding.detail
 
 
+@pytest.mark.parametrize(("left", "right"), [(1, 300), (100, 1000)])
+@pytest.mark.parametrize("labels", [{}, {"lung": [1]}])
+def test_a_label_of_16_bits_that_8_bits_would_lose_is_refused(
+    left: int, right: int, labels: dict[str, list[int]]
+) -> None:
+    mask = np.array([0, left, right], np.uint16)[two_lungs(1, 2)]
+    with pytest.raises(DataError, match=rf"values of {left} and of {right}"):
+        decode_mask(mask, RGB_MAP, labels=labels)
+
+
+def test_a_resized_mask_of_16_bits_may_have_nearly_black_edges() -> None:
+    edges = cv2.resize(two_lungs(255, 255).astype(np.uint16) * 257, (99, 99))
+    edges[0, :5] = 100
+    labels, [finding] = decode_mask(edges, RGB_MAP)
+    np.testing.assert_array_equal(labels, edges > 32767)
+    assert finding.code == "mask_grey"
+
+
 @pytest.mark.parametrize("size", [(200, 200), (512, 512)])
 def test_labels_of_a_resized_mask_keep_their_soft_edges(size: tuple[int, int]) -> None:
     mask = cv2.resize(two_lungs(127, 255), size, interpolation=cv2.INTER_LINEAR)

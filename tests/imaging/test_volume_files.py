@@ -39,35 +39,105 @@ def test_spacing_has_the_order_of_the_arrays_axes(tmp_path: Path) -> None:
     assert scan.hu[1, 2, 3] == -1000
 
 
+NRRD = (
+    "NRRD0004\ntype: short\ndimension: 3\nsizes: 8 8 4\nencoding: raw\nendian: little\n"
+    "spacings: 1 1 2\n"
+)
+META = (
+    "ObjectType = Image\nNDims = 3\nDimSize = 8 8 4\nElementSpacing = 1 1 2\n"
+    "ElementType = MET_SHORT\n"
+)
+
+
+def write_voxels(path: Path) -> np.ndarray:
+    """Write the voxels of these headers, and return them."""
+    hu = np.full((4, 8, 8), -1000, np.int16)
+    hu[:, 2:6] = np.linspace(-900, 60, 8)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(hu.tobytes())
+    return hu
+
+
 @pytest.mark.parametrize("suffix", [".mhd", ".mha", ".nrrd"])
 @pytest.mark.parametrize("where", ["../secret.raw", "{absolute}", "sub/../../secret.raw", "list"])
 def test_a_header_takes_its_voxels_from_no_other_folder(
     suffix: str, where: str, tmp_path: Path
 ) -> None:
-    hu = np.full((4, 8, 8), -1000, np.int16)
-    hu[:, 2:6] = np.linspace(-900, 60, 8)
-    (tmp_path / "secret.raw").write_bytes(hu.tobytes())
-    folder = tmp_path / "given"
-    (folder / "sub").mkdir(parents=True)
-    path = folder / f"ct{suffix}"
-
-    def write(name: str) -> None:
-        if suffix == ".nrrd":
-            path.write_text(
-                "NRRD0004\ntype: short\ndimension: 3\nsizes: 8 8 4\nencoding: raw\nendian: little\n"
-                f"spacings: 1 1 2\ndata file: {name}\n"
-            )
-        else:
-            path.write_text(
-                "ObjectType = Image\nNDims = 3\nDimSize = 8 8 4\nElementSpacing = 1 1 2\n"
-                f"ElementType = MET_SHORT\nElementDataFile = {name}\n"
-            )
-
-    write("beside.raw")
-    (folder / "beside.raw").write_bytes(hu.tobytes())
+    write_voxels(tmp_path / "secret.raw")
+    hu = write_voxels(tmp_path / "given" / "beside.raw")
+    (tmp_path / "given" / "sub").mkdir()
+    path = tmp_path / "given" / f"ct{suffix}"
+    start = NRRD + "data file: " if suffix == ".nrrd" else META + "ElementDataFile = "
+    path.write_text(f"{start}beside.raw\n")
     np.testing.assert_array_equal(read_ct(path).hu, hu)
-    (folder / "beside.raw").unlink()
     listed = "LIST\nbeside.raw\n../secret.raw"
-    write(listed if where == "list" else where.format(absolute=tmp_path / "secret.raw"))
+    path.write_text(
+        start
+        + (listed if where == "list" else where).format(absolute=tmp_path / "secret.raw")
+        + "\n"
+    )
     with pytest.raises(DataError, match=r"secret.raw.*beside the header"):
         read_ct(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "header"),
+    [
+        (".mhd", META + " ElementDataFile = ../secret.raw\n"),
+        (".mhd", META + "ElementDataFile : ../secret.raw\n"),
+        (".mhd", META + "ElementDataFile == ../secret.raw\n"),
+        (".mhd", META + "ElementDataFile\0 = ../secret.raw\n"),
+        (".nrrd", (NRRD + "data file: ../secret.raw\n").replace("\n", "\r")),
+    ],
+)
+def test_no_way_to_write_a_header_hides_its_data_file(
+    suffix: str, header: str, tmp_path: Path
+) -> None:
+    write_voxels(tmp_path / "secret.raw")
+    path = tmp_path / "given" / f"ct{suffix}"
+    path.parent.mkdir()
+    path.write_bytes(header.encode())
+    with pytest.raises(DataError, match=r"from another folder, '../secret.raw'"):
+        read_ct(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "header"),
+    [
+        (".mhd", META + "Note = x\n" * 120_000 + "ElementDataFile = ../secret.raw\n"),
+        (".nrrd", NRRD + "#" * (1 << 20) + "\ndata file: ../secret.raw\n"),
+    ],
+)
+def test_a_header_too_long_to_check_is_refused(suffix: str, header: str, tmp_path: Path) -> None:
+    write_voxels(tmp_path / "secret.raw")
+    path = tmp_path / "given" / f"ct{suffix}"
+    path.parent.mkdir()
+    path.write_text(header)
+    with pytest.raises(DataError, match=r"header is longer than 1,048,576 bytes"):
+        read_ct(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"),
+    [
+        (".mhd", "ElementDataFile = ct.raw\n"),
+        (".mha", "ElementDataFile = LIST\nct.raw\n"),
+        (".nrrd", "data file: ct.raw\n"),
+    ],
+)
+def test_a_header_without_its_data_file_says_which_is_missing(
+    suffix: str, line: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"ct{suffix}"
+    path.write_text((NRRD if suffix == ".nrrd" else META) + line)
+    with pytest.raises(DataError, match=r"from 'ct.raw', which is not there"):
+        read_ct(path)
+
+
+@pytest.mark.parametrize("names", ["s%d.raw 0 3 1", "LIST\ns0.raw\ns1.raw\ns2.raw\ns3.raw"])
+def test_a_header_may_list_the_files_beside_it(names: str, tmp_path: Path) -> None:
+    hu = write_voxels(tmp_path / "all.raw")
+    for index, pixels in enumerate(hu):
+        (tmp_path / f"s{index}.raw").write_bytes(pixels.tobytes())
+    (tmp_path / "ct.mhd").write_text(f"{META}ElementDataFile = {names}\n")
+    np.testing.assert_array_equal(read_ct(tmp_path / "ct.mhd").hu, hu)

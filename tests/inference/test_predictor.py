@@ -13,8 +13,8 @@ from lungseg.inference.predictor import (
     Predictor,
     at_size,
     foreground_map,
-    gaussian_weights,
 )
+from lungseg.inference.tiling import gaussian_weights
 from lungseg.system.tables import read_json, write_json
 from tests.support.networks import write_classes, write_network
 

@@ -18,6 +18,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.evaluation import metrics
 from lungseg.imaging.dicom.series import read_dicom
 from lungseg.system.tables import read_csv
+from lungseg.system.written import Written
 from lungseg.verbs.evaluate import evaluate_folders
 from tests.support.dicom_files import write_series
 from tests.support.volumes import image_of
@@ -46,6 +47,56 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
     pred.mkdir()
     truth.mkdir()
     return pred, truth, tmp_path / "out"
+
+
+def write_mask(path: Path, radius: float) -> None:
+    """Write a disc as a mask, in a new folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), disc(radius) * 255)
+
+
+def test_masks_may_lie_in_a_folder_a_patient(folders: tuple[Path, Path, Path]) -> None:
+    pred, truth, out = folders
+    for name in ("P1/a", "P2/a", "b"):
+        write_mask(truth / f"{name}.png", 10)
+    write_mask(pred / "P1" / "a.png", 10)
+    write_mask(pred / "P2_a.png", 10)  # as infer names it
+    write_mask(pred / "b.png", 10)
+    write_mask(pred / "P3" / "a.png", 10)
+    result = evaluate_folders(Config(), pred, truth, out, images=truth)
+    rows = {row["case"]: row for row in read_csv(out / "per_case.csv")}
+    assert {case: float(row["dice"]) for case, row in rows.items()} == dict.fromkeys(
+        ("b", "P1_a", "P2_a"), 1
+    )
+    assert result.summary["extra_predictions"] == ["P3/a.png"]
+    assert (result.summary["problems"], result.summary["remarks"]) == ([], [])
+
+
+def test_a_folder_within_the_other_is_not_part_of_it(folders: tuple[Path, Path, Path]) -> None:
+    _, truth, out = folders
+    write_mask(truth / "a.png", 10)
+    write_mask(truth / "theirs" / "a.png", 12)
+    evaluate_folders(Config(), truth / "theirs", truth, out)
+    assert {row["case"] for row in read_csv(out / "per_case.csv")} == {"a"}
+
+
+def test_two_masks_of_one_name_in_two_folders_are_refused(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    pred, truth, out = folders
+    for path in (pred / "P1_a.png", pred / "P1" / "a.png", truth / "P1_a.png"):
+        write_mask(path, 10)
+    with pytest.raises(DataError, match=r"P1_a\.png and P1/a\.png share one stem"):
+        evaluate_folders(Config(), pred, truth, out)
+
+
+def test_overlays_of_infer_are_no_predictions(folders: tuple[Path, Path, Path]) -> None:
+    pred, truth, out = folders
+    for path in (truth / "a.png", pred / "a.png", pred / "overlays" / "a.png"):
+        write_mask(path, 10)
+    Written(pred, "infer").save()
+    result = evaluate_folders(Config(), pred, truth, out)
+    assert result.summary["extra_predictions"] == []
 
 
 def test_pairs_by_stem_across_formats(folders: tuple[Path, Path, Path]) -> None:

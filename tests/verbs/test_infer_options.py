@@ -20,11 +20,14 @@ from typer.testing import Result
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.pixels import apply_window, read_pixels, write_png
-from lungseg.inference.predictor import Predictor, tiles
+from lungseg.inference.predictor import Predictor
+from lungseg.inference.tiling import tiles
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
+from tests.support.networks import write_classes
+from tests.support.outputs import hashes
 from tests.support.phantoms import SIDE
 from tests.support.volumes import phantom_arrays, phantom_volume
 
@@ -162,6 +165,43 @@ def test_a_dicom_seg_refers_to_its_series(
         by_height, combine_segments=True, assert_missing_frames_are_empty=True
     )
     np.testing.assert_array_equal(pixels, labels)
+
+
+@pytest.mark.parametrize(
+    ("greys", "said"),
+    [
+        ({"soft": 200, "infection": 20}, "the network has the class infection"),
+        ({"soft": 200, "left": 20, "right": 60}, "the network has the classes left, right"),
+    ],
+)
+def test_what_is_not_lung_alone_has_no_dicom_seg(
+    greys: dict[str, int],
+    said: str,
+    tmp_path: Path,
+    tiny_config: Config,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = write_classes(tmp_path / "run", (SIDE, SIDE), greys)
+    write_series(tmp_path / "case", phantom_arrays()[0])
+    infer(with_infer(tiny_config, dicom_seg=True), tmp_path / "case", tmp_path / "out", run=run)
+    [row] = json.loads((tmp_path / "out" / "cases.json").read_text())
+    assert row["detail"].startswith(f"no DICOM-SEG: it is of lung alone, and {said}")
+    assert f"case: no DICOM-SEG: it is of lung alone, and {said}" in caplog.messages
+    assert not (tmp_path / "out" / "case.dcm").exists()
+
+
+def test_refused_sides_leave_the_output_as_it_was(tmp_path: Path, tiny_config: Config) -> None:
+    run = write_classes(tmp_path / "run", (SIDE, SIDE), {"soft": 200, "left": 20, "right": 60})
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    config = with_infer(tiny_config, sides=True)
+    with pytest.raises(UsageError, match="classes left, right"):
+        infer(config, source, tmp_path / "out", run=run)
+    assert not (tmp_path / "out").exists()
+    infer(tiny_config, source, tmp_path / "out", run=run)
+    before = hashes(tmp_path / "out")
+    with pytest.raises(UsageError, match="classes left, right"):
+        infer(config, source, tmp_path / "out", run=run, overwrite=True)
+    assert hashes(tmp_path / "out") == before
 
 
 def test_a_volume_without_series_has_no_dicom_seg_and_says_so(

@@ -213,6 +213,14 @@ def test_an_output_that_would_replace_its_input_is_refused(
     assert len(list((folder / "images").iterdir())) == 3
 
 
+def test_images_are_not_paired_with_themselves(folder: Path, tiny_config: Config) -> None:
+    (folder / "link").symlink_to(folder / "images")
+    for masks in ("images", "link"):
+        with pytest.raises(UsageError, match="each file would be its own mask"):
+            prepare(tiny_config, folder / "images", folder / masks, folder / "out")
+    assert not (folder / "out").exists()
+
+
 def test_an_interrupted_prepare_leaves_nothing(
     folder: Path, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

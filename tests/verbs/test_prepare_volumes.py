@@ -208,6 +208,18 @@ def test_a_label_that_may_not_be_lung_is_refused_without_the_config(
     assert result.count() == {"labels_mapped": 1}
 
 
+def test_a_mask_that_is_not_where_the_lungs_are_is_said(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    scan, lungs = phantom(0)
+    turned = sitk.GetImageFromArray(np.rot90(sitk.GetArrayFromImage(lungs), axes=(1, 2)))
+    turned.CopyInformation(scan)
+    sitk.WriteImage(scan, str(folders[0] / "a.nii.gz"))
+    sitk.WriteImage(turned, str(folders[1] / "a.nii.gz"))
+    [issue] = prepare(config(), *folders, tmp_path / "out").issues
+    assert (issue.severity, issue.code) == ("warning", "mask_without_air")
+
+
 def test_a_finding_names_the_volume_it_is_about(folders: tuple[Path, Path], tmp_path: Path) -> None:
     images, masks = folders
     scan, lungs = phantom(0)
