@@ -156,11 +156,15 @@ def test_healthy_lungs_have_the_sides_that_were_drawn(seed: int) -> None:
     assert steps == []
 
 
-@pytest.mark.parametrize("rows", [(40, 44), (38, 52)], ids=["thin", "thick"])
-def test_lungs_that_touch_are_divided_where_they_are_thinnest(rows: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [np.s_[9:14, 40:44, 40:90], np.s_[9:14, 38:52, 40:90], np.s_[2:18, 30:90, 44:84]],
+    ids=["thin", "thick", "with all between them"],
+)
+def test_lungs_that_touch_are_divided_where_they_are_thinnest(where: tuple[slice, ...]) -> None:
     phantom = chest()
     bridge = np.zeros(phantom.hu.shape, bool)
-    bridge[9:14, rows[0] : rows[1], 40:90] = True
+    bridge[where] = True
     bridge &= phantom.lungs == 0
     joined = phantom.noisy(bridge, -850)
     mask = image_of(((joined.lungs > 0) | bridge).astype(np.uint8), joined.spacing)
