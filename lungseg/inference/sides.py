@@ -85,9 +85,13 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     inner = sitk.RegionOfInterest(lungs, size, start)
     parts = find_parts(inner)
     anatomy = find_anatomy(ct, lungs)
-    midline = anatomy.midline or _between_two(parts, ct)
+    midline = None if anatomy.turned else anatomy.midline or _between_two(parts, ct)
     if midline is None:
-        reason = "neither spine, skin of both sides nor trachea is in the picture"
+        reason = (
+            "the spine is not at the back, so the picture is turned against its header"
+            if anatomy.turned
+            else "neither spine, skin of both sides nor trachea is in the picture"
+        )
         step = f"left and right are not known: {reason}"
         return Sides(lungs * 0, [step], unknown=reason)
     at = np.floor(midline.x[start[2] : start[2] + size[2]]).astype(int) + 1 - start[0]

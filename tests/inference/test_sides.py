@@ -13,7 +13,7 @@ from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, find_sides, side_labels
 from lungseg.inference.volumes import Segmentation, segment_ct
-from tests.support.chests import SIDE, Chest, chest
+from tests.support.chests import GAS, SIDE, Chest, chest
 from tests.support.networks import write_network
 from tests.support.places import SHARED_DATA
 from tests.support.volumes import image_of
@@ -141,6 +141,30 @@ def test_the_cushion_of_the_table_is_no_lung(missing: int, predictor: Predictor)
     sides = find_sides(image_of(mask, phantom.spacing), phantom.ct)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sides.labels), phantom.lungs)
     assert "outside of the body have no side" in " ".join(sides.steps)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_picture_that_is_turned_against_its_header_has_no_sides(quarters: int) -> None:
+    phantom = chest(1)
+    turned = Chest(
+        np.rot90(phantom.hu, quarters, (1, 2)).copy(),
+        np.rot90(phantom.lungs, quarters, (1, 2)).copy(),
+        phantom.spacing,
+    )
+    sides = find_sides(turned.mask, turned.ct)
+    assert sides.unknown is not None
+    assert not sitk.GetArrayFromImage(sides.labels).any()
+    said = "the spine is not at the back, so the picture is turned against its header"
+    assert sides.steps == [f"left and right are not known: {said}"]
+
+
+@pytest.mark.parametrize("degrees", [-30, 30])
+def test_the_lungs_of_a_patient_who_rolled_have_their_sides(degrees: int) -> None:
+    phantom = chest(1).part(ALL, slice(8, 120), slice(8, 120))
+    hu = ndimage.rotate(phantom.hu, degrees, (1, 2), order=1, cval=GAS)
+    lungs = ndimage.rotate(phantom.lungs, degrees, (1, 2), order=0)
+    found, _ = sides_of(Chest(hu, lungs, phantom.spacing))
+    np.testing.assert_array_equal(found, lungs)
 
 
 def sides_of(phantom: Chest) -> tuple[np.ndarray, list[str]]:
