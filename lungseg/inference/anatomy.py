@@ -26,8 +26,12 @@ BONE_ABOVE_HU = 150
 # sides, where the ribs, the shoulder blades and the arms are. In a strip of an eighth of the depth
 # it holds more bone than ribs do: this share of the square of that width.
 BACK, FLANK, WIDTH, FILLED = 0.5, 0.5, 0.125, 0.7
-# It curves by at most this share of the depth, and is seen in at least this share of the slices.
-MAX_CURVE, SEEN = 0.3, 1 / 3
+# It curves by at most this share of the depth, and is seen in at least this share of the slices. If
+# no skin is in the picture, most slices with so much bone have it there.
+MAX_CURVE, SEEN, AGREED = 0.2, 1 / 3, 0.75
+# A body is turned in the picture if a side or the front has this many times the bone of the back.
+# The patient may roll by 40 degrees, so there the spine may lie nearer to the skin of a side.
+TURNED, ROLLED_FLANK = 2.0, 0.25
 # The midline is averaged over this share of the slices.
 SMOOTH = 0.2
 
@@ -64,13 +68,15 @@ class Anatomy:
         outline: whether a voxel lies within the convex outline of the body's slice.
         skin: whether the skin at the right and at the left side of the body is in the picture.
         step: voxels of the CT per coarse voxel, ordered (x, y, z).
-        midline: None if neither spine, nor skin, nor trachea is in the picture.
+        turned: whether the spine lies at a side or in front, against what the header says.
+        midline: None if neither spine, nor skin, nor trachea is in the picture, or if it is turned.
     """
 
     hu: NDArray[Any]
     outline: Mask
     skin: tuple[bool, bool]
     step: tuple[int, int, int]
+    turned: bool
     midline: Midline | None
 
     def coarse(self, box: Any, start: Sequence[int]) -> NDArray[Any]:
@@ -129,13 +135,14 @@ def find_anatomy(ct: Any, lungs: Any) -> Anatomy:
     right = [first > 0 for first, _, _, _ in ends.values()]
     left = [last < hu.shape[2] - 1 for _, last, _, _ in ends.values()]
     skin = (sum(right) > len(ends) / 2, sum(left) > len(ends) / 2)
-    found = _find_midline(hu, body, outline, ends, skin, mm)
+    turned = all(skin) and _is_turned(hu, outline, list(ends))
+    found = None if turned else _find_midline(hu, body, outline, ends, skin, mm)
     midline = None
     if found is not None:
         x = step[0] * (found[0] + 0.5) - 0.5
         at = step[2] * np.arange(len(hu)) + step[2] // 2
         midline = Midline(np.interp(np.arange(size[2]), at, x), found[1])
-    return Anatomy(hu, outline, skin, step, midline)
+    return Anatomy(hu, outline, skin, step, turned, midline)
 
 
 def _sample(
@@ -189,14 +196,9 @@ def _find_midline(
     """Return the column of the midline in each coarse slice, and what it follows from."""
     if not ends:
         return None
-    spine = {k: x for k, end in ends.items() if (x := _spine(hu[k], end, skin)) is not None}
+    spine = _find_spine(hu, ends, skin)
     middle = {k: (first + last) / 2 for k, (first, last, _, _) in ends.items()}
     if spine:
-        # An arm beside the trunk, a shoulder and blood with contrast agent are no spine.
-        usual = np.median(list(spine.values()))
-        depth = np.median([bottom - top for _, _, top, bottom in ends.values()])
-        spine = {k: x for k, x in spine.items() if abs(x - usual) <= MAX_CURVE * depth}
-    if len(spine) >= max(1, SEEN * len(ends)):
         return _smooth(spine, len(hu)), "the spine"
     if all(skin):
         return _smooth(middle, len(hu)), "the outline of the body"
@@ -214,23 +216,77 @@ def _find_midline(
     return None
 
 
-def _spine(hu: NDArray[Any], ends: Ends, skin: tuple[bool, bool]) -> float | None:
+def _find_spine(
+    hu: NDArray[Any], ends: dict[int, Ends], skin: tuple[bool, bool]
+) -> dict[int, float]:
+    """Return the column of the spine in the slices that show it; none if that is doubtful."""
+    found = {k: x for k, end in ends.items() if (x := _most_bone(hu[k], end, skin)) is not None}
+    if not found:
+        return {}
+    # An arm beside the trunk, a shoulder and blood with contrast agent are no spine.
+    usual = np.median(list(found.values()))
+    depth = np.median([_depth(end) for end in ends.values()])
+    spine = {k: x for k, x in found.items() if abs(x - usual) <= MAX_CURVE * depth}
+    # Without skin, ribs and shoulder blades may lie where the spine would.
+    agreed = any(skin) or len(spine) >= AGREED * len(found)
+    return spine if agreed and len(spine) >= SEEN * len(ends) else {}
+
+
+def _most_bone(plane: NDArray[Any], ends: Ends, skin: tuple[bool, bool]) -> float | None:
     """Return the column around which a slice holds most bone, in the back of the body."""
-    first, last, top, bottom = ends
-    depth = bottom - top + 1
-    bone = (hu[top + int(BACK * depth) : bottom + 1] > BONE_ABOVE_HU).sum(axis=0).astype(float)
-    if skin[0]:
-        bone[: first + int(FLANK * depth)] = 0
-    if skin[1]:
-        bone[last + 1 - int(FLANK * depth) :] = 0
-    reach = max(1, round(WIDTH * depth / 2))
-    around = np.convolve(bone, np.ones(2 * reach + 1), mode="same")
-    peak = int(np.argmax(around))
-    if around[peak] < FILLED * (WIDTH * depth) ** 2 or around[peak] == 0:
+    bone = _bone(plane, ends, skin)
+    filled = _filled(bone, ends)
+    peak = int(np.argmax(filled))
+    if filled[peak] < FILLED:
         return None
     # The spine is up to twice as wide, and the strip may lie anywhere in it.
-    columns = np.arange(max(0, peak - 2 * reach), min(len(bone), peak + 2 * reach + 1))
+    reach = 2 * _reach(ends)
+    columns = np.arange(max(0, peak - reach), min(len(bone), peak + reach + 1))
     return float(np.average(columns, weights=bone[columns]))
+
+
+def _bone(
+    plane: NDArray[Any], ends: Ends, skin: tuple[bool, bool], flank: float = FLANK
+) -> NDArray[np.float64]:
+    """Return how much bone each column of a slice has where a spine may be."""
+    first, last, top, bottom = ends
+    depth = _depth(ends)
+    bone = (plane[top + int(BACK * depth) : bottom + 1] > BONE_ABOVE_HU).sum(axis=0).astype(float)
+    if skin[0]:
+        bone[: first + int(flank * depth)] = 0
+    if skin[1]:
+        bone[last + 1 - int(flank * depth) :] = 0
+    return np.asarray(bone)
+
+
+def _filled(bone: NDArray[np.float64], ends: Ends) -> NDArray[np.float64]:
+    """Return the bone in the strip around each column, as a share of the square of its width."""
+    strip = np.convolve(bone, np.ones(2 * _reach(ends) + 1), mode="same")
+    return np.asarray(strip / (WIDTH * _depth(ends)) ** 2)
+
+
+def _depth(ends: Ends) -> int:
+    return ends[3] - ends[2] + 1
+
+
+def _reach(ends: Ends) -> int:
+    return max(1, round(WIDTH * _depth(ends) / 2))
+
+
+def _is_turned(hu: NDArray[Any], outline: Mask, planes: Sequence[int]) -> bool:
+    """Whether a body that is whole in the picture has its spine at a side or in front."""
+    edges = [outline[k][row].any() for k in planes for row in (0, -1)]
+    if sum(edges) > len(planes) / 2:
+        return False
+    strengths = []
+    for quarters in range(4):
+        flank = FLANK if quarters else ROLLED_FLANK
+        filled = []
+        for k in planes:
+            plane, ends = np.rot90(hu[k], quarters), _ends(np.rot90(outline[k], quarters))
+            filled.append(_filled(_bone(plane, ends, (True, True), flank), ends))
+        strengths.append(float(np.max(np.mean(filled, axis=0))))
+    return max(strengths[1:]) >= max(FILLED, TURNED * strengths[0])
 
 
 def _smooth(found: dict[int, float], slices: int) -> NDArray[np.float64]:

@@ -48,6 +48,8 @@ def tidy_classes(
 
 def lung_of(labels: Any, classes: Sequence[str]) -> Any:
     """Return a mask of the classes in the lung by their name, or of all if no class is."""
+    if len(classes) == 2:
+        return labels
     lung = [is_in_lung(name) for name in classes[1:]]
     if all(lung) or not any(lung):
         return sitk.Cast(labels > 0, sitk.sitkUInt8)

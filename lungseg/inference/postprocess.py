@@ -52,11 +52,11 @@ def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[s
         The image, and one sentence for each step that changed it. Without a CT a second call
         changes nothing.
     """
-    box = bounding_box(lungs)
-    if box is None:
+    boxes = bounding_boxes(lungs)
+    if not boxes:
         return lungs, []
     # Only the box is labelled: labels of a whole CT's parts take twice the memory of the CT.
-    start, size = box
+    start, size = boxes[1]
     anatomy = None if ct is None else find_anatomy(ct, lungs)
     tidied, steps = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, anatomy, start)
     return (sitk.Paste(lungs, tidied, size, destinationIndex=start) if steps else lungs), steps
@@ -65,22 +65,13 @@ def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[s
 def _tidy_box(
     lungs: Any, settings: InferConfig, anatomy: Anatomy | None, start: Sequence[int]
 ) -> tuple[Any, list[str]]:
-    steps = []
+    steps: list[str] = []
     min_voxels = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
     if anatomy is not None:
         body = np.count_nonzero(anatomy.outline) * float(np.prod(anatomy.step))
         min_voxels = min(min_voxels, BODY_SHARE * body)
-    if settings.drop_air and anatomy is not None:
-        parts = find_parts(lungs)
-        kinds = _judge(parts, anatomy, start, min_voxels)
-        for kind, where in KINDS.items():
-            sizes = [size for size, k in zip(parts.sizes, kinds, strict=True) if k == kind]
-            if sizes:
-                steps.append(
-                    f"{_parts(sizes)} {where} dropped: {millilitres(lungs, sum(sizes)):.1f} mL"
-                )
-        if steps:
-            lungs = parts.select([int(kind == LUNG) for kind in kinds])
+        if settings.drop_air:
+            lungs, steps = _drop_air(lungs, anatomy, start, min_voxels)
     before = count_voxels(lungs)
     if settings.fill_holes:
         lungs = sitk.BinaryFillhole(lungs, fullyConnected=False)
@@ -97,6 +88,21 @@ def _tidy_box(
                 f"{_parts(dropped, 'small ')} dropped: {millilitres(lungs, sum(dropped)):.1f} mL"
             )
     return lungs, steps
+
+
+def _drop_air(
+    lungs: Any, anatomy: Anatomy, start: Sequence[int], min_voxels: float
+) -> tuple[Any, list[str]]:
+    parts = find_parts(lungs)
+    kinds = _judge(parts, anatomy, start, min_voxels)
+    steps = []
+    for kind, where in KINDS.items():
+        sizes = [size for size, k in zip(parts.sizes, kinds, strict=True) if k == kind]
+        if sizes:
+            steps.append(
+                f"{_parts(sizes)} {where} dropped: {millilitres(lungs, sum(sizes)):.1f} mL"
+            )
+    return (parts.select([int(kind == LUNG) for kind in kinds]) if steps else lungs), steps
 
 
 def _parts(sizes: Sequence[int], kind: str = "") -> str:
@@ -192,14 +198,16 @@ def _choose(parts: Parts, components: int, min_voxels: float) -> list[bool]:
     return [bool(kept) for kept in large & (lungs | piece)]
 
 
-def bounding_box(mask: Any) -> tuple[list[int], list[int]] | None:
-    """Return start and size of the smallest box around a mask, in SimpleITK's order (x, y, z)."""
+def bounding_boxes(labels: Any) -> dict[int, tuple[list[int], list[int]]]:
+    """Return start and size of the smallest box around each label, in SimpleITK's order (x, y, z).
+
+    Labels that no voxel has are left out.
+    """
     shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    if not shape.GetNumberOfLabels():
-        return None
-    box = shape.GetBoundingBox(1)
-    return list(box[:3]), list(box[3:])
+    shape.ComputePerimeterOff()
+    shape.Execute(labels)
+    boxes = {label: shape.GetBoundingBox(label) for label in shape.GetLabels()}
+    return {label: (list(box[:3]), list(box[3:])) for label, box in boxes.items()}
 
 
 @dataclass(frozen=True)

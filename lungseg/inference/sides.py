@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lungseg.inference.anatomy import IN_BODY, Anatomy, Midline, find_anatomy
 from lungseg.inference.postprocess import (
     Parts,
-    bounding_box,
+    bounding_boxes,
     count_voxels,
     find_parts,
     millilitres,
@@ -37,6 +37,9 @@ TWO_LUNGS, TWO_MORE_LUNGS = 0.4, 0.7
 MIN_CROSSING = 0.02
 # A side is in the picture if at least this share of what the other lung takes is.
 MIN_VIEW = 0.5
+# What joins two lungs is a neck if it is thinner than this share of the lungs. A thicker joint,
+# such as the mediastinum in a bad mask, is divided as far from one lung as from the other.
+NECK = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,22 +73,25 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     is thinnest.
 
     Args:
-        lungs: SimpleITK image, above 0 in the lungs, whose axes run to the patient's left, back and
-            head.
+        lungs: uint8 SimpleITK image, 1 in the lungs and 0 elsewhere, whose axes run to the
+            patient's left, back and head.
         ct: SimpleITK image in HU on the same grid.
     """
-    lungs = sitk.Cast(lungs > 0, sitk.sitkUInt8)
-    box = bounding_box(lungs)
-    if box is None:
+    boxes = bounding_boxes(lungs)
+    if not boxes:
         return Sides(lungs, [])
     # Only the box is labelled: labels and distances of a whole CT take more memory than the CT.
-    start, size = box
+    start, size = boxes[1]
     inner = sitk.RegionOfInterest(lungs, size, start)
     parts = find_parts(inner)
     anatomy = find_anatomy(ct, lungs)
-    midline = anatomy.midline or _between_two(parts, ct)
+    midline = None if anatomy.turned else anatomy.midline or _between_two(parts, ct)
     if midline is None:
-        reason = "neither spine, skin of both sides nor trachea is in the picture"
+        reason = (
+            "the spine is not at the back, so the picture is turned against its header"
+            if anatomy.turned
+            else "neither spine, skin of both sides nor trachea is in the picture"
+        )
         step = f"left and right are not known: {reason}"
         return Sides(lungs * 0, [step], unknown=reason)
     at = np.floor(midline.x[start[2] : start[2] + size[2]]).astype(int) + 1 - start[0]
@@ -93,6 +99,7 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     # Such as in the cushion of a table.
     outside = [within[number] < IN_BODY for number in parts.numbers]
     found, steps = _label(inner, parts, np.clip(at, 0, size[0]), outside)
+    del parts
     labels = sitk.Paste(lungs * 0, found, size, destinationIndex=start)
     sides = Sides(labels, [*steps, *_said(midline)])
     if any(outside):
@@ -204,20 +211,26 @@ def _divide(lungs: Any, at: NDArray[np.int64]) -> Any:
     for side, of_side in ((LEFT, is_left), (RIGHT, ~is_left)):
         mean = np.average(distance, weights=columns * of_side)
         markers[inside & (of_side & (distance >= mean))[:, None]] = side
-    image = sitk.GetImageFromArray(markers)
-    image.CopyInformation(lungs)
-    depth = sitk.SignedMaurerDistanceMap(lungs, squaredDistance=False, useImageSpacing=True)
-    grown = sitk.MorphologicalWatershedFromMarkers(depth, image, False, False)
-    return grown * lungs
+    labels = sitk.GetImageFromArray(markers)
+    labels.CopyInformation(lungs)
+    # Only the columns between the outer halves are divided, which takes a quarter of the time.
+    between = np.flatnonzero((inside & (markers == 0)).any(axis=(0, 1)))
+    first, last = max(0, int(between[0]) - 1), min(inside.shape[2], int(between[-1]) + 2)
+    middle = lungs[first:last]
+    depth = sitk.SignedMaurerDistanceMap(middle, squaredDistance=False, useImageSpacing=True)
+    deepest = float(sitk.GetArrayViewFromImage(depth).min())
+    depth = sitk.Clamp(depth, lowerBound=NECK * deepest)
+    grown = sitk.MorphologicalWatershedFromMarkers(depth, labels[first:last], False, False)
+    return sitk.Paste(labels, grown * middle, middle.GetSize(), destinationIndex=[first, 0, 0])
 
 
 def _with_missing(sides: Sides, anatomy: Anatomy, midline: Midline) -> Sides:
     """Say of a side without lung whether it is in the picture."""
-    held = [side for side in NAMES if bounding_box(sides.labels == side)]
-    if len(held) != 1:
+    boxes = bounding_boxes(sides.labels)
+    if len(boxes) != 1:
         return sides
-    other = LEFT + RIGHT - held[0]
-    [start, size] = bounding_box(sides.labels > 0) or ([], [])
+    [(side, (start, size))] = boxes.items()
+    other = LEFT + RIGHT - side
     middle = np.median(midline.x[start[2] : start[2] + size[2]])
     reach = max(abs(start[0] - middle), abs(start[0] + size[0] - 1 - middle))
     view = sides.labels.GetSize()[0] - 1 - middle if other == LEFT else middle

@@ -145,8 +145,9 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     predicted, probability, certainty = _predict(predictor, hu, (height, width), ct.name, config)
     predicted.CopyInformation(canonical)
     # The checks work on every n-th voxel, so that they need little time and memory.
-    few, found = thin_out(canonical), thin_out(lung_of(predicted, classes))
+    few, found = thin_out(canonical), lung_of(thin_out(predicted), classes)
     labels, steps = tidy_classes(predicted, classes, settings, canonical)
+    del predicted
     lung = lung_of(labels, classes)
     sides = find_sides(lung, canonical)
     if sides.unknown:

@@ -90,6 +90,47 @@ def test_a_spine_is_seen_in_a_third_of_the_slices_with_lung() -> None:
         assert midline(hu) == (pytest.approx(53.5 if slices == 4 else 49.5, abs=0.5), source)
 
 
+def test_bone_that_lies_beside_the_spine_in_some_slices_does_not_bend_it() -> None:
+    hu = body()
+    hu[:4, 35:54, 59:64] = BONE  # a quarter of the depth away, and more of it
+    found = look(hu).midline
+    assert found is not None
+    np.testing.assert_allclose(found.x, 49.5, atol=1)
+
+
+def test_without_skin_the_ribs_of_two_sides_are_no_spine() -> None:
+    hu = without_spine()
+    hu[:7, 35:54, 17:22] = BONE
+    hu[7:, 35:54, 78:83] = BONE
+    assert midline(hu[:, :, 15:85]) is None
+    hu[7:, 35:54, 78:83] = TISSUE
+    assert midline(hu[:, :, 15:85]) == (pytest.approx(4, abs=0.5), "the spine")
+
+
+def test_with_the_skin_of_one_side_a_shoulder_at_the_other_does_not_hide_the_spine() -> None:
+    hu = body()
+    hu[:4, 35:58, 70:85] = BONE
+    assert midline(hu[:, :, :85]) == (pytest.approx(49.5, abs=1), "the spine")
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_body_that_is_turned_in_the_picture_has_no_midline(quarters: int) -> None:
+    found = look(np.rot90(body(), quarters, (1, 2)))
+    assert found.turned == (quarters > 0)
+    assert (found.midline is None) == found.turned
+
+
+def test_a_body_is_turned_only_if_it_is_whole_and_has_much_bone_elsewhere() -> None:
+    upside_down = np.rot90(body(), 2, (1, 2))
+    assert not look(upside_down[:, 12:]).turned
+    breastbone = without_spine()
+    breastbone[:, 12:16, 48:52] = BONE
+    assert not look(breastbone).turned
+    rolled = body(71)
+    rolled[:, 12:30, 45:55] = BONE  # a heart with contrast agent
+    assert not look(rolled).turned
+
+
 def without_spine() -> np.ndarray:
     hu = body()
     hu[:, 44:54, 45:55] = TISSUE

@@ -13,7 +13,7 @@ from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, find_sides, side_labels
 from lungseg.inference.volumes import Segmentation, segment_ct
-from tests.support.chests import SIDE, Chest, chest
+from tests.support.chests import GAS, SIDE, Chest, chest
 from tests.support.networks import write_network
 from tests.support.places import SHARED_DATA
 from tests.support.volumes import image_of
@@ -143,6 +143,30 @@ def test_the_cushion_of_the_table_is_no_lung(missing: int, predictor: Predictor)
     assert "outside of the body have no side" in " ".join(sides.steps)
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_picture_that_is_turned_against_its_header_has_no_sides(quarters: int) -> None:
+    phantom = chest(1)
+    turned = Chest(
+        np.rot90(phantom.hu, quarters, (1, 2)).copy(),
+        np.rot90(phantom.lungs, quarters, (1, 2)).copy(),
+        phantom.spacing,
+    )
+    sides = find_sides(turned.mask, turned.ct)
+    assert sides.unknown is not None
+    assert not sitk.GetArrayFromImage(sides.labels).any()
+    said = "the spine is not at the back, so the picture is turned against its header"
+    assert sides.steps == [f"left and right are not known: {said}"]
+
+
+@pytest.mark.parametrize("degrees", [-30, 30])
+def test_the_lungs_of_a_patient_who_rolled_have_their_sides(degrees: int) -> None:
+    phantom = chest(1).part(ALL, slice(8, 120), slice(8, 120))
+    hu = ndimage.rotate(phantom.hu, degrees, (1, 2), order=1, cval=GAS)
+    lungs = ndimage.rotate(phantom.lungs, degrees, (1, 2), order=0)
+    found, _ = sides_of(Chest(hu, lungs, phantom.spacing))
+    np.testing.assert_array_equal(found, lungs)
+
+
 def sides_of(phantom: Chest) -> tuple[np.ndarray, list[str]]:
     sides = find_sides(phantom.mask, phantom.ct)
     return np.asarray(sitk.GetArrayFromImage(sides.labels)), sides.steps
@@ -156,11 +180,15 @@ def test_healthy_lungs_have_the_sides_that_were_drawn(seed: int) -> None:
     assert steps == []
 
 
-@pytest.mark.parametrize("rows", [(40, 44), (38, 52)], ids=["thin", "thick"])
-def test_lungs_that_touch_are_divided_where_they_are_thinnest(rows: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [np.s_[9:14, 40:44, 40:90], np.s_[9:14, 38:52, 40:90], np.s_[2:18, 30:90, 44:84]],
+    ids=["thin", "thick", "with all between them"],
+)
+def test_lungs_that_touch_are_divided_where_they_are_thinnest(where: tuple[slice, ...]) -> None:
     phantom = chest()
     bridge = np.zeros(phantom.hu.shape, bool)
-    bridge[9:14, rows[0] : rows[1], 40:90] = True
+    bridge[where] = True
     bridge &= phantom.lungs == 0
     joined = phantom.noisy(bridge, -850)
     mask = image_of(((joined.lungs > 0) | bridge).astype(np.uint8), joined.spacing)

@@ -10,10 +10,12 @@ import SimpleITK as sitk  # noqa: N813
 from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
+from lungseg.imaging.folders import Input
 from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.slices import predict_slices
-from lungseg.inference.volumes import segment_ct
+from lungseg.inference.volumes import segment_ct, segment_file
+from tests.support.dicom_files import write_series
 from tests.support.networks import write_classes, write_network
 from tests.support.volumes import image_of
 
@@ -129,3 +131,17 @@ def test_sides_of_a_network_with_several_classes_are_refused(several: Predictor)
     config = with_overrides(Config(), {"infer.sides": True})
     with pytest.raises(UsageError, match="infections, left lung, right lung, airways"):
         segment_ct(several, ct_from_image(image_of(hu)), config)
+
+
+def test_several_classes_have_no_dicom_seg_and_that_is_said(
+    several: Predictor, tmp_path: Path
+) -> None:
+    hu, _ = lungs_with_infection_and_airways()
+    write_series(tmp_path / "case", hu)
+    config = with_overrides(Config(), {"infer.dicom_seg": True, "infer.min_component_ml": 0})
+    (tmp_path / "out").mkdir()
+    item = Input(tmp_path / "case", "case", True)
+    result = segment_file(several, item, tmp_path / "out", config)
+    assert result.lung_voxels > 0
+    assert "no DICOM-SEG: it is written of lung alone" in result.remarks
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["case.nii.gz"]
