@@ -76,7 +76,6 @@ class Usual:
             return None
         return cls(everything.value, float(np.percentile(values, PERCENTILE)), len(values))
 
-    def is_low(self, certainty: float | None, *, image: bool = False) -> bool:
-        """Whether a certainty is lower than usual for a volume, or for an image."""
-        usual = self.slice if image else self.together
-        return certainty is not None and certainty < usual - BELOW_USUAL
+    def least(self, *, image: bool = False) -> float:
+        """Return the least certainty that is not low, of a volume or of an image."""
+        return (self.slice if image else self.together) - BELOW_USUAL

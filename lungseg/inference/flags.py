@@ -61,7 +61,7 @@ def find_flags(
         findings: what was found in reading it.
         usual: what certainty is usual for the network, if that is known.
     """
-    found = [*_size_flags(measured, quality), *_trust_flags(quality, usual or Usual())]
+    found = [*_size_flags(measured, quality), *_trust_flags(quality, usual)]
     found += _hu_flags(measured, quality, findings)
     return [Finding(code, "warning", detail, None) for code, detail in found]
 
@@ -90,7 +90,7 @@ def _size_flags(measured: Measures, quality: Quality) -> Iterator[tuple[str, str
             yield "uneven_sides", f"the right lung has {right:.0%} of the volume; usual: {expected}"
 
 
-def _trust_flags(quality: Quality, usual: Usual) -> Iterator[tuple[str, str]]:
+def _trust_flags(quality: Quality, usual: Usual | None) -> Iterator[tuple[str, str]]:
     parts, dropped, dice = quality.parts_found, quality.dropped_share, quality.threshold_dice
     if parts is not None and parts > MAX_PARTS:
         yield "many_parts", f"the network found {parts} parts; expected at most {MAX_PARTS}"
@@ -108,11 +108,10 @@ def uncertain(
     certainty: float | None, usual: Usual | None = None, *, image: bool = False
 ) -> list[tuple[str, str]]:
     """Return the flag of a mask that the network is not certain of, if it is raised."""
-    usual = usual or Usual()
-    if certainty is None or not usual.is_low(certainty, image=image):
+    least = (usual or Usual()).least(image=image)
+    if certainty is None or certainty >= least:
         return []
-    expected = (usual.slice if image else usual.together) - BELOW_USUAL
-    detail = f"the network's certainty is {certainty:.2f}; expected at least {expected:.2f}"
+    detail = f"the network's certainty is {certainty:.2f}; expected at least {least:.2f}"
     return [("low_certainty", detail)]
 
 

@@ -48,28 +48,30 @@ def assess(ct: Any, found: Any, lungs: Any, certainty: float | None) -> Quality:
     before, after = (sitk.GetArrayViewFromImage(image) > 0 for image in (found, lungs))
     size, dropped = int(before.sum()), int((before & ~after).sum())
     fields = [n * mm for n, mm in zip(ct.GetSize(), ct.GetSpacing(), strict=True)]
-    has_body = min(fields[:2]) >= MIN_FIELD_MM
+    hu, dice, left = sitk.GetArrayViewFromImage(ct), None, None
+    if min(fields[:2]) >= MIN_FIELD_MM:
+        body = find_body(hu, ct.GetSpacing())
+        dice, left = _threshold_dice(ct, body, after), _left_of_middle(body, after)
     return Quality(
         certainty=certainty,
-        threshold_dice=_threshold_dice(ct, after) if has_body else None,
+        threshold_dice=dice,
         dropped_share=round(dropped / size, 4) if size else None,
         parts_found=sum(millilitres(found, n) >= PART_ML for n in find_parts(found).sizes),
-        left_of_middle_share=_left_of_middle(ct, after) if has_body else None,
-        tissues_in_place=are_tissues_in_place(sitk.GetArrayViewFromImage(ct)),
+        left_of_middle_share=left,
+        tissues_in_place=are_tissues_in_place(hu),
     )
 
 
-def _threshold_dice(ct: Any, lungs: NDArray[np.bool_]) -> float | None:
+def _threshold_dice(ct: Any, body: NDArray[np.bool_], lungs: NDArray[np.bool_]) -> float | None:
     """Return the Dice of the lungs and those found by a threshold; None if both are empty."""
-    by_threshold = sitk.GetArrayFromImage(label_lungs(ct)) > 0
+    by_threshold = sitk.GetArrayFromImage(label_lungs(ct, body)) > 0
     both = int(lungs.sum()) + int(by_threshold.sum())
     return round(2 * int((lungs & by_threshold).sum()) / both, 4) if both else None
 
 
-def _left_of_middle(ct: Any, lungs: NDArray[np.bool_]) -> float | None:
+def _left_of_middle(body: NDArray[np.bool_], lungs: NDArray[np.bool_]) -> float | None:
     """Return the share of the lung to the left of the body's middle; None without lung or body."""
-    body = np.nonzero(find_body(sitk.GetArrayViewFromImage(ct), ct.GetSpacing()))[2]
-    columns = np.nonzero(lungs)[2]
-    if not len(body) or not len(columns):
+    tissue, columns = np.nonzero(body)[2], np.nonzero(lungs)[2]
+    if not len(tissue) or not len(columns):
         return None
-    return round(float(np.mean(columns > np.median(body))), 4)
+    return round(float(np.mean(columns > np.median(tissue))), 4)

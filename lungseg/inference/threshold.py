@@ -38,17 +38,20 @@ Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 
 
-def label_lungs(hu: Any) -> Any:
+def label_lungs(hu: Any, body: Mask | None = None) -> Any:
     """Return the lungs of a CT.
 
     Args:
         hu: SimpleITK image in HU, whose axes run to the patient's left, back and head.
+        body: what `find_body` returns for it, if that is known already.
 
     Returns:
         SimpleITK image on the same grid, uint8, 0 or 1.
     """
     values, spacing = sitk.GetArrayViewFromImage(hu), hu.GetSpacing()
-    air = air_within(values, find_body(values, spacing), spacing)
+    if body is None:
+        body = find_body(values, spacing)
+    air = air_within(values, body, spacing)
     airways = find_airways(hu, air)
     airways = _morph(cv2.MORPH_DILATE, airways, AIRWAY_WALL_MM, spacing)
     # Parts that hang together by a few pixels, such as lung and bowel, are taken apart.
