@@ -54,6 +54,18 @@ def test_a_slice_larger_than_the_network_on_both_sides_is_predicted_in_tiles(
     assert np.allclose(found[..., 1], 1 - grey / 255, atol=1e-5) == in_tiles
 
 
+def test_each_side_of_a_slice_is_compared_with_the_same_side_of_the_network(tmp_path: Path) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (20, 40)) / "model.onnx")
+    greys = [noise(*shape) for shape in ((60, 30), (30, 60), (21, 41))]
+    found = list(predict_slices(predictor, greys, InferConfig(tiles=True, batch_size=3)))
+    assert [p.shape[:2] for p in found] == [grey.shape for grey in greys]
+    in_tiles = [
+        np.allclose(p[..., 1], 1 - grey / 255, atol=1e-5)
+        for p, grey in zip(found, greys, strict=True)
+    ]
+    assert in_tiles == [False, True, True]
+
+
 def chest() -> tuple[sitk.Image, dict[str, Any]]:
     """Return a scan of two lungs and a larger bowel full of gas below, and where each is."""
     hu = np.full((20, SIDE, SIDE), 40, np.int16)

@@ -14,6 +14,7 @@ from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_layout
 from lungseg.errors import UsageError
+from lungseg.evaluation.sources import results_folder
 from lungseg.imaging.pixels import read_pixels, write_png
 from lungseg.system.tables import read_csv, write_csv
 from lungseg.verbs.evaluate import evaluate
@@ -246,3 +247,18 @@ def test_a_run_without_its_network_is_told_the_command_that_goes_on(
     (run / "model.onnx").unlink()
     with pytest.raises(UsageError, match=f"lungseg train --resume --run {run}. "):
         evaluate(tiny_config, run, dataset)
+
+
+@pytest.mark.parametrize(
+    ("scored", "folder"),
+    [("a", ""), ("c", "evaluation_valid"), ("b", "evaluation_train"), ("ab", "evaluation_train")],
+)
+def test_slices_of_several_parts_are_those_of_the_last(
+    scored: str, folder: str, tmp_path: Path
+) -> None:
+    # Slice a is in the test part and, by a leak, in the training as well.
+    listed = [("train", "a"), ("train", "b"), ("valid", "c"), ("test", "a")]
+    rows = [{"part": part, "sha256": name} for part, name in listed]
+    write_csv(tmp_path / "data.csv", ("part", "sha256"), rows)
+    found = results_folder(tmp_path, tmp_path / "data", [(tmp_path, set(scored))])
+    assert found == tmp_path / folder
