@@ -1,12 +1,15 @@
 """Changes are spread over packages by a seed, and each is tried by the tests of its module."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from scripts.maintain import mutate
-from scripts.maintain.mutate import PACKAGES, Place, package_of, run_tests, same_program, spread
+from scripts.maintain.covering_tests import CoveringTests, lines_of_statement
+from scripts.maintain.forked_pytest import KILLED, run_pytest
+from scripts.maintain.mutants import PACKAGES, Place, package_of, same_program, sources, spread
+from scripts.maintain.mutate import naming_tests
 from tests.support.places import REPOSITORY
 
 
@@ -38,33 +41,93 @@ def test_a_change_of_types_is_no_change_of_the_program(other: str, same: bool) -
     assert same_program("def f(a: int | None = 1) -> str: return a < 2", other) is same
 
 
-def test_a_module_is_tried_by_its_own_tests_first_and_then_by_those_that_name_it() -> None:
-    own, *others = mutate.tests_of(REPOSITORY, "lungseg/inference/sides.py")
+def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_by_those_that_name_it() -> None:
+    own, *others = naming_tests(REPOSITORY, "lungseg/inference/sides.py")
     assert own == "tests/inference/test_sides.py"
     assert "tests/inference/test_measure.py" in others
     assert "tests/inference/test_rows.py" not in others
     # `from lungseg.evaluation import metrics, summary` names two modules.
-    named = mutate.tests_of(REPOSITORY, "lungseg/evaluation/summary.py")
+    named = naming_tests(REPOSITORY, "lungseg/evaluation/summary.py")
     assert named == ["tests/evaluation/test_summary.py", "tests/evaluation/test_metrics.py"]
-    assert mutate.wider_tests("lungseg/evaluation/summary.py")[0] == "tests/evaluation"
 
 
-def test_every_test_that_is_named_exists_and_every_module_is_in_a_package() -> None:
-    for package, tests in PACKAGES.items():
-        assert all((REPOSITORY / test).is_file() for test in tests)
-        assert (REPOSITORY / package).is_dir()
-    files = mutate.sources(REPOSITORY)
+def test_every_package_exists_and_every_module_is_in_a_package() -> None:
+    assert all((REPOSITORY / package).is_dir() for package in PACKAGES)
+    files = sources(REPOSITORY)
     assert "lungseg/imaging/dicom/series.py" in files
     training = [file for file in files if package_of(file) == "lungseg/training"]
     assert training == ["lungseg/training/callbacks.py", "lungseg/training/losses.py"]
 
 
-@pytest.mark.parametrize(("line", "found"), [("assert 1", "passed"), ("assert 0", "failed")])
-def test_tests_run_in_the_copy(line: str, found: str, tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(f"def test_it():\n    {line}\n")
-    assert run_tests(tmp_path, ["test_it.py"], timeout=600) == found
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [(1, [1, 2]), (2, [1, 2]), (3, [3, 4]), (5, [5, 6]), (7, [7]), (8, [8])],
+)
+def test_a_line_belongs_to_its_statement_and_a_block_to_its_head(
+    line: int, lines: list[int]
+) -> None:
+    source = "a = [\n1]\ndef f(\nb):\n  c = (\n  2)\n  if c: d = 1\n# end"
+    assert list(lines_of_statement(source, line)) == lines
 
 
-def test_a_loop_without_end_is_stopped_and_counted_apart(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text("def test_it():\n    while True:\n        pass\n")
-    assert run_tests(tmp_path, ["test_it.py"], timeout=1) == "timed_out"
+# A tree with the plugin and a package. The fixture runs `double` once, for the first of two tests.
+TREE = {
+    "pyproject.toml": "[tool.pytest.ini_options]\nmarkers = ['slow']\n",
+    "lungseg/__init__.py": "",
+    "lungseg/sums.py": """LIMIT = 3
+def double(x):
+    return 2 * x
+def half(x):
+    return x / 2
+def rest(x):
+    return x % 2
+""",
+    "tests/test_sums.py": """import pytest
+from lungseg.sums import double, half
+@pytest.fixture(scope="module")
+def four():
+    return double(2)
+def test_type(four):
+    assert isinstance(four, int)
+def test_value(four):
+    assert four == 4
+def test_half():
+    assert half(4) == 2
+""",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("covering_tests.py", "forked_pytest.py"):
+        (tmp_path / "scripts" / "maintain").mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / "scripts" / "maintain" / name, tmp_path / "scripts" / "maintain")
+    for name, text in TREE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_tests_that_run_a_line_are_found_also_if_a_fixture_runs_it(tree: Path) -> None:
+    covering = CoveringTests(tree, ["tests"])
+    value, kind, half = (f"tests/test_sums.py::test_{name}" for name in ("value", "type", "half"))
+    assert set(covering.of("lungseg/sums.py", 3)) == {value, kind}
+    assert covering.of("lungseg/sums.py", 5) == [half]
+    assert covering.of("lungseg/sums.py", 7) == covering.of("lungseg/sums.py", 1) == []
+
+
+@pytest.mark.slow
+def test_tests_run_in_the_copy_and_a_loop_without_end_is_stopped(tree: Path) -> None:
+    assert run_pytest(tree, ["tests"], timeout=600) == 0
+    (tree / "lungseg" / "sums.py").write_text(TREE["lungseg/sums.py"].replace("/ 2", "/ 3"))
+    assert run_pytest(tree, ["tests"], timeout=600) == 1
+    (tree / "tests" / "test_loop.py").write_text("def test_it():\n    while True:\n        pass\n")
+    assert run_pytest(tree, ["tests/test_loop.py"], timeout=2) == KILLED
+
+
+@pytest.mark.slow
+def test_a_tree_whose_tests_fail_is_refused(tree: Path) -> None:
+    (tree / "tests" / "test_more.py").write_text("def test_it():\n    assert 0\n")
+    with pytest.raises(SystemExit, match=r"fail without a change: tests/test_more.py::test_it"):
+        CoveringTests(tree, ["tests"])

@@ -1,0 +1,106 @@
+"""Find the fast tests that run a line, by one run of them all under coverage.py.
+
+Used as a plugin of pytest (`-p scripts.maintain.covering_tests`), it writes how long each test
+took, whether it passed, and which fixtures it shares with others.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.maintain.forked_pytest import run_pytest
+
+REPORT = "tests.json"
+_found: dict[str, dict[str, Any]] = {}
+
+
+def pytest_collection_modifyitems(items: Iterable[Any]) -> None:
+    """Note the fixtures that a test has together with others."""
+    for item in items:
+        definitions = item._fixtureinfo.name2fixturedefs
+        shared = [name for name in definitions if definitions[name][-1].scope != "function"]
+        _found[item.nodeid] = {"seconds": 0.0, "failed": False, "shared": shared}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how long a part of a test took, and whether it failed."""
+    _found[report.nodeid]["seconds"] += report.duration
+    _found[report.nodeid]["failed"] |= report.failed
+
+
+def pytest_sessionfinish() -> None:
+    """Write what was noted."""
+    Path(REPORT).write_text(json.dumps(_found), encoding="utf-8")
+
+
+class CoveringTests:
+    """The fast tests that run each line of a copy of the tree."""
+
+    def __init__(self, copy: Path, tests: Sequence[str]) -> None:
+        """Run the tests on the unchanged copy.
+
+        Raises:
+            SystemExit: if one fails.
+        """
+        from coverage import CoverageData
+
+        options = ["--cov=lungseg", "--cov-context=test", "--cov-report="]
+        run_pytest(
+            copy,
+            [*options, "-m", "not slow", *tests],
+            timeout=4 * 3600,
+            plugin="scripts.maintain.covering_tests",
+        )
+        self.copy = copy
+        self.tests: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
+        failed = [name for name in self.tests if self.tests[name]["failed"]]
+        if failed:
+            raise SystemExit(f"these tests fail without a change: {' '.join(failed)}")
+        self._sharing: dict[str, set[str]] = defaultdict(set)
+        for name, test in self.tests.items():
+            for fixture in test["shared"]:
+                self._sharing[fixture].add(name)
+        self._data = CoverageData(str(copy / ".coverage"))
+        self._data.read()
+
+    def of(self, file: str, line: int) -> list[str]:
+        """Return the tests that run a line, quickest first.
+
+        A line that runs in a fixture counts for every test with that fixture. A line that runs at
+        import, such as a constant, has none.
+        """
+        contexts = self._data.contexts_by_lineno(os.path.realpath(self.copy / file))
+        found: set[str] = set()
+        source = (self.copy / file).read_text(encoding="utf-8")
+        for number in lines_of_statement(source, line):
+            for context in contexts.get(number, []):
+                name, _, phase = context.rpartition("|")
+                if name not in self.tests:
+                    continue
+                found.add(name)
+                if phase == "setup":
+                    found.update(*(self._sharing[each] for each in self.tests[name]["shared"]))
+        return sorted(found, key=self.seconds_of)
+
+    def seconds_of(self, name: str) -> float:
+        """Return how long a test took on the unchanged copy."""
+        return float(self.tests[name]["seconds"])
+
+
+def lines_of_statement(source: str, line: int) -> range:
+    """Return the lines of the statement at a line; of a block, only those of its head."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
+            found.append(range(node.lineno, (last or node.lineno) + 1))
+    return min((lines for lines in found if line in lines), key=len, default=range(line, line + 1))
