@@ -130,9 +130,11 @@ def choose(root: Path, count: int, seed: int) -> list[Mutant]:
         source = (root / place.file).read_text(encoding="utf-8")
         try:
             changed = mutate_code(source, get_operator(operator)(), occurrence)
-        except AttributeError:  # cosmic-ray 8.7 cannot replace an exception with a dotted name
-            continue
-        if changed is None or same_program(source, changed):
+            if changed is None or same_program(source, changed):
+                continue
+        except (AttributeError, SyntaxError):
+            # cosmic-ray 8.7 cannot replace an exception with a dotted name, and takes `*` and `**`
+            # in front of an argument for a product.
             continue
         pairs = enumerate(zip(source.splitlines(), changed.splitlines(), strict=False), 1)
         line, before, after = next((k, a.strip(), b.strip()) for k, (a, b) in pairs if a != b)
