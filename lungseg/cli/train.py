@@ -74,6 +74,9 @@ def train(
     config: ConfigFile = None,
     data: DataFolder = None,
     run: NewRun = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Run whose weights the training starts with.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped.")
     ] = False,
@@ -98,12 +101,15 @@ def train(
     with shell(quiet, verbose, debug):
         if resume and overwrite:
             raise UsageError("--resume and --overwrite exclude each other.")
+        from lungseg.config.loading import with_overrides
         from lungseg.system.environment import this_command
         from lungseg.verbs.train import count_slices, stored_config, train, training_jobs
 
         if resume and config is None:
             config = stored_config(run)
         cfg = read_config(config, settings, seed)
+        if start_from is not None:
+            cfg = with_overrides(cfg, {"train.start_from": start_from})
         source = input_folder(data, cfg.data.dataset, "slices", "--data", "data.dataset")
         results = []
         for dataset, target in training_jobs(source, run or cfg.train.run, fold):

@@ -19,6 +19,10 @@ from lungseg.system.tables import read_rows
 # Names that `prepare` derives from the PatientID with a key. Two people do not share one by chance.
 HASHED_NAME = re.compile(r"patient_[0-9a-f]{12}")
 
+# The part of a run's `data.csv` for what the network was trained on that the training started with.
+BEFORE = "before"
+TRAINED = ("train", BEFORE)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -56,7 +60,7 @@ def seen_in_training(
     if not listing.exists():
         return Seen()
     rows = read_rows(listing, SeenRow)
-    trained = [row for row in rows if row.part == "train"]
+    trained = [row for row in rows if row.part in TRAINED]
     slices = parts[part]
     cases = _alike(slices, trained, listing, split)
     hashes = {row.sha256 for row in trained}

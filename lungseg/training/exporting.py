@@ -64,17 +64,9 @@ def export_run(run: Path, format: str = "onnx") -> float:
 
 def export_best(run: Path, format: str = "onnx") -> float:
     """Do the same in a run folder that is locked already."""
-    path = run / "model.keras"
     import_tensorflow()
-    import keras
-
     console.note(f"writing {FILES[format]} ...")
-    try:
-        # Safe mode refuses a model file with code inside instead of running the code.
-        best = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError, TypeError) as problem:
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise DataError(path, f"this is not a usable Keras model: {reason}") from None
+    best = load_best(run)
     config = load_config(run / "config.yaml")
     if config.train.mixed_precision:
         # Float16 convolutions are for GPUs, but exported files also run on CPUs.
@@ -84,6 +76,23 @@ def export_best(run: Path, format: str = "onnx") -> float:
     if format == "onnx":
         return export_onnx(best, config, run)
     return export(best, config, run, format)
+
+
+def load_best(run: Path) -> Any:
+    """Return the `keras.Model` that a run kept, not compiled. TensorFlow must be set up.
+
+    Raises:
+        DataError: if its `model.keras` is no usable model.
+    """
+    import keras
+
+    path = run / "model.keras"
+    try:
+        # Safe mode refuses a model file with code inside instead of running the code.
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as problem:
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise DataError(path, f"this is not a usable Keras model: {reason}") from None
 
 
 def export_onnx(model: Any, config: Config, folder: Path) -> float:

@@ -30,6 +30,7 @@ from lungseg.training.compiling import compile_model
 from lungseg.training.distribution import is_chief, patch_for_workers
 from lungseg.training.pipeline import Pipeline
 from lungseg.training.recorder import Recorder, last_checkpoint
+from lungseg.training.starting import start_with
 
 
 def fit(
@@ -87,7 +88,10 @@ def _load_or_compile(
     checkpoint = last_checkpoint(run)
     with strategy.scope():
         if checkpoint is None:
-            return compile_model(config, steps, execution), {}
+            model = compile_model(config, steps, execution)
+            if config.train.start_from is not None:
+                start_with(model, config.train.start_from)
+            return model, {}
         path, state = checkpoint
         model = keras.saving.load_model(path, safe_mode=True)
     console.note(f"resuming after epoch {state['epochs_done']}")

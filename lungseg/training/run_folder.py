@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from lungseg.config.loading import (
     with_overrides,
 )
 from lungseg.config.schema import Config
+from lungseg.dataset.seen import BEFORE
 from lungseg.dataset.slices import PARTS, SeenRow, Slice
 from lungseg.errors import UsageError
 from lungseg.system.environment import describe_hardware, describe_software
@@ -24,8 +26,16 @@ from lungseg.system.tables import read_rows, write_json, write_rows
 from lungseg.training.distribution import is_chief
 
 
-def write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
-    """Write the slices of each part, so that `evaluate` can detect a slice of the training."""
+def write_data_list(
+    path: Path, parts: dict[str, list[Slice]], before: Sequence[SeenRow] = ()
+) -> None:
+    """Write the slices of each part, so that `evaluate` can detect a slice of the training.
+
+    Args:
+        path: the file.
+        parts: the slices of each part.
+        before: what the network was trained on that the training started with.
+    """
     rows = [
         SeenRow(
             part,
@@ -40,7 +50,7 @@ def write_data_list(path: Path, parts: dict[str, list[Slice]]) -> None:
         for part in PARTS
         for s in parts.get(part, ())
     ]
-    write_rows(path, SeenRow, rows)
+    write_rows(path, SeenRow, [*rows, *(replace(row, part=BEFORE) for row in before)])
 
 
 def check_same_slices(parts: dict[str, list[Slice]], run: Path) -> None:

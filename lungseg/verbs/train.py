@@ -20,15 +20,16 @@ from lungseg.dataset.reading import (
     read_layout,
     read_manifest,
 )
+from lungseg.dataset.seen import BEFORE
 from lungseg.dataset.similarity import most_alike_pairs, report_leaks
-from lungseg.dataset.slices import Slice, mix_sources
+from lungseg.dataset.slices import SeenRow, Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import read_slice
 from lungseg.inference.certainty import Usual
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
-from lungseg.system.tables import read_json, write_json
+from lungseg.system.tables import read_json, read_rows, write_json
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_best
 from lungseg.training.run_folder import (
@@ -41,6 +42,7 @@ from lungseg.training.run_folder import (
     write_data_list,
 )
 from lungseg.training.setup import set_up
+from lungseg.training.starting import check_start, slices_before
 
 # The usual certainty is that of so many slices.
 CERTAINTY_SLICES = 64
@@ -156,6 +158,7 @@ def train(
         return _train(config, parts, epoch_slices, run, command)
     if resume:
         check_same_slices(parts, run)
+    before = _slices_before(config, run if resume else None)
     read = [*_folders_read(config, dataset)]
     read += [path for part in parts.values() for s in part for path in (s.image, s.mask)]
     # A config that a person has edited is left as it is if it says the same.
@@ -166,7 +169,7 @@ def train(
             output.clear()
         if not keep:
             write_config(config, dataset, run)
-        write_data_list(run / "data.csv", parts)
+        write_data_list(run / "data.csv", parts, before)
         return _train(config, parts, epoch_slices, run, command)
 
 
@@ -237,12 +240,23 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
         check_output(run, "train", read, overwrite=overwrite, resume=resume, also=ALSO)
         if resume and run.exists():
             check_same_config(config, run)
+        elif config.train.start_from is not None:
+            check_start(existing_folder(config.train.start_from, "a trained network", "--from"))
     return dataset
 
 
 def _folders_read(config: Config, dataset: Path) -> list[Path | None]:
     """Return the folders that a training reads."""
-    return [dataset, *config.data.train_only, config.train.mini_test, config.split.group_csv]
+    others = [config.train.mini_test, config.train.start_from, config.split.group_csv]
+    return [dataset, *config.data.train_only, *others]
+
+
+def _slices_before(config: Config, resumed: Path | None) -> list[SeenRow]:
+    """Return what the network was trained on that the training starts with, or started with."""
+    listing = None if resumed is None else resumed / "data.csv"
+    if listing is not None and listing.exists():
+        return [row for row in read_rows(listing, SeenRow) if row.part == BEFORE]
+    return [] if config.train.start_from is None else slices_before(config.train.start_from)
 
 
 def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], list[Slice]]:
