@@ -41,29 +41,34 @@ def pytest_sessionfinish() -> None:
     Path(REPORT).write_text(json.dumps(_found), encoding="utf-8")
 
 
+def find_covering_tests(copy: Path, tests: Sequence[str]) -> None:
+    """Run the fast tests of a copy of the tree, and write which lines each of them runs.
+
+    Raises:
+        SystemExit: if a test fails.
+    """
+    options = ["--cov=lungseg", "--cov-context=test", "--cov-report="]
+    run_pytest(
+        copy,
+        [*options, "-m", "not slow", *tests],
+        timeout=4 * 3600,
+        plugin="scripts.maintain.covering_tests",
+    )
+    found: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
+    failed = [name for name in found if found[name]["failed"]]
+    if failed:
+        raise SystemExit(f"these tests fail without a change: {' '.join(failed)}")
+
+
 class CoveringTests:
     """The fast tests that run each line of a copy of the tree."""
 
-    def __init__(self, copy: Path, tests: Sequence[str]) -> None:
-        """Run the tests on the unchanged copy.
-
-        Raises:
-            SystemExit: if one fails.
-        """
+    def __init__(self, copy: Path) -> None:
+        """Read what `find_covering_tests` wrote."""
         from coverage import CoverageData
 
-        options = ["--cov=lungseg", "--cov-context=test", "--cov-report="]
-        run_pytest(
-            copy,
-            [*options, "-m", "not slow", *tests],
-            timeout=4 * 3600,
-            plugin="scripts.maintain.covering_tests",
-        )
         self.copy = copy
         self.tests: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
-        failed = [name for name in self.tests if self.tests[name]["failed"]]
-        if failed:
-            raise SystemExit(f"these tests fail without a change: {' '.join(failed)}")
         self._sharing: dict[str, set[str]] = defaultdict(set)
         for name, test in self.tests.items():
             for fixture in test["shared"]:

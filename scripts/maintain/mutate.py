@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -25,7 +26,7 @@ import typer
 
 from lungseg.system.tables import read_json, write_json
 from scripts.maintain.check_sizes import files_of_repository
-from scripts.maintain.covering_tests import CoveringTests
+from scripts.maintain.covering_tests import CoveringTests, find_covering_tests
 from scripts.maintain.forked_pytest import KILLED, run_pytest
 from scripts.maintain.mutants import PACKAGES, Mutant, choose, package_of, sources
 
@@ -35,7 +36,7 @@ RESULT = Path(__file__).with_name("mutants.json")
 SLOWDOWN, LEAST_TIMEOUT_S = 5, 60
 # A line that nearly every test runs would take all of them, so the quickest are taken: at most this
 # many seconds of tests. The others count as if they did not notice.
-MOST_SECONDS = 120.0
+MOST_SECONDS = 40.0
 NO_TESTS = 5  # pytest's exit status if there is nothing to run
 
 
@@ -56,13 +57,17 @@ def naming_tests(root: Path, file: str) -> list[str]:
 class Trial:
     """Tries changes in a copy of the tree."""
 
-    def __init__(self, root: Path, copy: Path) -> None:
-        """Copy what git knows, or would add, and run the fast tests once."""
+    def __init__(self, root: Path, copy: Path, sources: str) -> None:
+        """Copy what git knows, or would add, and run the fast tests once for these sources."""
         self.copy = copy
         for name in files_of_repository(root):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy / name)
-        self.covering = CoveringTests(copy, ["tests"])
+        done = copy / "covered.txt"
+        if not done.exists() or done.read_text() != sources:
+            find_covering_tests(copy, ["tests"])
+            done.write_text(sources)
+        self.covering = CoveringTests(copy)
 
     def tests_for(self, mutant: Mutant) -> tuple[list[str], float]:
         """Return the tests that may notice a change, and how many seconds they usually take."""
@@ -130,15 +135,19 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 1,
     anew: Annotated[bool, typer.Option(help="Forget the results so far.")] = False,
     result: Annotated[Path, typer.Option(help="Where the results are kept.")] = RESULT,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for the copy; the next call need not run all tests.")
+    ] = None,
 ) -> None:
     """Try changes, and list those that survive."""
     texts = [(ROOT / file).read_bytes() for file in sources(ROOT)]
-    head = {"seed": seed, "sources": hashlib.sha256(b"".join(texts)).hexdigest()}
+    head: dict[str, Any] = {"seed": seed, "sources": hashlib.sha256(b"".join(texts)).hexdigest()}
     outcomes = known_outcomes(result, head, anew)
     chosen = choose(ROOT, count, seed)
     typer.echo(f"{len(chosen)} changes, seed {seed}; {len(outcomes)} are tried already")
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(ROOT, Path(folder))
+    with contextlib.ExitStack() as stack:
+        copy = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        trial = Trial(ROOT, copy, head["sources"])
         for number, mutant in enumerate(chosen, 1):
             if mutant in outcomes:
                 continue

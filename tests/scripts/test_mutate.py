@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.maintain.covering_tests import CoveringTests, lines_of_statement
+from scripts.maintain.covering_tests import (
+    CoveringTests,
+    find_covering_tests,
+    lines_of_statement,
+)
 from scripts.maintain.forked_pytest import KILLED, run_pytest
 from scripts.maintain.mutants import PACKAGES, Place, package_of, same_program, sources, spread
 from scripts.maintain.mutate import naming_tests
@@ -110,7 +114,8 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_tests_that_run_a_line_are_found_also_if_a_fixture_runs_it(tree: Path) -> None:
-    covering = CoveringTests(tree, ["tests"])
+    find_covering_tests(tree, ["tests"])
+    covering = CoveringTests(tree)
     value, kind, half = (f"tests/test_sums.py::test_{name}" for name in ("value", "type", "half"))
     assert set(covering.of("lungseg/sums.py", 3)) == {value, kind}
     assert covering.of("lungseg/sums.py", 5) == [half]
@@ -130,4 +135,4 @@ def test_tests_run_in_the_copy_and_a_loop_without_end_is_stopped(tree: Path) -> 
 def test_a_tree_whose_tests_fail_is_refused(tree: Path) -> None:
     (tree / "tests" / "test_more.py").write_text("def test_it():\n    assert 0\n")
     with pytest.raises(SystemExit, match=r"fail without a change: tests/test_more.py::test_it"):
-        CoveringTests(tree, ["tests"])
+        find_covering_tests(tree, ["tests"])
