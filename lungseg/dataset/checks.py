@@ -21,7 +21,7 @@ from lungseg.imaging.framing import SQUARE, frame_slice
 from lungseg.imaging.masks import decode_mask, fit_labels, resize_labels
 from lungseg.imaging.pixels import Labels, fit_image, read_pixels, to_slice
 
-# A longer list of similar pairs adds nothing: the slices are neighbours in one volume.
+# A longer list of similar pairs adds nothing.
 MAX_REPORTED_PAIRS = 200
 
 
@@ -105,13 +105,18 @@ def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Confi
 
 
 def find_duplicates(rows: Sequence[ManifestRow], at_least: float) -> list[IssueRow]:
-    """Return one issue per pair of source slices whose similarity is `at_least` or more."""
+    """Return one issue per pair of source slices whose similarity is `at_least` or more.
+
+    Slices of one CT are often alike, so there only equal pixels are an issue.
+    """
     originals = [row for row in rows if not row.is_copy]
     looks = Looks.read([row.likeness for row in originals])
     issues = []
     pairs = (zip(*block, strict=True) for block in similar_pairs(looks, at_least))
     for i, j, similarity in chain.from_iterable(pairs):
         first, second = originals[i], originals[j]
+        if first.source_image == second.source_image and first.sha256 != second.sha256:
+            continue
         code, detail = "near_duplicate", f"like {first.case} (similarity {similarity:.3f})"
         if first.sha256 == second.sha256:
             code, detail = "exact_duplicate", f"the same pixels as {first.case}"

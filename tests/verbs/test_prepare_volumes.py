@@ -251,6 +251,34 @@ def test_slices_without_lung_are_kept_in_the_stated_ratio(
     assert prepare(config(), images, masks, tmp_path / "b").count()["empty_slices"] == 1
 
 
+def test_neighbours_in_a_ct_are_no_duplicates_but_equal_slices_and_another_ct_are(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    images, masks = folders
+    scan, lungs = phantom(0)
+    hu, labels = sitk.GetArrayFromImage(scan), sitk.GetArrayFromImage(lungs)
+    for name, slices in {
+        "a": [hu[4], hu[4] + 8, hu[2], hu[4]],  # the second is like the first, the last equal
+        "b": [hu[4] + 16, hu[6]],  # the first is like three slices of the other CT
+    }.items():
+        for folder, arrays in ((images, slices), (masks, [labels[4]] * len(slices))):
+            image = sitk.GetImageFromArray(np.stack(arrays))
+            image.SetSpacing(scan.GetSpacing())
+            sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    result = prepare(config(), images, masks, tmp_path / "out")
+    found = sorted(
+        (row.code, row.case, row.detail.split(" (")[0].removeprefix("the same pixels as "))
+        for row in result.issues
+        if "duplicate" in row.code
+    )
+    assert found == [
+        ("exact_duplicate", "a_z0004", "a_z0001"),
+        ("near_duplicate", "b_z0001", "like a_z0001"),
+        ("near_duplicate", "b_z0001", "like a_z0002"),
+        ("near_duplicate", "b_z0001", "like a_z0004"),
+    ]
+
+
 def write_patients(folders: tuple[Path, Path]) -> None:
     """Write four DICOM series of two patients."""
     images, masks = folders
