@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from lungseg.cli.app import main
+import sys
+
+
+def main() -> None:
+    """Run the program. Ctrl-C while its modules are imported ends it as at any other time."""
+    try:
+        from lungseg.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        from lungseg.system.interrupted import message
+
+        sys.stderr.write(f"error: {message(sys.argv[1:])}\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: Typer reads the annotations at run time.
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -16,6 +15,7 @@ import typer
 from lungseg import __version__
 from lungseg.errors import ExitCode, LungsegError
 from lungseg.system import console
+from lungseg.system.interrupted import message
 
 if TYPE_CHECKING:
     from lungseg.config.schema import Config
@@ -32,54 +32,42 @@ app = typer.Typer(
 
 
 @contextmanager
-def shell(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
-    """Print messages while a command runs; turn errors into one paragraph and an exit code."""
-    with console.show(quiet, verbose), _exit_code(debug):
-        yield
+def shell(quiet: bool, verbose: bool, debug: bool, json: bool = False) -> Iterator[None]:
+    """Print messages while a command runs; turn errors into one paragraph and an exit code.
 
-
-@contextmanager
-def _exit_code(debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except LungsegError as problem:
-        if debug:
-            traceback.print_exc()
-        console.error(str(problem))
-        raise typer.Exit(problem.exit_code) from None
-    except KeyboardInterrupt:
-        console.error(
-            "interrupted. Every file already written is complete. This command goes on:\n"
-            f"  {command_that_goes_on(sys.argv[1:])}"
-        )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise
-    except OSError as problem:
-        # Not a bug: a full disk, a folder without write permission, a file that was removed.
-        if debug:
-            traceback.print_exc()
-        console.error(f"{problem.filename or 'the output'}: {problem.strerror or problem}.")
-        raise typer.Exit(ExitCode.DATA) from None
-    except Exception as problem:
-        if debug:
-            traceback.print_exc()
-        console.error(
-            f"this is a bug in lungseg {__version__}: {type(problem).__name__}: {problem}. "
-            "Run the command again with --debug and report what it prints."
-        )
-        raise typer.Exit(ExitCode.BUG) from None
-
-
-def command_that_goes_on(arguments: list[str]) -> str:
-    """Return the command that goes on where a command with these arguments was interrupted.
-
-    `train` and `infer` go on with what is written. The other commands have written nothing yet.
+    With `json`, an error is also the JSON document that the command writes: `error` and
+    `exit_code`.
     """
-    if arguments[:1] in (["train"], ["infer"]):
-        arguments = [each for each in arguments if each not in ("--overwrite", "--resume")]
-        arguments.append("--resume")
-    return shlex.join(["lungseg", *arguments])
+    with console.show(quiet, verbose):
+        try:
+            yield
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as problem:
+            if debug and not isinstance(problem, KeyboardInterrupt):
+                traceback.print_exc()
+            said, code = _explain(problem)
+            console.error(said)
+            if json:
+                console.emit_json({"error": said, "exit_code": int(code)})
+            raise typer.Exit(code) from None
+
+
+def _explain(problem: BaseException) -> tuple[str, ExitCode]:
+    """Return what is said about an error, and the exit code."""
+    if isinstance(problem, LungsegError):
+        return str(problem), problem.exit_code
+    if isinstance(problem, KeyboardInterrupt):
+        return message(sys.argv[1:]), ExitCode.INTERRUPTED
+    if isinstance(problem, OSError):
+        # Not a bug: a full disk, a folder without write permission, a file that was removed.
+        what = f"{problem.filename or 'the output'}: {problem.strerror or problem}."
+        return what, ExitCode.DATA
+    return (
+        f"this is a bug in lungseg {__version__}: {type(problem).__name__}: {problem}. "
+        "Run the command again with --debug and report what it prints.",
+        ExitCode.BUG,
+    )
 
 
 def read_config(path: Path | None, settings: list[str] | None, seed: int | None) -> "Config":
@@ -126,6 +114,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except SystemExit as end:
+        # Click turns Ctrl-C outside of a command, while arguments are read, into this.
+        if end.__context__ is not None and isinstance(end.__context__.__cause__, KeyboardInterrupt):
+            raise end.__context__.__cause__ from None
         if "tensorflow" in sys.modules:
             # TensorFlow's reading threads may wait for Python's lock while Python waits for these
             # threads to end. After an error in the middle of an epoch the process would hang.

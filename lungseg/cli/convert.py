@@ -35,7 +35,7 @@ def convert(
 
     Nothing in the file is run as code. Keys that have no counterpart here are listed as warnings.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         from lungseg.verbs.convert import convert
 
         target = None if output in (None, Path("-")) else output

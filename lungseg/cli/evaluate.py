@@ -66,7 +66,7 @@ def evaluate(
     evaluation.json and per_case.csv. Needs no TensorFlow.
     With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         if (pred is None) != (truth is None):
             raise UsageError("--pred and --truth need each other: give both.")
         if pred is not None and (run is not None or data is not None or part is not None):

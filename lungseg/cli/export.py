@@ -29,7 +29,7 @@ def export(
     onnx: model.onnx and model.json, which training writes too; savedmodel: the folder saved_model,
     for TensorFlow Serving; litert: model.tflite, for phones and small devices.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         from lungseg.verbs.export import FILES, export_run
 
         if format not in FILES:

@@ -70,7 +70,7 @@ def infer(
     cases.csv lists the volume (mL), density (HU) and emphysema index of the lungs in each CT, flags
     for masks to look at, and the inputs that failed (exit code 4).
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         cfg = read_config(
             config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
         )
@@ -85,6 +85,9 @@ def infer(
                 inputs, output, run=run, model=model, overwrite=overwrite, resume=resume
             )
             console.note(f"{len(items)} inputs would be segmented into {output}")
+            if json:
+                inputs_found = [{"case": item.name, "path": item.path} for item in items]
+                console.emit_json({"output": output, "inputs": inputs_found})
             return
         result = infer(
             cfg,

@@ -21,7 +21,7 @@ def inspect(
     debug: Debug = False,
 ) -> None:
     """Show the network of a config: its layers, parameters and GFLOP per slice."""
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         cfg = read_config(config, settings, None)
         from lungseg.training.backend import import_tensorflow
         from lungseg.verbs.inspect import inspect
@@ -36,5 +36,6 @@ def inspect(
         if json:
             console.emit_json(asdict(network))
         else:
-            console.table(network.name, ["layer", "type", "output", "parameters", "GFLOP"], rows)
+            columns = ["layer", "type", "output", "parameters", "GFLOP"]
+            console.emit_table(network.name, columns, rows)
             console.emit_text(f"{network.name}: {total}")

@@ -51,7 +51,7 @@ def label(
     its mask as NIfTI, which prepare reads.
     Exits with 4 if some CTs could not be used.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         kept = _parse_range(slices)
         from lungseg.verbs.label import label
 

@@ -48,7 +48,7 @@ def phantom(
     The same options give the same files. With --volumes there is one CT per patient, to try
     infer on. Phantoms test a program. A score on them says nothing about patients.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         from lungseg.verbs.phantom import phantom
 
         result = phantom(

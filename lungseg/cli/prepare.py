@@ -48,7 +48,7 @@ def prepare(
     Reads PNG, JPG, TIF and BMP of 8 or 16 bits, HU as signed or float TIFF, and CT volumes.
     Exits with 4 if some cases could not be used. issues.csv lists them.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         cfg = read_config(config, settings, seed)
         from lungseg.system.outputs import check_output
         from lungseg.verbs.prepare import plan, prepare
@@ -63,6 +63,9 @@ def prepare(
             console.note(f"{count} would be prepared into {output}")
             for issue in issues:
                 console.note(f"  {issue}")
+            if json:
+                found = [asdict(issue) for issue in issues]
+                console.emit_json({"output": output, "pairs": len(pairs), "issues": found})
             return
         result = prepare(cfg, images, masks, output, overwrite=overwrite)
         console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")

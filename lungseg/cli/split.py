@@ -45,7 +45,7 @@ def split(
     Name the patients with split.group_regex or split.group_csv. Without either, slices that look
     alike count as one patient's.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         cfg = read_config(config, settings, seed)
         from lungseg.verbs.split import split
 

@@ -98,7 +98,7 @@ def train(
     The run folder holds the best model (model.keras, model.onnx), history, plots and all that is
     needed to repeat the run. Stop it with Ctrl-C and continue with --resume.
     """
-    with shell(quiet, verbose, debug):
+    with shell(quiet, verbose, debug, json):
         if resume and overwrite:
             raise UsageError("--resume and --overwrite exclude each other.")
         from lungseg.config.loading import with_overrides
@@ -111,12 +111,13 @@ def train(
         if start_from is not None:
             cfg = with_overrides(cfg, {"train.start_from": start_from})
         source = input_folder(data, cfg.data.dataset, "slices", "--data", "data.dataset")
-        results = []
+        results: list[dict[str, Any]] = []
         for dataset, target in training_jobs(source, run or cfg.train.run, fold):
             if dry_run:
                 parts = count_slices(cfg, dataset, target, resume=resume, overwrite=overwrite)
                 counts = ", ".join(f"{count} {part}" for part, count in parts.items())
                 console.note(f"{cfg.model.name} would be trained on {counts} slices into {target}")
+                results.append({"run": target, "network": cfg.model.name, "slices": parts})
                 continue
             result = train(
                 cfg, dataset, target, resume=resume, overwrite=overwrite, command=this_command()

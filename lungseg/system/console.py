@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LOG_LINES = 20.0
@@ -74,15 +75,7 @@ class TerminalHandler(logging.Handler):
     @cached_property
     def console(self) -> Console:
         """The console on standard error."""
-        from rich.console import Console
-
-        # Names hold brackets and colons: a message is printed as it is.
-        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-        console = Console(stderr=True, **plain)
-        if not console.is_terminal and "COLUMNS" not in os.environ:
-            # Rich would cut tables off at the 80 columns that it assumes for a file or a pipe.
-            console = Console(stderr=True, width=140, **plain)
-        return console
+        return _console(stderr=True)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a message is wanted."""
@@ -94,6 +87,18 @@ class TerminalHandler(logging.Handler):
         """Print one message."""
         prefix, style = next(look[1:] for look in self.LOOKS if record.levelno >= look[0])
         self.console.print(prefix + record.getMessage(), style=style or None, soft_wrap=True)
+
+
+def _console(stderr: bool) -> Console:
+    from rich.console import Console
+
+    # Names hold brackets and colons: a message is printed as it is.
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    console = Console(stderr=stderr, **plain)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # Rich would cut tables off at the 80 columns that it assumes for a file or a pipe.
+        console = Console(stderr=stderr, width=140, **plain)
+    return console
 
 
 @contextmanager
@@ -139,8 +144,13 @@ def table(
 ) -> None:
     """Print a table, unless `-q` is given. The first column is text, the others are numbers."""
     handler = _shown()
-    if handler is None:
-        return
+    if handler is not None:
+        handler.console.print(_table(title, columns, rows, footer))
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], footer: str
+) -> Table:
     from rich.table import Table
 
     view = Table(title=title, title_justify="left", caption=footer or None, caption_justify="left")
@@ -148,7 +158,12 @@ def table(
         view.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         view.add_row(*[str(cell) for cell in row])
-    handler.console.print(view)
+    return view
+
+
+def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table that is the result of a command to standard output."""
+    _console(stderr=False).print(_table(title, columns, rows, ""))
 
 
 def emit_json(document: object) -> None:

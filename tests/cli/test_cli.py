@@ -1,5 +1,6 @@
 """The command line: quick to answer, honest in its exit codes, and free of TensorFlow."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import Result
 
 from lungseg import __version__
+from lungseg.__main__ import main
 from lungseg.cli.app import app
 
 Cli = Callable[..., Result]
@@ -148,6 +150,59 @@ def test_ctrl_c_exits_with_130(lungseg: Cli, monkeypatch: pytest.MonkeyPatch) ->
     assert lungseg("prepare").exit_code == 130
 
 
+def test_ctrl_c_while_arguments_are_read_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperGroup.make_context", interrupted)
+    monkeypatch.setattr("sys.argv", ["lungseg", "train", "--run", "a b"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert "lungseg train --run 'a b' --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["typer", "lungseg.errors", "lungseg.cli.infer"])
+def test_ctrl_c_during_an_import_exits_with_130(module: str, tmp_path: Path) -> None:
+    program = f"""
+import runpy, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+sys.argv = ["lungseg", "infer", "scan", "-o", "masks"]
+runpy.run_module("lungseg", run_name="__main__", alter_sys=False)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 130, done.stderr
+    assert "lungseg infer scan -o masks --resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["prepare", "--images", "no", "--masks", "no"], 2, "no: there is no such folder"),
+        (["evaluate", "--pred", "no"], 2, "need each other"),
+        (["train", "-s", "train.epochs=0"], 2, "train.epochs"),
+    ],
+)
+def test_a_failure_is_json_too(
+    arguments: list[str], code: int, said: str, lungseg: Cli, tmp_path: Path
+) -> None:
+    result = lungseg(*arguments, "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == document["exit_code"] == code
+    assert said in document["error"]
+    assert document["error"] in result.stderr
+    assert lungseg(*arguments).stdout == ""
+
+
 @pytest.mark.parametrize(
     ("interrupted", "goes_on"),
     [
@@ -178,6 +233,8 @@ def test_inspect_prints_the_parameters_of_the_original(lungseg: Cli) -> None:
     result = lungseg("inspect", "-c", config)
     assert result.exit_code == 0
     assert "124,996,866 parameters" in result.stdout
+    assert "Conv2D" in result.stdout
+    assert "Conv2D" not in result.stderr
 
 
 def test_export_writes_the_model_again(trained_run: Path, lungseg: Cli) -> None:

@@ -1,5 +1,6 @@
 """A dry run fails where the run itself would fail, and writes nothing."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,3 +40,32 @@ def test_prepare_checks_the_output(raw: Path, tmp_path: Path, lungseg: Cli) -> N
     assert (result.exit_code, "its own input" in result.stderr) == (2, True)
     result = lungseg("prepare", "--dry-run", *folders, "-o", tmp_path / "out")
     assert (result.exit_code, "20 pairs would be prepared" in result.stderr) == (0, True)
+
+
+def test_json_says_what_would_be_done(
+    raw: Path, dataset: Path, trained_run: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    out, images = tmp_path / "out", raw / "images"
+    (tmp_path / "masks").symlink_to(raw / "masks")
+    dry = ("--dry-run", "--json")
+    said = lungseg("prepare", *dry, "--images", images, "--masks", tmp_path / "masks", "-o", out)
+    assert json.loads(said.stdout) == {"output": str(out), "pairs": 20, "issues": []}
+    said = lungseg("train", *dry, "--data", dataset, "--run", out)
+    counts = {part: len([*(dataset / part / "images").iterdir()]) for part in ("train", "valid")}
+    document = json.loads(said.stdout)
+    assert (document["run"], document["network"]) == (str(out), "resunet")
+    assert {part: document["slices"][part] for part in counts} == counts
+    said = lungseg("infer", *dry, "--run", trained_run, images, "-o", out)
+    inputs = json.loads(said.stdout)["inputs"]
+    expected = {(path.stem, str(path)) for path in images.iterdir()}
+    assert {(each["case"], each["path"]) for each in inputs} == expected
+    assert not out.exists()
+
+
+def test_prepare_lists_its_findings_in_json(raw: Path, tmp_path: Path, lungseg: Cli) -> None:
+    folders = ("--images", raw / "images", "--masks", tmp_path)
+    (tmp_path / "patient01_slice01.png").symlink_to(raw / "masks" / "patient01_slice01.png")
+    said = lungseg("prepare", "--dry-run", "--json", *folders, "-o", tmp_path / "out")
+    document = json.loads(said.stdout)
+    assert document["pairs"] == 1
+    assert {issue["code"] for issue in document["issues"]} == {"orphan_image"}
