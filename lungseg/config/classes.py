@@ -103,3 +103,19 @@ def one_sided(classes: Sequence[str]) -> list[str]:
         for index, (name, other) in enumerate(zip(classes, mirrored(classes), strict=True))
         if index == other and not _SIDES.keys().isdisjoint(_words(name))
     ]
+
+
+def class_metrics(classes: Sequence[str]) -> dict[str, int]:
+    """Return the names of the metrics of each class, with its index; none of a single class.
+
+    Args:
+        classes: names by index, background first.
+    """
+    if len(classes) == 2:
+        return {}
+    metrics: dict[str, int] = {}
+    for index, name in enumerate(classes[1:], 1):
+        metric = "dice_" + re.sub(r"\W+", "_", name)
+        # Two names may differ only in what is left out here.
+        metrics[f"{metric}_{index}" if metric in metrics else metric] = index
+    return metrics

@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from lungseg.config.classes import class_metrics
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.reporting.plots import plot_history
@@ -23,7 +24,6 @@ from lungseg.system.files import partial_path, put_in_place
 from lungseg.system.tables import read_json, write_csv, write_json
 from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import averaged, direction
-from lungseg.training.losses import class_metrics
 
 # Drawing takes a third of a second, too much for every short epoch.
 SECONDS_BETWEEN_PLOTS = 10.0
