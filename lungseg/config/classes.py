@@ -82,6 +82,24 @@ def is_in_lung(name: str) -> bool:
     return is_lung(name) or not _IN_LUNG.isdisjoint(words)
 
 
+def lung_classes(classes: Sequence[str]) -> list[str]:
+    """Return the classes that are the lung together: lung and disease of it by their names.
+
+    There are none if no class is lung by its name, because disease alone is not the lung.
+
+    Args:
+        classes: names by index, background first.
+    """
+    if not any(is_lung(name) for name in classes[1:]):
+        return []
+    return [name for name in classes[1:] if is_in_lung(name)]
+
+
+def joined(classes: Sequence[str]) -> str:
+    """Return the name of classes that are taken as one, such as `left lung + right lung`."""
+    return " + ".join(classes)
+
+
 def mirrored(classes: Sequence[str]) -> list[int]:
     """Return the index that each class has in a mirrored slice: left becomes right.
 

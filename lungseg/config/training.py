@@ -263,9 +263,6 @@ class TrainConfig(Section):
             raise ValueError(
                 "time_budget: with multiworker each worker would plan its own end; set epochs"
             )
-        if self.monitor == "last":
-            if self.patience or self.reducer is not None:
-                raise ValueError(
-                    "monitor: last watches no value, but patience and reducer need one"
-                )
+        if self.monitor == "last" and (self.patience or self.reducer is not None):
+            raise ValueError("monitor: last watches no value, but patience and reducer need one")
         return self

@@ -88,6 +88,7 @@ def build_report(
     environment.filters["number"] = _number
     environment.filters["interval"] = lambda ci: f"{ci[0]:.4f} to {ci[1]:.4f}" if ci else "–"
     first = summary["classes"][0]
+    names = [*summary["classes"], *([summary["joined"]] if summary["joined"] else [])]
     overall = summary["overall"]
     figures = {
         "distributions": _distributions(scores, summary["distance_unit"]),
@@ -101,7 +102,8 @@ def build_report(
         first=first,
         methods={"model": overall, **summary["baselines"]},
         metrics=list(overall[first]),
-        case_metrics=[name for name in overall if name not in summary["classes"]],
+        names=names,
+        case_metrics=[name for name in overall if name not in names],
         colours={"accent": ACCENT, "truth": _hex(TRUTH), "prediction": _hex(PREDICTION)},
         figures=figures,
         examples=[(e, _embed(encode_png(e.picture))) for e in examples],

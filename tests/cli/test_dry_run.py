@@ -23,8 +23,9 @@ def test_train_checks_the_run_folder(dataset: Path, trained_run: Path, lungseg: 
 def test_train_checks_the_value_that_chooses_the_epoch(
     dataset: Path, tmp_path: Path, lungseg: Cli
 ) -> None:
-    classes = "data.rgb_map={background: [0, 0, 0], left lung: [9, 9, 9], right lung: [255, 255, 255]}"
+    colours = "background: [0, 0, 0], left lung: [9, 9, 9], right lung: [255, 255, 255]"
     lesions = "augment.online.lesion.p=0"
+    classes = f"data.rgb_map={{{colours}}}"
     given = ("--data", dataset, "--run", tmp_path / "run", "-s", classes, "-s", lesions)
     for dry in ([], ["--dry-run"]):
         result = lungseg("train", *given, "-s", "train.monitor=val_dice_lung", *dry)
