@@ -64,6 +64,8 @@ def test_the_threshold_is_scored_on_the_whole_lung_and_on_nothing_else(
         assert row.scores.truth_pixels == whole.sum()
         # It tells lung from the rest. Among several classes that is no accuracy of pixels.
         assert (row.pixel_accuracy is None) == (len(classes) > 2)
+    of_network = [row.class_name for row in rows if row.method == "model"]
+    assert of_network == [*classes[1:], *([" + ".join(lung)] if len(lung) > 1 else [])]
     assert not [row for row in scored(classes, None) if row.method == "grey_threshold"]
 
 

@@ -63,6 +63,7 @@ def test_a_run_is_scored_by_class_and_its_baseline_on_the_lung(
     assert [("grey_threshold" in words, "+" in words) for words in tables] == [
         (False, False), (False, False), (True, True),
     ]  # fmt: skip
+    assert result.stderr.count("│ pixel accuracy") == 2
     html = (out / "report.html").read_text()
     assert html.count("<th>grey threshold</th>") == 1
     assert f"Grey threshold, Dice of {JOINED}" in html
