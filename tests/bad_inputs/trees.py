@@ -79,6 +79,14 @@ def tree_with_localizer(folder: Path) -> None:
     write_series(place, hu()[:1], localizer, prefix="scout")
 
 
+@infer("tree", DONE)
+def tree_of_names_that_collide(folder: Path) -> None:
+    """A tree whose folders give two inputs one name, a_b/c and a/b_c: both are read."""
+    for name in ("a_b/c.png", "a/b_c.png"):
+        (folder / "tree" / name).parent.mkdir(parents=True)
+        (folder / "tree" / name).write_bytes(png())
+
+
 @infer("tree", SOME_FAILED, "PAT2")
 def tree_with_damaged_series(folder: Path) -> None:
     """A tree with a series that lacks a slice: the others are read."""
