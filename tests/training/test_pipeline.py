@@ -5,9 +5,9 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -189,7 +189,7 @@ def test_no_line_of_python_runs_for_each_pixel(tmp_path: Path) -> None:
         pipeline = Pipeline(check_config(given, "test"), [chosen], [])
         count = 0
 
-        def trace(frame: FrameType, event: str, arg: object) -> Callable[..., object]:
+        def trace(frame: FrameType, event: str, arg: object) -> Any:
             nonlocal count
             count += event == "line"
             return trace
@@ -207,5 +207,5 @@ def test_no_line_of_python_runs_for_each_pixel(tmp_path: Path) -> None:
         return count
 
     small, large = lines_run(64), lines_run(512)
-    # 64 times as many pixels, and 8 times as many rows.
-    assert 100 < large < 2 * small
+    # 64 times as many pixels and 8 times as many rows: two lines for each row would be noticed.
+    assert 100 < large < 1.2 * small
