@@ -112,11 +112,15 @@ def evaluate(
 
 
 def show(summary: Mapping[str, Any]) -> None:
-    """Print the tables of an evaluation: one column for the network and one per baseline."""
+    """Print the tables of an evaluation: one column for the network and one per baseline.
+
+    Lung classes that are scored as one have a table of their own.
+    """
     overall = summary["overall"]
-    methods = {"model": overall, **summary["baselines"]}
     unit = summary["distance_unit"]
-    for class_name in summary["classes"]:
+    for class_name in [*summary["classes"], *([summary["joined"]] if summary["joined"] else [])]:
+        every = {"model": overall, **summary["baselines"]}
+        methods = {name: values for name, values in every.items() if class_name in values}
         rows = []
         for label, metric, key in (
             ("Dice, mean", "dice", "mean"),
@@ -133,8 +137,9 @@ def show(summary: Mapping[str, Any]) -> None:
         ):
             values = [method[class_name][metric][key] for method in methods.values()]
             rows.append([label, *(_format(value) for value in values)])
-        accuracy = [_format(method["pixel_accuracy"]["mean"]) for method in methods.values()]
-        rows.append(["pixel accuracy", *accuracy])
+        accuracy = [method.get("pixel_accuracy", {}).get("mean") for method in methods.values()]
+        if class_name in summary["classes"]:
+            rows.append(["pixel accuracy", *map(_format, accuracy)])
         part = summary.get("part", summary.get("predictions", ""))
         title = f"{part}: {summary['cases']} cases, {summary['patients']} patients"
         console.table(title, [class_name, *methods], rows)

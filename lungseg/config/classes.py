@@ -82,6 +82,24 @@ def is_in_lung(name: str) -> bool:
     return is_lung(name) or not _IN_LUNG.isdisjoint(words)
 
 
+def lung_classes(classes: Sequence[str]) -> list[str]:
+    """Return the classes that are the lung together: lung and disease of it by their names.
+
+    There are none if no class is lung by its name, because disease alone is not the lung.
+
+    Args:
+        classes: names by index, background first.
+    """
+    if not any(is_lung(name) for name in classes[1:]):
+        return []
+    return [name for name in classes[1:] if is_in_lung(name)]
+
+
+def joined(classes: Sequence[str]) -> str:
+    """Return the name of classes that are taken as one, such as `left lung + right lung`."""
+    return " + ".join(classes)
+
+
 def mirrored(classes: Sequence[str]) -> list[int]:
     """Return the index that each class has in a mirrored slice: left becomes right.
 
@@ -103,3 +121,19 @@ def one_sided(classes: Sequence[str]) -> list[str]:
         for index, (name, other) in enumerate(zip(classes, mirrored(classes), strict=True))
         if index == other and not _SIDES.keys().isdisjoint(_words(name))
     ]
+
+
+def class_metrics(classes: Sequence[str]) -> dict[str, int]:
+    """Return the names of the metrics of each class, with its index; none of a single class.
+
+    Args:
+        classes: names by index, background first.
+    """
+    if len(classes) == 2:
+        return {}
+    metrics: dict[str, int] = {}
+    for index, name in enumerate(classes[1:], 1):
+        metric = "dice_" + re.sub(r"\W+", "_", name)
+        # Two names may differ only in what is left out here.
+        metrics[f"{metric}_{index}" if metric in metrics else metric] = index
+    return metrics

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from lungseg.config.classes import ClassLabels, RgbMap, lung_alone
+from lungseg.config.classes import ClassLabels, RgbMap, class_metrics, lung_alone
 from lungseg.config.datasets import PrepareConfig, SplitConfig
 from lungseg.config.fields import (
     Amount,
@@ -191,6 +191,19 @@ class Config(Section):
         default_factory=EvaluateConfig, description="how masks are scored"
     )
     infer: InferConfig = Field(default_factory=InferConfig, description="how masks are predicted")
+
+    @field_validator("train")
+    @classmethod
+    def _monitor_is_computed(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        # Without valid data the classes are not known, and that is an error of its own.
+        if train.monitor == "last" or "data" not in info.data:
+            return train
+        classes = list(info.data["data"].rgb_map)
+        known = ["loss", *train.metrics, *class_metrics(classes)]
+        if train.monitor.removeprefix("val_") not in known:
+            names = ", ".join(f"val_{name}" for name in known)
+            raise ValueError(f"monitor: {train.monitor!r} is not computed; there are {names}, last")
+        return train
 
     @property
     def learning_rate(self) -> float:

@@ -90,7 +90,11 @@ def relative_entropy(probabilities: NDArray[np.float32]) -> float:
 
 
 def relate_uncertainty(rows: Sequence[CaseScore]) -> dict[str, Any]:
-    """Relate the network's uncertainty (entropy of the mirrored mean) to its error."""
+    """Relate the network's uncertainty (entropy of the mirrored mean) to its error.
+
+    Args:
+        rows: the rows of one class by the network. At least one has an entropy.
+    """
     from scipy.stats import spearmanr
 
     pairs = [(row.entropy, 1 - row.scores.dice) for row in rows if row.entropy is not None]

@@ -1,4 +1,4 @@
-"""The scores of one case, and trivial baselines to compare them with."""
+"""The scores of one case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,34 +19,6 @@ from lungseg.system.tables import to_record
 
 # Class indices of any integer type, `(H, W)` or `(D, H, W)`.
 ClassIndices = NDArray[np.integer[Any]]
-
-
-def all_background(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a mask without any lung."""
-    return np.zeros(image.shape[:2], dtype=np.uint8)
-
-
-def grey_threshold(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Take the dark regions inside the body as lung.
-
-    Otsu's threshold separates dark from bright. Dark components are kept if they do not touch the
-    border and cover at least 0.1% of the slice; their holes are filled.
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
-    _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    dark = (bright == 0).astype(np.uint8)
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(dark, connectivity=4)
-    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-    keep = stats[:, cv2.CC_STAT_AREA] >= 0.001 * dark.size
-    keep[np.unique(border)] = False
-    keep[0] = False
-    lung = keep[parts].astype(np.uint8)
-    contours, _ = cv2.findContours(lung, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(lung, contours, -1, 1, cv2.FILLED)
-    return np.asarray(lung)
-
-
-BASELINES = {"all_background": all_background, "grey_threshold": grey_threshold}
 
 
 @dataclass(frozen=True)
@@ -114,9 +85,10 @@ class CaseScore:
     Attributes:
         case: name of the case.
         group: its patient.
-        class_name: the class.
+        class_name: the class, or the lung classes joined (`lungseg.config.classes.joined`).
         method: `model`, or the name of a baseline.
-        pixel_accuracy: share of pixels whose class is right, over all classes.
+        pixel_accuracy: share of pixels whose class is right, over all classes; None if the method
+            does not say a class for each pixel.
         probabilities: scores of the probabilities; None if there are no probabilities.
         entropy: relative entropy of the mean prediction of the image and the mirrored image; None
             if it was not asked for.
@@ -130,7 +102,7 @@ class CaseScore:
     group: str
     class_name: str = field(metadata={"column": "class"})
     method: str
-    pixel_accuracy: float
+    pixel_accuracy: float | None
     probabilities: ProbabilityScores | None = None
     entropy: float | None = None
     scores: ClassScores
@@ -140,11 +112,11 @@ class CaseScore:
     @cached_property
     def metrics(self) -> dict[str, float]:
         """All scores by column name, as far as they are known."""
-        probabilities = self.probabilities
+        probabilities, accuracy = self.probabilities, self.pixel_accuracy
         return {
             **self.scores.metrics,
             **(to_record(probabilities) if probabilities else {}),
-            "pixel_accuracy": self.pixel_accuracy,
+            **({} if accuracy is None else {"pixel_accuracy": accuracy}),
         }
 
 

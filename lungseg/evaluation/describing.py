@@ -44,8 +44,10 @@ def describe(
         "calibration": scores.calibration.result(),
         "audit": audit_parts(parts, config.split),
     }
-    if config.evaluate.flips:
-        extras["uncertainty"] = relate_uncertainty(scores.rows)
+    classes = list(first.predictor.data.rgb_map)
+    # A network with a class of one side only is not shown mirrored slices.
+    if rows := [r for r in scores.rows if r.entropy is not None and r.class_name == classes[1]]:
+        extras["uncertainty"] = relate_uncertainty(rows)
     if (run / "run.json").exists():
         extras["trained"] = read_json(run / "run.json")
     history = run / "history.csv"
@@ -55,7 +57,7 @@ def describe(
     return Scored(
         head=head,
         rows=scores.rows,
-        classes=list(first.predictor.data.rgb_map),
+        classes=classes,
         draw=lambda case: by_case[case].draw(case),
         extras=extras,
         history=read_csv(history) if history.exists() else [],

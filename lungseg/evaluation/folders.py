@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.evaluation.cases import (
-    BASELINES,
-    CaseScore,
-    ClassIndices,
-    score_classes,
-)
+from lungseg.evaluation.baselines import score_methods
+from lungseg.evaluation.cases import CaseScore
 from lungseg.evaluation.loading import Case, LoadedMasks, load_masks, size_of
-from lungseg.evaluation.metrics import pixel_accuracy
 from lungseg.evaluation.naming import FILES, name_patients
 from lungseg.imaging.folders import Input, volume_suffix
 from lungseg.imaging.pixels import read_pixels, to_slice
@@ -164,31 +159,28 @@ def score_pairs(cases: Sequence[Case], config: Config) -> FolderScores:
 
 def score_case(case: Case, loaded: LoadedMasks, config: Config) -> list[CaseScore]:
     """Score a prediction and the baselines against the truth; one row per class and method."""
-    masks: dict[str, ClassIndices] = {
-        "model": loaded.prediction,
-        "all_background": np.zeros_like(loaded.truth),
-    }
-    image = _image(case, loaded, config)
-    if image is not None:
-        masks["grey_threshold"] = BASELINES["grey_threshold"](image)
-    classes = list(config.data.rgb_map)
-    tolerances = config.evaluate.tolerances
     rows = []
-    for method, mask in masks.items():
-        by_class = score_classes(loaded.truth, mask, classes, loaded.pixel_size, tolerances)
-        for class_name, scores in by_class.items():
-            if method == "model" and loaded.problem:
-                scores = replace(scores, flag="not_comparable")
-            rows.append(
-                CaseScore(
-                    case=case.name,
-                    group=case.patient or case.name,
-                    class_name=class_name,
-                    method=method,
-                    pixel_accuracy=pixel_accuracy(loaded.truth, mask),
-                    scores=scores,
-                )
+    for scored in score_methods(
+        loaded.truth,
+        loaded.prediction,
+        _image(case, loaded, config),
+        list(config.data.rgb_map),
+        loaded.pixel_size,
+        config.evaluate.tolerances,
+    ):
+        scores = scored.scores
+        if scored.method == "model" and loaded.problem:
+            scores = replace(scores, flag="not_comparable")
+        rows.append(
+            CaseScore(
+                case=case.name,
+                group=case.patient or case.name,
+                class_name=scored.class_name,
+                method=scored.method,
+                pixel_accuracy=scored.pixel_accuracy,
+                scores=scores,
             )
+        )
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lungseg.config.classes import joined, lung_classes
 from lungseg.config.schema import Config
 from lungseg.evaluation.cases import CASE_METRICS, LOWER_IS_BETTER, CaseScore
 from lungseg.evaluation.comparison import OtherEvaluation, compare_with
@@ -29,7 +30,7 @@ class Evaluation:
     Attributes:
         summary: the content of `evaluation.json`.
         rows: one row for each case, class and method. `per_case.csv` holds the rows of the method
-            `model`.
+            `model`. If several classes are lung, there are rows of these joined, too.
         output: the folder written.
     """
 
@@ -71,9 +72,16 @@ class Scored:
         return list(self.classes)[1:]
 
     @property
+    def joined(self) -> str | None:
+        """Name of the lung classes joined, if there are several."""
+        lung = lung_classes(self.classes)
+        return joined(lung) if len(lung) > 1 else None
+
+    @property
     def of_model(self) -> list[CaseScore]:
-        """The rows of the method `model`."""
-        return [row for row in self.rows if row.method == "model"]
+        """The rows of the method `model` for each class."""
+        names = self.foreground
+        return [row for row in self.rows if row.method == "model" and row.class_name in names]
 
     @property
     def groups(self) -> dict[str, str]:
@@ -120,6 +128,7 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
         "cases": len(scored.groups),
         "patients": len(patients),
         "classes": scored.foreground,
+        "joined": scored.joined,
         "distance_unit": of_model[0].scores.distance_unit,
         "volume_unit": of_model[0].scores.volume_unit,
         "flags": {flag: flags.count(flag) for flag in sorted(set(flags))},
@@ -140,15 +149,15 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
 def _summaries_of(method: str, config: Config, scored: Scored) -> dict[str, Any]:
     """Summarise every score of one method: those of each class, then those of all classes."""
     summaries: dict[str, Any] = {}
-    for class_name in scored.foreground:
-        rows = _select(scored.rows, method, class_name)
-        summaries[class_name] = {
-            metric: _summary_of(rows, metric, config, scored.groups)
-            for metric in rows[0].scores.metrics
-        }
+    for class_name in dict.fromkeys(row.class_name for row in scored.rows):
+        if rows := _select(scored.rows, method, class_name):
+            summaries[class_name] = {
+                metric: _summary_of(rows, metric, config, scored.groups)
+                for metric in rows[0].scores.metrics
+            }
     rows = _select(scored.rows, method, scored.foreground[0])
     for metric in CASE_METRICS:
-        if metric in rows[0].metrics:
+        if rows and metric in rows[0].metrics:
             summaries[metric] = _summary_of(rows, metric, config, scored.groups)
     return summaries
 

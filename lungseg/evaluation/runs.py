@@ -21,14 +21,10 @@ from lungseg.dataset.seen import seen_in_training
 from lungseg.dataset.similarity import Likeness, most_alike_pairs
 from lungseg.dataset.slices import Slice
 from lungseg.errors import UsageError
+from lungseg.evaluation.baselines import score_methods
 from lungseg.evaluation.calibration import Calibration, relative_entropy
-from lungseg.evaluation.cases import (
-    BASELINES,
-    CaseScore,
-    score_classes,
-    score_probabilities,
-)
-from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
+from lungseg.evaluation.cases import CaseScore, score_probabilities
+from lungseg.evaluation.metrics import PixelSize
 from lungseg.evaluation.sources import Source, read_source
 from lungseg.imaging.framing import frame_slice
 from lungseg.imaging.masks import read_labels
@@ -217,32 +213,34 @@ def _predict(part: ScoredPart, config: Config, scores: RunScores) -> Iterator[_P
 
 def _score_slice(case: _Predicted, part: ScoredPart, config: Config) -> list[CaseScore]:
     """Return the rows of one slice for every class: first the network, then each baseline."""
-    masks = {"model": labels_of(case.probabilities)}
-    masks |= {name: baseline(case.image) for name, baseline in BASELINES.items()}
-    classes = list(part.predictor.data.rgb_map)
-    tolerances = config.evaluate.tolerances
     probabilities = score_probabilities(case.truth, case.probabilities)
     entropy = None
     if case.mirrored is not None:
         mean = np.asarray((case.probabilities + case.mirrored) / 2, dtype=np.float32)
         entropy = relative_entropy(mean)
+    classes = list(part.predictor.data.rgb_map)
     return [
         CaseScore(
             case=case.slice.case,
             group=case.slice.group,
-            class_name=class_name,
-            method=method,
-            pixel_accuracy=pixel_accuracy(case.truth, mask),
-            probabilities=probabilities if method == "model" else None,
-            entropy=entropy if method == "model" else None,
-            scores=scores,
+            class_name=scored.class_name,
+            method=scored.method,
+            pixel_accuracy=scored.pixel_accuracy,
+            probabilities=probabilities if of_network else None,
+            entropy=entropy if of_network else None,
+            scores=scored.scores,
             fold=part.fold,
             seen_in_training=case.slice.case in part.seen,
         )
-        for method, mask in masks.items()
-        for class_name, scores in score_classes(
-            case.truth, mask, classes, PixelSize(), tolerances
-        ).items()
+        for scored in score_methods(
+            case.truth,
+            labels_of(case.probabilities),
+            case.image,
+            classes,
+            PixelSize(),
+            config.evaluate.tolerances,
+        )
+        for of_network in [scored.method == "model" and scored.class_name in classes]
     ]
 
 

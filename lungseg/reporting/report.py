@@ -11,7 +11,7 @@ import numpy as np
 
 from lungseg.imaging.pixels import encode_png
 from lungseg.reporting.overlays import PREDICTION, TRUTH, Picture
-from lungseg.reporting.plots import history_figure, new_figure, to_png
+from lungseg.reporting.plots import MOST_CLASSES, class_columns, history_figure, new_figure, to_png
 
 ACCENT = "#b5382f"
 METHOD_COLOURS = {"model": ACCENT, "grey_threshold": "#4878a8", "all_background": "#888888"}
@@ -88,11 +88,13 @@ def build_report(
     environment.filters["number"] = _number
     environment.filters["interval"] = lambda ci: f"{ci[0]:.4f} to {ci[1]:.4f}" if ci else "–"
     first = summary["classes"][0]
+    names = [*summary["classes"], *([summary["joined"]] if summary["joined"] else [])]
     overall = summary["overall"]
     figures = {
         "distributions": _distributions(scores, summary["distance_unit"]),
         "area": _dice_against_area(scores, first),
         "training": _training(history) if len(history) > 0 else "",
+        "classes": _classes(history, summary["classes"]),
         "calibration": _calibration(summary["calibration"]) if "calibration" in summary else "",
         "entropy": _entropy(scores) if "uncertainty" in summary else "",
     }
@@ -101,7 +103,9 @@ def build_report(
         first=first,
         methods={"model": overall, **summary["baselines"]},
         metrics=list(overall[first]),
-        case_metrics=[name for name in overall if name not in summary["classes"]],
+        names=names,
+        most_classes=MOST_CLASSES,
+        case_metrics=[name for name in overall if name not in names],
         colours={"accent": ACCENT, "truth": _hex(TRUTH), "prediction": _hex(PREDICTION)},
         figures=figures,
         examples=[(e, _embed(encode_png(e.picture))) for e in examples],
@@ -173,7 +177,13 @@ def _dice_against_area(scores: Sequence[PlottedScore], class_name: str) -> str:
 def _training(history: Sequence[Mapping[str, str]]) -> str:
     names = ["loss"]
     names += [n for n in ("lung_dice", "dice_coef_multiclass") if n in history[0]]
-    return _embed(to_png(history_figure(history, names, (3.5, 3.2)), 130))
+    return _embed(to_png(history_figure(history, names, None, (3.5, 3.2)), 130))
+
+
+def _classes(history: Sequence[Mapping[str, str]], classes: Sequence[str]) -> str:
+    """Draw the validation Dice of each class; nothing if there is only one, or none was watched."""
+    columns = class_columns(history, ["background", *classes])
+    return _embed(to_png(history_figure(history, [], columns, (8.6, 3.6)), 130)) if columns else ""
 
 
 def _calibration(calibration: Mapping[str, Any]) -> str:

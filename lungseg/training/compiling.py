@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.config.classes import class_metrics
 from lungseg.config.schema import Config
 from lungseg.models import build_model
 from lungseg.training import losses
@@ -46,7 +47,7 @@ def compile_model(config: Config, steps: int, execution: Execution | None = None
         optimizer = AveragingAdamW(rate, weight_decay=settings.weight_decay, **options)
     else:
         optimizer = AveragingAdam(rate, **options)
-    watched = losses.class_metrics(list(config.data.rgb_map))
+    watched = class_metrics(list(config.data.rgb_map))
     model = build_model(config)
     model.compile(
         optimizer,

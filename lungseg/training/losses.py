@@ -8,8 +8,7 @@ scores of `lungseg evaluate` are in `lungseg.evaluation.metrics`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -264,10 +263,3 @@ class ClassDice(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return what a saved network needs to make the metric again."""
         return {"index": self.index, "name": self.name}
-
-
-def class_metrics(classes: Sequence[str]) -> dict[str, int]:
-    """Return the names of the metrics of each class, with its index; none of a single class."""
-    if len(classes) == 2:
-        return {}
-    return {"dice_" + re.sub(r"\W+", "_", name): index for index, name in enumerate(classes[1:], 1)}

@@ -15,15 +15,15 @@ from typing import Any
 
 import keras
 
+from lungseg.config.classes import class_metrics
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
-from lungseg.reporting.plots import plot_history
+from lungseg.reporting.plots import class_columns, plot_history
 from lungseg.system import console
 from lungseg.system.files import partial_path, put_in_place
 from lungseg.system.tables import read_json, write_csv, write_json
 from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import averaged, direction
-from lungseg.training.losses import class_metrics
 
 # Drawing takes a third of a second, too much for every short epoch.
 SECONDS_BETWEEN_PLOTS = 10.0
@@ -97,6 +97,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.writes = writes
         self.run, self.config, self.others, self.average = run, config, others, average
         self.monitor = config.train.monitor
+        self._classes = list(config.data.rgb_map)
+        self._class_metrics = class_metrics(self._classes)
         self.history: list[dict[str, float]] = list(state.get("history", []))
         self.best: float | None = state.get("best")
         self.best_epoch: int = state.get("best_epoch", 0)
@@ -199,11 +201,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def _plot(self) -> None:
         for name, keys in self._tables():
             if keys and self.history:
-                plot_history(self.run / f"{name}.png", self.history, keys)
+                # One panel shows all classes: a panel for each of 100 would take a minute to draw.
+                of_classes = [key for key in keys if key in self._class_metrics]
+                shown = class_columns(self.history, self._classes) if of_classes else None
+                plotted = [key for key in keys if key not in of_classes]
+                plot_history(self.run / f"{name}.png", self.history, plotted, shown)
         self._plotted = time.monotonic()
 
     def _tables(self) -> list[tuple[str, list[str]]]:
-        watched = [*self.config.train.metrics, *class_metrics(list(self.config.data.rgb_map))]
+        watched = [*self.config.train.metrics, *self._class_metrics]
         # A run of an earlier version that is resumed does not watch each class.
         known = [name for name in watched if self.history and name in self.history[-1]]
         return [("train_losses", ["loss"]), ("train_metrics", known)]

@@ -25,13 +25,17 @@ from tests.bad_inputs import (
     names,
     scales,
     tables,
+    trees,
     volumes,
 )
 from tests.bad_inputs.kinds import Kind
 
+MODULES = (
+    images, names, volumes, dicom, headers, scales, trees, masks, configs, models, tables,
+)  # fmt: skip
 KINDS = {
     value.name: value
-    for module in (images, names, volumes, dicom, headers, scales, masks, configs, models, tables)
+    for module in MODULES
     for value in vars(module).values()
     if isinstance(value, Kind)
 }

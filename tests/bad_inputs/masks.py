@@ -151,6 +151,26 @@ def mask_inverted(folder: Path) -> None:
     pairs(folder, (1 - phantom(3)[1]) * np.uint8(255), other_grey())
 
 
+@prepare(DONE, "")
+def mask_of_16_bits(folder: Path) -> None:
+    """A mask of 16 bits that holds 0 and 65535: read."""
+    pairs(folder, phantom(3)[1] * np.uint16(65535), other_grey())
+
+
+@prepare(DONE, "")
+def mask_of_16_bit_labels(folder: Path) -> None:
+    """A mask of 16 bits that holds the labels 0 and 1: read."""
+    pairs(folder, phantom(3)[1].astype(np.uint16), other_grey())
+
+
+@prepare()
+def mask_of_16_bit_labels_above_255(folder: Path) -> None:
+    """A mask of 16 bits with the labels 0, 1 and 256, which 8 bits would lose."""
+    mask = phantom(3)[1].astype(np.uint16)
+    mask[:, SIDE // 2 :] *= 256
+    pairs(folder, mask, other_grey())
+
+
 @prepare()
 def mask_with_nan(folder: Path) -> None:
     """A mask of floats with NaN."""

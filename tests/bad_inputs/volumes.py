@@ -183,6 +183,23 @@ def mhd_that_reads_elsewhere(folder: Path) -> None:
     (folder / "bad.mhd").write_text(content.replace("bad.raw", "/etc/hostname"))
 
 
+@infer("bad.mhd", DONE)
+def mhd_with_space_before_key(folder: Path) -> None:
+    """An MHD with a space before each key: read."""
+    sitk.WriteImage(volume(), str(folder / "bad.mhd"))
+    lines = (folder / "bad.mhd").read_text().splitlines()
+    (folder / "bad.mhd").write_text("".join(f" {line}\n" for line in lines))
+
+
+@infer("bad.mhd")
+def mhd_that_reads_elsewhere_behind_a_space(folder: Path) -> None:
+    """An MHD that names a system file as its data, with a space before the key."""
+    sitk.WriteImage(volume(), str(folder / "bad.mhd"))
+    content = (folder / "bad.mhd").read_text()
+    changed = content.replace("ElementDataFile = bad.raw", " ElementDataFile = /etc/hostname")
+    (folder / "bad.mhd").write_text(changed)
+
+
 @infer("bad.nrrd")
 def nrrd_cut_short(folder: Path) -> None:
     """An NRRD cut in half."""

@@ -21,6 +21,21 @@ def test_train_checks_the_run_folder(dataset: Path, trained_run: Path, lungseg: 
     assert (result.exit_code, "would be trained on" in result.stderr) == (0, True)
 
 
+def test_train_checks_the_value_that_chooses_the_epoch(
+    dataset: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    colours = "background: [0, 0, 0], left lung: [9, 9, 9], right lung: [255, 255, 255]"
+    lesions = "augment.online.lesion.p=0"
+    classes = f"data.rgb_map={{{colours}}}"
+    given = ("--data", dataset, "--run", tmp_path / "run", "-s", classes, "-s", lesions)
+    for dry in ([], ["--dry-run"]):
+        result = lungseg("train", *given, "-s", "train.monitor=val_dice_lung", *dry)
+        assert (result.exit_code, "val_dice_left_lung, val_dice_r" in result.stderr) == (2, True)
+    assert not (tmp_path / "run").exists()
+    result = lungseg("train", *given, "-s", "train.monitor=val_dice_left_lung", "--dry-run")
+    assert (result.exit_code, "would be trained on" in result.stderr) == (0, True)
+
+
 def test_infer_checks_the_run_and_the_output(
     raw: Path, trained_run: Path, tmp_path: Path, lungseg: Cli
 ) -> None:

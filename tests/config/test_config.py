@@ -101,6 +101,41 @@ def test_values_that_make_no_sense_are_refused(override: str, said: str) -> None
         load_config(None, [override])
 
 
+SIDES = {"background": [0, 0, 0], "left lung": [9, 0, 0], "right lung": [0, 9, 0]}
+
+
+def test_the_dice_of_a_class_may_be_monitored() -> None:
+    for name in ("val_dice_left_lung", "dice_right_lung", "val_lung_dice", "val_loss", "last"):
+        given = {"data": {"rgb_map": SIDES}, "train": {"monitor": name}}
+        assert check_config(given, "test").train.monitor == name
+
+
+@pytest.mark.parametrize("classes", [SIDES, None])
+def test_a_value_that_is_not_computed_is_refused_with_those_that_are(
+    classes: dict[str, list[int]] | None,
+) -> None:
+    data = {} if classes is None else {"rgb_map": classes}
+    # The only class of a network has no metric of its own: that is lung_dice.
+    computed = ["val_loss", "val_lung_dice", "val_lung_iou"]
+    computed += ["val_dice_left_lung", "val_dice_right_lung"] if classes else []
+    for name in ("val_dice_lung", "val_dice_left lung", "val_dice_coef_multiclass"):
+        given = {"data": data, "train": {"metrics": ["lung_dice", "lung_iou"], "monitor": name}}
+        with pytest.raises(UsageError) as caught:
+            check_config(given, "test")
+        said = f"train: monitor: {name!r} is not computed; there are {', '.join(computed)}, last"
+        assert said in str(caught.value)
+
+
+def test_errors_in_the_classes_and_in_the_training_are_said_at_once() -> None:
+    with pytest.raises(UsageError, match="2 errors") as caught:
+        load_config(None, ["data.rgb_map={a: [0, 0, 0]}", "train.epochs=0"])
+    assert "data.rgb_map" in str(caught.value)
+    # What is computed depends on the classes, so their error comes alone.
+    with pytest.raises(UsageError, match="1 error") as caught:
+        load_config(None, ["data.rgb_map={a: [0, 0, 0]}", "train.monitor=val_dice_a"])
+    assert "data.rgb_map" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

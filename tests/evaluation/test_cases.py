@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lungseg.errors import UsageError
-from lungseg.evaluation.cases import grey_threshold, score
+from lungseg.evaluation.baselines import grey_threshold
+from lungseg.evaluation.cases import score
 
 TRUTH = np.array([[0, 1, 1, 0], [0, 1, 1, 0]])
 MASK = np.array([[0, 0, 1, 1], [0, 0, 2, 0]])  # two pixels right, one wrong, two missing

@@ -14,7 +14,8 @@ from lungseg.dataset.writing import write_dataset
 from lungseg.evaluation.runs import pair_runs, score_parts
 from lungseg.imaging.pixels import write_png
 from lungseg.training.run_folder import write_data_list
-from tests.support.networks import write_network
+from lungseg.verbs.evaluate import evaluate
+from tests.support.networks import write_classes, write_network, write_sides
 
 SIDE = 8
 LUNG, BODY = 51, 204  # grey values that the network takes for lung with p = 0.8 and p = 0.2
@@ -109,3 +110,31 @@ def test_uncertainty_is_that_of_the_slice_and_its_mirror_image(run: Path, tmp_pa
         # Mirrored back, the network says the same: 0.8 or 0.2, per each of 24 pixels of lung.
         expected = 64 * entropy([0.8, 0.2], base=2) / 24
         assert found == (pytest.approx(expected, rel=1e-5) if flips else None)
+
+
+def test_the_uncertainty_about_sides_is_that_of_a_mirrored_patient(tmp_path: Path) -> None:
+    run = write_sides(tmp_path / "run", (SIDE, SIDE))
+    pixels = np.full((SIDE, SIDE), BODY, np.uint8)
+    pixels[:, :3] = LUNG  # all of it in the left half of the picture
+    s = slice_of(tmp_path, "a", "a")
+    write_png(s.image, pixels)
+    write_png(s.mask, (pixels == LUNG) * np.uint8(2))
+    write_dataset(tmp_path / "data", {"train": [s], "test": [s]})
+    rows = score_parts(pair_runs(Config(), run, tmp_path / "data"), Config()).rows
+    found = {row.class_name: row for row in rows if row.method == "model"}
+    assert found["right lung"].scores.dice == 1
+    # Mirrored back, it says the same: lung or body with 0.8 or 0.2, and nothing of a third class.
+    expected = 64 * entropy([0.8, 0.2], base=3) / 24
+    assert found["left lung"].entropy == found["right lung"].entropy == pytest.approx(expected)
+    assert found["left lung + right lung"].entropy is None
+
+
+def test_a_network_with_one_side_only_has_no_uncertainty(tmp_path: Path) -> None:
+    greys = {"body": BODY, "left lung": LUNG, "airway": 0}
+    run = write_classes(tmp_path / "run", (SIDE, SIDE), greys)
+    s = slice_of(tmp_path, "a", "a")
+    write_png(s.mask, np.zeros((SIDE, SIDE), np.uint8))
+    write_dataset(tmp_path / "data", {"train": [s], "test": [s]})
+    result = evaluate(Config(), run, tmp_path / "data", tmp_path / "out")
+    assert "uncertainty" not in result.summary
+    assert "<h2>Uncertainty" not in (tmp_path / "out" / "report.html").read_text()

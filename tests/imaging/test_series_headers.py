@@ -252,3 +252,34 @@ def test_a_series_that_begins_with_its_localizer_is_still_the_axial_one(tmp_path
     image, findings = read_dicom(tmp_path / "ct")
     assert image.GetSize()[2] == 7
     assert [f.code for f in findings] == ["several_series", "localizer"]
+
+
+@pytest.mark.parametrize("chosen", [third, upper])
+def test_slices_of_two_patients_are_no_volume(chosen: Chosen, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"of 2 patients: .* differ in PatientID") as caught:
+        read(tmp_path, put(chosen, PatientID="OTHER"))
+    assert "SECRET" not in str(caught.value)
+    assert "OTHER" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put(every, PatientID="OTHER"),
+        put(every, PatientID=""),
+        put(third, PatientID=None),  # an anonymiser that forgot some
+        put(third, PatientName="Other spelling"),
+    ],
+)
+def test_one_patient_may_lack_an_identity_in_some_slices(change: Change, tmp_path: Path) -> None:
+    image, _ = read(tmp_path, change)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
+
+
+def test_a_localizer_of_another_patient_is_left_out(tmp_path: Path) -> None:
+    def change(ct: FileDataset, index: int) -> None:
+        if index == 7:
+            ct.PatientID, ct.ImageType = "OTHER", ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+    image, findings = read(tmp_path, change)
+    assert (image.GetSize()[2], [f.code for f in findings]) == (7, ["localizer"])

@@ -16,7 +16,7 @@ from lungseg.inference.predictor import (
 )
 from lungseg.inference.tiling import gaussian_weights
 from lungseg.system.tables import read_json, write_json
-from tests.support.networks import write_classes, write_network
+from tests.support.networks import write_classes, write_network, write_sides
 
 
 def enlarged(values: np.ndarray, count: int) -> np.ndarray:
@@ -84,6 +84,20 @@ def test_a_flipped_prediction_exchanges_left_and_right(tmp_path: Path) -> None:
     Predictor(one / "model.onnx")
     with pytest.raises(UsageError, match="no class for the other side of left"):
         Predictor(one / "model.onnx", flips=True)
+
+
+def test_a_network_that_knows_sides_by_their_place_says_the_same_with_flips(tmp_path: Path) -> None:
+    # In a mirrored slice it calls the left lung the right one, as it was taught by flips.
+    run = write_sides(tmp_path / "run", (4, 6))
+    grey = np.random.default_rng(0).integers(0, 256, (4, 6), np.uint8)
+    flipped = Predictor(run / "model.onnx", flips=True).probabilities([grey])[0]
+    right_half = np.arange(6) >= 3
+    lung = 1 - grey / 255
+    expected = np.stack([grey / 255, lung * right_half, lung * ~right_half], axis=-1)
+    np.testing.assert_allclose(flipped, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        Predictor(run / "model.onnx").probabilities([grey])[0], expected, atol=1e-6
+    )
 
 
 def test_networks_together_are_as_certain_as_the_least_certain(tmp_path: Path) -> None:

@@ -68,6 +68,45 @@ def write_network(run: Path, size: tuple[int, int], reach: int = 0) -> Path:
     return run
 
 
+def write_sides(run: Path, size: tuple[int, int]) -> Path:
+    """Write a run folder whose network knows the side by the place, as one trained with flips.
+
+    Dark is lung, as for `write_network`. In the left half of the picture it is the right lung, in
+    the other half the left lung.
+    """
+    write_network(run, size)
+    shape = ["slices", *size]
+    height, width = size
+    half = [float(column < width / 2) for _ in range(height) for column in range(width)]
+    other = [1 - value for value in half]
+    nodes = [
+        helper.make_node("Div", ["grey", "white"], ["background"]),
+        helper.make_node("Sub", ["one", "background"], ["lung"]),
+        helper.make_node("Mul", ["lung", "right half"], ["left lung"]),
+        helper.make_node("Mul", ["lung", "left half"], ["right lung"]),
+        helper.make_node("Concat", ["background", "left lung", "right lung"], ["classes"], axis=3),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sides by place",
+        [helper.make_tensor_value_info("grey", TensorProto.FLOAT, [*shape, 1])],
+        [helper.make_tensor_value_info("classes", TensorProto.FLOAT, [*shape, 3])],
+        [
+            helper.make_tensor("white", TensorProto.FLOAT, [1], [255.0]),
+            helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]),
+            helper.make_tensor("left half", TensorProto.FLOAT, [1, height, width, 1], half),
+            helper.make_tensor("right half", TensorProto.FLOAT, [1, height, width, 1], other),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, run / "model.onnx")
+    description = read_json(run / "model.json")
+    names = ("background", "left lung", "right lung")
+    description["rgb_map"] = {name: [i, i, i] for i, name in enumerate(names)}
+    write_json(run / "model.json", description)
+    return run
+
+
 def write_classes(run: Path, size: tuple[int, int], greys: Mapping[str, int]) -> Path:
     """Write a run folder whose network gives each pixel the class whose grey is nearest.
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from lungseg.config.classes import class_metrics
 from lungseg.evaluation import metrics
-from lungseg.training.losses import LOSSES, METRICS, ClassDice, class_dice, class_metrics
+from lungseg.training.losses import LOSSES, METRICS, ClassDice, class_dice
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,8 @@ def test_the_dice_of_each_class_equals_the_evaluations() -> None:
         metric.update_state(truth, guess)
         assert float(metric.result()) == pytest.approx(np.mean(expected))
     assert class_metrics(["background", "lung"]) == {}
+    alike = class_metrics(["background", "left lung", "left-lung"])
+    assert alike == {"dice_left_lung": 1, "dice_left_lung_2": 2}
 
 
 def test_two_empty_masks_are_equal() -> None:

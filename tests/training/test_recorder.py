@@ -66,6 +66,28 @@ def test_the_metrics_of_each_class_are_in_the_table(tmp_path: Path) -> None:
     assert header == "epoch,lung_dice,val_lung_dice,dice_left,dice_right"
 
 
+def test_the_plot_has_one_panel_for_all_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plotted: dict[str, tuple[object, ...]] = {}
+    monkeypatch.setattr(
+        "lungseg.training.recorder.plot_history",
+        lambda path, rows, *what: plotted.update({path.name: what}),
+    )
+    sides = {"background": [0, 0, 0], "left lung": [90, 90, 90], "right lung": [255, 255, 255]}
+    config = check_config({**tiny(metrics=["lung_dice"]), "data": {"rgb_map": sides}}, "test")
+    recorder = Recorder(tmp_path, config, [], {}, ValidatedWeights(NoStatistics([]), averages=True))
+    names = ["lung_dice", "dice_left_lung", "dice_right_lung"]
+    values = dict.fromkeys([*names, *(f"val_{name}" for name in names)], 0.5)
+    recorder.history.append({"epoch": 1, "loss": 1.0, **values})
+    recorder.on_train_end()
+    columns = {"left lung": "val_dice_left_lung", "right lung": "val_dice_right_lung"}
+    assert plotted == {
+        "train_losses.png": (["loss"], None),
+        "train_metrics.png": (["lung_dice"], columns),
+    }
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("best", [None, 0.5])
 def test_what_is_no_number_is_never_better(value: float, best: float | None) -> None:

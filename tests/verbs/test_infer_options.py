@@ -26,7 +26,7 @@ from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
-from tests.support.networks import write_classes
+from tests.support.networks import write_classes, write_sides
 from tests.support.outputs import hashes
 from tests.support.phantoms import SIDE
 from tests.support.volumes import phantom_arrays, phantom_volume
@@ -296,3 +296,17 @@ def test_a_long_volume_takes_its_labels_memory_and_no_more(
         tracemalloc.stop()
         beyond.append(peak - hu.size)  # a byte of label for each voxel
     assert beyond[1] <= beyond[0] + 500_000
+
+
+def test_flips_leave_left_and_right_where_they_are(tmp_path: Path, lungseg: Shell) -> None:
+    run = write_sides(tmp_path / "run", (SIDE, SIDE))
+    grey = np.full((SIDE, SIDE), 200, np.uint8)
+    grey[10:50, 8:20] = grey[20:40, 40:50] = 20
+    write_png(tmp_path / "a.png", grey)
+    for flips in ("false", "true"):
+        out = tmp_path / flips
+        given = ("--run", run, tmp_path / "a.png", "-o", out, "-s", f"infer.flips={flips}")
+        assert lungseg("infer", *given).exit_code == 0
+        # Radiological: the right lung, class 2, is on the left of the picture.
+        expected = np.where(grey == 20, np.where(np.arange(SIDE) < SIDE / 2, 2, 1), 0)
+        np.testing.assert_array_equal(read_pixels(out / "a.png"), expected)

@@ -457,3 +457,17 @@ def test_a_run_is_replaced_only_as_it_was_left(
 def test_the_last_epoch_is_kept_when_nothing_is_watched(dataset: Path, tmp_path: Path) -> None:
     result = train(check_config(tiny(monitor="last"), "test"), dataset, tmp_path / "run")
     assert result.best_epoch == result.epochs == 2
+
+
+def test_the_dice_of_a_class_chooses_the_epoch(dataset: Path, tmp_path: Path) -> None:
+    given = tiny(monitor="val_dice_left_lung", epochs=3)
+    given["data"]["rgb_map"] = {
+        "background": [0, 0, 0], "right lung": [9, 9, 9], "left lung": [255, 255, 255],
+    }  # fmt: skip
+    result = train(check_config(given, "test"), dataset, tmp_path / "run")
+    rows = read_csv(tmp_path / "run" / "history.csv")
+    values = [float(row["val_dice_left_lung"]) for row in rows]
+    # The masks hold one class only, so the Dice of each class differs.
+    assert values != [float(row["val_dice_right_lung"]) for row in rows]
+    assert (result.monitor, result.best) == ("val_dice_left_lung", max(values))
+    assert result.best_epoch == 1 + values.index(max(values))

@@ -42,7 +42,7 @@ AXIAL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """The header of one slice, without anything about the patient.
+    """The header of one slice, without anything that identifies the patient.
 
     Attributes:
         path: the file.
@@ -57,6 +57,8 @@ class Header:
         thickness: mm.
         rescale: slope and intercept.
         frame: which frame of the file this is, from 0; None for a whole file.
+        patient: a number that tells patients apart, another one in each process; None if there is
+            no PatientID.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class Header:
     thickness: float | None
     rescale: NDArray[np.float64] | None
     frame: int | None = None
+    patient: int | None = None
 
     @property
     def name(self) -> str:
@@ -179,6 +182,7 @@ def read_header(path: Path) -> Header:
         spacing=numbers(2, SPACING),
         thickness=None if thickness is None else float(thickness[0]),
         rescale=numbers(2, SLOPE, INTERCEPT),
+        patient=hash(text(PATIENT_ID)) if text(PATIENT_ID) else None,
     )
 
 

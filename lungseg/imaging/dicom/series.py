@@ -207,6 +207,7 @@ def _in_order(files: Sequence[Path], origin: Path) -> tuple[list[Header], list[F
     headers = [header for path in files for header in headers_in(path)]
     findings = _check_modality(headers, origin)
     headers, left_out = without_localizers(headers, origin)
+    _check_patient(headers, origin)
     findings += left_out + check_agreement(headers, origin)
     headers.sort(key=lambda header: header.height)
     headers, repeated = _without_repeats(headers, origin)
@@ -238,6 +239,17 @@ def _check_modality(headers: Sequence[Header], origin: Path) -> list[Finding]:
     if "" in modalities:
         return [Finding("no_modality", "warning", "no Modality tag; taken as CT", origin)]
     return []
+
+
+def _check_patient(headers: Sequence[Header], origin: Path) -> None:
+    """Check that no two slices name different patients; the names stay unsaid."""
+    first = {header.patient: header.name for header in headers if header.patient is not None}
+    if len(first) > 1:
+        raise DataError(
+            origin,
+            f"the slices are of {len(first)} patients: {', '.join(sorted(first.values())[:3])} "
+            "differ in PatientID. Put the files of each patient into a folder of their own.",
+        )
 
 
 def _without_repeats(headers: list[Header], origin: Path) -> tuple[list[Header], list[Finding]]:
