@@ -101,11 +101,18 @@ class CoveringTests:
 
 
 def lines_of_statement(source: str, line: int) -> range:
-    """Return the lines of the statement at a line; of a block, only those of its head."""
+    """Return the lines of the statement at a line; of a block, only those of its head.
+
+    The head of a function or class runs at import, so all of its lines count, decorators included.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.stmt):
-            body = getattr(node, "body", None)
-            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
-            found.append(range(node.lineno, (last or node.lineno) + 1))
-    return min((lines for lines in found if line in lines), key=len, default=range(line, line + 1))
+        if not isinstance(node, ast.stmt):
+            continue
+        body, end = getattr(node, "body", None), node.end_lineno or node.lineno
+        first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+        last = max(node.lineno, body[0].lineno - 1) if body else end
+        if line in range(first, last + 1):
+            whole = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            found.append(range(first, (end if whole else last) + 1))
+    return min(found, key=len, default=range(line, line + 1))

@@ -65,12 +65,25 @@ def test_every_package_exists_and_every_module_is_in_a_package() -> None:
 
 @pytest.mark.parametrize(
     ("line", "lines"),
-    [(1, [1, 2]), (2, [1, 2]), (3, [3, 4]), (5, [5, 6]), (7, [7]), (8, [8])],
+    [
+        (1, [1, 2]),
+        (2, [1, 2]),
+        *((line, [3, 4, 5, 6, 7, 8]) for line in (3, 4, 5)),
+        (6, [6, 7]),
+        (7, [6, 7]),
+        (8, [8]),
+        (9, [9, 10]),
+        (11, [11]),
+        (12, [12]),
+    ],
 )
-def test_a_line_belongs_to_its_statement_and_a_block_to_its_head(
+def test_a_line_belongs_to_its_statement_a_block_to_its_head_and_a_function_to_its_body(
     line: int, lines: list[int]
 ) -> None:
-    source = "a = [\n1]\ndef f(\nb):\n  c = (\n  2)\n  if c: d = 1\n# end"
+    source = (
+        "a = [\n1]\n@g\ndef f(\nb):\n  c = (\n  2)\n  if c: d = 1\n"
+        "if (a or\n b):\n  d = 3\n# end"
+    )
     assert list(lines_of_statement(source, line)) == lines
 
 
