@@ -25,8 +25,13 @@ _found: dict[str, dict[str, Any]] = {}
 def pytest_collection_modifyitems(items: Iterable[Any]) -> None:
     """Note the fixtures that a test has together with others."""
     for item in items:
-        definitions = item._fixtureinfo.name2fixturedefs
-        shared = [name for name in definitions if definitions[name][-1].scope != "function"]
+        shared = [
+            name
+            for name, definitions in item._fixtureinfo.name2fixturedefs.items()
+            # Those of plugins run nothing of ours.
+            if definitions[-1].scope != "function"
+            and definitions[-1].func.__module__.startswith("tests")
+        ]
         _found[item.nodeid] = {"seconds": 0.0, "failed": False, "shared": shared}
 
 
@@ -77,13 +82,14 @@ class CoveringTests:
         self._data.read()
 
     def of(self, file: str, line: int) -> list[str]:
-        """Return the tests that run a line, quickest first.
+        """Return the tests that run a line, quickest first, then those whose fixtures may run it.
 
         A line that runs in a fixture counts for every test with that fixture. A line that runs at
         import, such as a constant, has none.
         """
         contexts = self._data.contexts_by_lineno(os.path.realpath(self.copy / file))
         found: set[str] = set()
+        sharing: set[str] = set()
         source = (self.copy / file).read_text(encoding="utf-8")
         for number in lines_of_statement(source, line):
             for context in contexts.get(number, []):
@@ -92,8 +98,9 @@ class CoveringTests:
                     continue
                 found.add(name)
                 if phase == "setup":
-                    found.update(*(self._sharing[each] for each in self.tests[name]["shared"]))
-        return sorted(found, key=self.seconds_of)
+                    sharing.update(*(self._sharing[each] for each in self.tests[name]["shared"]))
+        groups = (found, sharing - found)
+        return [name for group in groups for name in sorted(group, key=self.seconds_of)]
 
     def seconds_of(self, name: str) -> float:
         """Return how long a test took on the unchanged copy."""

@@ -136,7 +136,8 @@ def choose(root: Path, count: int, seed: int) -> list[Mutant]:
             # cosmic-ray 8.7 cannot replace an exception with a dotted name, and takes `*` and `**`
             # in front of an argument for a product.
             continue
-        pairs = enumerate(zip(source.splitlines(), changed.splitlines(), strict=False), 1)
-        line, before, after = next((k, a.strip(), b.strip()) for k, (a, b) in pairs if a != b)
+        pairs = zip(source.splitlines(), changed.splitlines(), strict=False)
+        before, after = next((a.strip(), b.strip()) for a, b in pairs if a != b)
+        line = place.position[0]
         chosen.append(Mutant(place.file, line, operator, occurrence, before, after))
     return chosen

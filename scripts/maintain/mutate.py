@@ -142,8 +142,9 @@ def main(
     """Try changes, and list those that survive."""
     texts = [(ROOT / file).read_bytes() for file in sources(ROOT)]
     head: dict[str, Any] = {"seed": seed, "sources": hashlib.sha256(b"".join(texts)).hexdigest()}
-    outcomes = known_outcomes(result, head, anew)
     chosen = choose(ROOT, count, seed)
+    known = known_outcomes(result, head, anew)
+    outcomes = {mutant: known[mutant] for mutant in chosen if mutant in known}
     typer.echo(f"{len(chosen)} changes, seed {seed}; {len(outcomes)} are tried already")
     with contextlib.ExitStack() as stack:
         copy = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))

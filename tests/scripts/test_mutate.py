@@ -81,8 +81,7 @@ def test_a_line_belongs_to_its_statement_a_block_to_its_head_and_a_function_to_i
     line: int, lines: list[int]
 ) -> None:
     source = (
-        "a = [\n1]\n@g\ndef f(\nb):\n  c = (\n  2)\n  if c: d = 1\n"
-        "if (a or\n b):\n  d = 3\n# end"
+        "a = [\n1]\n@g\ndef f(\nb):\n  c = (\n  2)\n  if c: d = 1\nif (a or\n b):\n  d = 3\n# end"
     )
     assert list(lines_of_statement(source, line)) == lines
 
@@ -91,6 +90,7 @@ def test_a_line_belongs_to_its_statement_a_block_to_its_head_and_a_function_to_i
 TREE = {
     "pyproject.toml": "[tool.pytest.ini_options]\nmarkers = ['slow']\n",
     "lungseg/__init__.py": "",
+    "tests/__init__.py": "",
     "lungseg/sums.py": """LIMIT = 3
 def double(x):
     return 2 * x
