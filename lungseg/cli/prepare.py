@@ -64,8 +64,8 @@ def prepare(
             for issue in issues:
                 console.note(f"  {issue}")
             if json:
-                found = [asdict(issue) for issue in issues]
-                console.emit_json({"output": output, "pairs": len(pairs), "issues": found})
+                listed = [asdict(issue) for issue in issues]
+                console.emit_json({"output": output, "pairs": len(pairs), "issues": listed})
             return
         result = prepare(cfg, images, masks, output, overwrite=overwrite)
         console.note(f"{result.output}: {result.slices} slices, {result.copies} augmented copies")

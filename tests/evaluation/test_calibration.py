@@ -1,10 +1,13 @@
 """Calibration figures against scikit-learn and direct counting."""
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from lungseg.evaluation.calibration import Calibration, relative_entropy
+from lungseg.evaluation.calibration import Calibration, relate_uncertainty, relative_entropy
 
 
 def test_bins_equal_scikit_learns_and_ece_its_definition() -> None:
@@ -57,3 +60,30 @@ def test_entropy_is_nought_for_the_sure_and_grows_with_doubt() -> None:
     half = sure.copy()
     half[0] = 0.45, 0.55
     assert 0 < relative_entropy(half) < 1
+
+
+def related(entropy: Sequence[float | None], dice: Sequence[float]) -> dict[str, float | None]:
+    rows = [
+        SimpleNamespace(entropy=e, scores=SimpleNamespace(dice=d))
+        for e, d in zip(entropy, dice, strict=True)
+    ]
+    return relate_uncertainty(rows)  # type: ignore[arg-type]
+
+
+def test_the_rank_correlation_is_that_of_entropy_and_error() -> None:
+    # Ranks of the entropy: 1 2 3 4 5; of the error 1 - Dice: 2 1 3 5 4. Four ranks differ by 1, so
+    # Spearman's coefficient is 1 - 6 * 4 / (5 * (25 - 1)).
+    found = related([0.1, 0.2, None, 0.3, 0.5, 0.9], [0.96, 0.99, 0.1, 0.9, 0.2, 0.4])
+    assert found["spearman_with_error"] == pytest.approx(1 - 6 * 4 / (5 * 24))
+    assert found["mean_entropy"] == pytest.approx(2.0 / 5)
+
+
+@pytest.mark.parametrize(
+    ("entropy", "dice"),
+    [([0.1, 0.2], [0.9, 0.8]), ([0.1] * 3, [0.9, 0.8, 0.7]), ([0.1, 0.2, 0.3], [0.9] * 3)],
+)
+def test_without_differences_there_is_no_rank_correlation(
+    entropy: list[float | None], dice: list[float]
+) -> None:
+    assert related(entropy, dice)["spearman_with_error"] is None
+    assert related([*entropy, 0.4, 0.5], [*dice, 0.6, 0.5])["spearman_with_error"] is not None

@@ -1,5 +1,6 @@
 """Losses and training metrics against values computed in another way."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -150,3 +151,9 @@ def test_binary_crossentropy_of_several_classes_equals_its_formula() -> None:
     t, q = np.eye(4)[truth][..., 1:], p[..., 1:].astype(float)
     expected = -(t * np.log(q) + (1 - t) * np.log(1 - q)).mean((1, 2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, *METRICS])
+def test_a_saved_model_finds_each_loss_and_metric_again(name: str) -> None:
+    function = {**LOSSES, **METRICS}[name]
+    assert keras.saving.get_registered_object(f"lungseg>{name}") is function
