@@ -13,7 +13,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
-from lungseg.inference.anatomy import IN_BODY, Anatomy, Midline, find_anatomy
+from lungseg.inference.anatomy import Anatomy, Midline, find_anatomy
+from lungseg.inference.body import IN_BODY, Body
 from lungseg.inference.postprocess import (
     Parts,
     bounding_boxes,
@@ -64,7 +65,7 @@ class Sides:
         return self.unknown is None and side not in self.unseen
 
 
-def find_sides(lungs: Any, ct: Any) -> Sides:
+def find_sides(lungs: Any, body: Body) -> Sides:
     """Label the left and the right lung.
 
     The midline is that of the spine, or of the outline of the body, or of the trachea. Without any
@@ -75,7 +76,7 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     Args:
         lungs: uint8 SimpleITK image, 1 in the lungs and 0 elsewhere, whose axes run to the
             patient's left, back and head.
-        ct: SimpleITK image in HU on the same grid.
+        body: of the CT on the same grid.
     """
     boxes = bounding_boxes(lungs)
     if not boxes:
@@ -84,8 +85,8 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     start, size = boxes[1]
     inner = sitk.RegionOfInterest(lungs, size, start)
     parts = find_parts(inner)
-    anatomy = find_anatomy(ct, lungs)
-    midline = None if anatomy.turned else anatomy.midline or _between_two(parts, ct)
+    anatomy = find_anatomy(body, lungs)
+    midline = None if anatomy.turned else anatomy.midline or _between_two(parts, lungs)
     if midline is None:
         reason = (
             "the spine is not at the back, so the picture is turned against its header"
@@ -95,7 +96,9 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
         step = f"left and right are not known: {reason}"
         return Sides(lungs * 0, [step], unknown=reason)
     at = np.floor(midline.x[start[2] : start[2] + size[2]]).astype(int) + 1 - start[0]
-    within = anatomy.share_within(anatomy.coarse(parts.labelled, start), len(parts.numbers))
+    within = anatomy.body.share_within(
+        anatomy.body.coarse(parts.labelled, start), len(parts.numbers)
+    )
     # Such as in the cushion of a table.
     outside = [within[number] < IN_BODY for number in parts.numbers]
     found, steps = _label(inner, parts, np.clip(at, 0, size[0]), outside)
@@ -119,7 +122,7 @@ def _said(midline: Midline) -> list[str]:
     return [] if midline.source == "the spine" else [f"left and right follow from {midline.source}"]
 
 
-def _between_two(parts: Parts, ct: Any) -> Midline | None:
+def _between_two(parts: Parts, lungs: Any) -> Midline | None:
     """Return the midline between the two largest parts if they lie as two lungs do."""
     if len(parts.sizes) < 2 or parts.sizes[1] < 2 * MIN_SHARE * parts.sizes[0]:
         return None
@@ -132,9 +135,9 @@ def _between_two(parts: Parts, ct: Any) -> Midline | None:
     # Side by side: apart in x, at the same height, and as far to the front.
     if shared[0] > 0 or shared[1] < 0.5 or shared[2] < 0.5:
         return None
-    origin = np.array(ct.TransformPhysicalPointToIndex(parts.labelled.GetOrigin()))
+    origin = np.array(lungs.TransformPhysicalPointToIndex(parts.labelled.GetOrigin()))
     x = origin[0] + (high[0] + low[0] - 1) / 2
-    return Midline(np.full(ct.GetSize()[2], x), "the gap between two lungs")
+    return Midline(np.full(lungs.GetSize()[2], x), "the gap between two lungs")
 
 
 def _label(

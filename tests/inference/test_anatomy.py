@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.inference.anatomy import Anatomy, find_anatomy
+from lungseg.inference.body import coarse_body
 from tests.support.chests import GAS, TISSUE
 from tests.support.volumes import image_of
 
@@ -27,7 +28,7 @@ def body(middle: int = 50) -> np.ndarray:
 
 def look(hu: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> Anatomy:
     lungs = (np.abs(hu + 800) < 10).astype(np.uint8)
-    return find_anatomy(image_of(hu, spacing), image_of(lungs, spacing))
+    return find_anatomy(coarse_body(image_of(hu, spacing)), image_of(lungs, spacing))
 
 
 def midline(hu: np.ndarray) -> Any:
@@ -175,7 +176,7 @@ def test_the_outline_leaves_out_the_table_and_closes_the_lungs() -> None:
     hu[:, 62:64, 5:95] = TISSUE
     for factor in (1.0, 0.08):
         spacing = (3 * factor, 3 * factor, 8 * factor)
-        outline = look(hu, spacing).outline
+        outline = look(hu, spacing).body.outline
         expected = np.zeros(hu.shape, bool)
         expected[:, 10:60, 10:90] = True
         np.testing.assert_array_equal(outline, expected)
@@ -185,14 +186,14 @@ def test_a_picture_within_a_lung_lies_within_the_body() -> None:
     hu = np.full((12, 40, 40), -800, np.int16)
     hu[:, 10:15, 20:25] = TISSUE  # a vessel
     found = look(hu)
-    assert found.outline.all()
+    assert found.body.outline.all()
     assert found.skin == (False, False)
     assert found.midline is None
 
 
 def test_the_body_may_be_in_pieces() -> None:
     # Between the walls in front of a lung and behind it there is no tissue.
-    assert look(body()[:, :, 24:42]).outline[:, 10:60].all()
+    assert look(body()[:, :, 24:42]).body.outline[:, 10:60].all()
 
 
 def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
@@ -200,14 +201,14 @@ def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
     found = look(fine, (0.75, 0.75, 8.0))
     assert found.midline is not None
     # Columns 49 to 58, four times as fine, to a coarse voxel.
-    np.testing.assert_allclose(found.midline.x, 215.5, atol=found.step[0])
+    np.testing.assert_allclose(found.midline.x, 215.5, atol=found.body.step[0])
     columns = np.broadcast_to(np.arange(400, dtype=np.uint16), fine.shape)
     image = image_of(np.ascontiguousarray(columns), (0.75, 0.75, 8.0))
     start = [7, 5, 0]
     box = sitk.RegionOfInterest(image, [300, 200, 12], start)
-    coarse = found.coarse(box, start)
+    coarse = found.body.coarse(box, start)
     # Three voxels become one, which is the mean of the CT and the middle one of a mask.
     expected = np.arange(1, 400, 3)[: coarse.shape[2]]
     inside = (expected >= 7) & (expected < 307)
     np.testing.assert_array_equal(coarse[0, 10], expected * inside)
-    assert found.step == (3, 3, 1)
+    assert found.body.step == (3, 3, 1)
