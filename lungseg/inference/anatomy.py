@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lungseg.inference.airways import find_trachea
 from lungseg.inference.body import Body
-from lungseg.inference.spine import Ends, find_ends, find_spine, is_turned
+from lungseg.inference.spine import Ends, find_ends, find_skin, find_spine, is_turned
 from lungseg.inference.threshold import air_within
 
 # The midline is averaged over this share of the slices.
@@ -60,11 +60,8 @@ def find_anatomy(body: Body, lungs: Any) -> Anatomy:
     body = body.around(mask)
     held = mask.any(axis=(1, 2)) & body.outline.any(axis=(1, 2))
     ends = {int(k): find_ends(body.outline[k]) for k in np.flatnonzero(held)}
-    # A slice in which the outline reaches the edge of the picture does not show the skin there.
-    right = [first > 0 for first, _, _, _ in ends.values()]
-    left = [last < mask.shape[2] - 1 for _, last, _, _ in ends.values()]
-    skin = (sum(right) > len(ends) / 2, sum(left) > len(ends) / 2)
-    turned = all(skin) and is_turned(body.hu, body.outline, list(ends))
+    skin = find_skin(list(ends.values()), mask.shape[2])
+    turned = bool(ends) and is_turned(body.hu[list(ends)], body.outline[list(ends)])
     found = None if turned else _find_midline(body, ends, skin)
     midline = None
     if found is not None:

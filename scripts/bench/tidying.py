@@ -39,6 +39,7 @@ LOBES = (
 )
 
 Array = np.ndarray[Any, Any]
+Colours = tuple[int, int, int] | tuple[tuple[int, int, int], ...]
 
 
 class Known:
@@ -46,7 +47,9 @@ class Known:
 
     def __init__(self, classes: Array, names: Sequence[str]) -> None:
         """Keep the class of each voxel, `(D, H, W)`."""
-        colours = {name: (k, k, k) for k, name in enumerate(("background", *names))}
+        colours: dict[str, Colours] = {
+            name: (k, k, k) for k, name in enumerate(("background", *names))
+        }
         self.data = DataConfig(image_size=classes.shape[1:], rgb_map=colours)
         self.usual_certainty = None
         self._one_hot, self._classes, self._next = np.eye(len(colours)), classes, 0
@@ -64,7 +67,7 @@ def phantom() -> tuple[Ct, Array, Array]:
     image = sitk.GetImageFromArray(np.stack([hu for hu, _ in pairs]))
     image.SetSpacing((FIELD_OF_VIEW_MM / SIDE, FIELD_OF_VIEW_MM / SIDE, HEIGHT_MM / SLICES))
     lungs = np.stack([mask for _, mask in pairs])
-    z, y, x = np.indices(lungs.shape, sparse=True)
+    z, y, x = np.ogrid[:SLICES, :SIDE, :SIDE]
     height = z / SLICES + 0.5 * (0.5 - y / SIDE)
     left, right = (1 + (height < 0.5)), 3 + (height < 0.6) + (height < 0.35)
     return ct_from_image(image), lungs, lungs * np.where(x >= SIDE // 2, left, right)
