@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lungseg.inference.airways import find_trachea
 from lungseg.inference.body import Body
-from lungseg.inference.spine import Ends, find_ends, find_skin, find_spine, is_turned
+from lungseg.inference.spine import Ends, find_ends, find_skin, find_spine, is_confirmed, is_turned
 from lungseg.inference.threshold import air_within
 
 # The midline is averaged over this share of the slices.
@@ -80,7 +80,8 @@ def _find_midline(
     hu = body.hu
     spine = find_spine(hu, ends, skin)
     middle = {k: (first + last) / 2 for k, (first, last, _, _) in ends.items()}
-    if spine:
+    # In a crop, what seems to be the spine may be ribs.
+    if spine and (all(skin) or is_confirmed(hu, ends, skin)):
         return _smooth(spine, len(hu)), "the spine"
     if all(skin):
         return _smooth(middle, len(hu)), "the outline of the body"

@@ -6,6 +6,7 @@ Only a piece that reaches as far to both sides is two lungs that touch, and is d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +37,9 @@ MIN_SHARE = 0.1
 TWO_LUNGS, TWO_MORE_LUNGS = 0.4, 0.7
 # A smaller share of a part beyond the midline says nothing.
 MIN_CROSSING = 0.02
+# What a lung has beyond the midline, up to the edge of the picture, may be a strip of the other.
+# It has no side if it is this share of the lungs; less changes the volume of a lung little.
+MIN_STRIP = 0.025
 # A side is in the picture if at least this share of what the other lung takes is.
 MIN_VIEW = 0.5
 # What joins two lungs is a neck if it is thinner than this share of the lungs. A thicker joint,
@@ -102,12 +106,18 @@ def find_sides(lungs: Any, body: Body) -> Sides:
     # Such as in the cushion of a table.
     outside = [within[number] < IN_BODY for number in parts.numbers]
     found, steps = _label(inner, parts, np.clip(at, 0, size[0]), outside)
+    if any(outside):
+        lost = millilitres(lungs, count_voxels(inner) - count_voxels(found))
+        steps.append(f"{lost:.1f} mL outside of the body have no side")
     del parts
+    for side in _unseen(anatomy, midline, start, size, lungs.GetSize()[0]):
+        ends = start[0] == 0 if side == RIGHT else start[0] + size[0] == lungs.GetSize()[0]
+        found, beyond = _without(found, side, at) if ends else (found, 0)
+        if beyond:
+            ml = f"{millilitres(lungs, beyond):.1f} mL beyond the midline have no side"
+            steps.append(f"{ml}: the {NAMES[side]} half of the chest is not in the picture")
     labels = sitk.Paste(lungs * 0, found, size, destinationIndex=start)
     sides = Sides(labels, [*steps, *_said(midline)])
-    if any(outside):
-        lost = millilitres(lungs, count_voxels(lungs) - count_voxels(labels))
-        sides.steps.append(f"{lost:.1f} mL outside of the body have no side")
     return _with_missing(sides, anatomy, midline)
 
 
@@ -227,6 +237,53 @@ def _divide(lungs: Any, at: NDArray[np.int64]) -> Any:
     return sitk.Paste(labels, grown * middle, middle.GetSize(), destinationIndex=[first, 0, 0])
 
 
+def _without(labels: Any, side: int, at: NDArray[np.int64]) -> tuple[Any, int]:
+    """Take away what the other lung has on a side of which a strip is in the picture.
+
+    What reaches the edge of the picture may be a strip of the lung of this side, which touches the
+    other one. What ends before it is a bulge of the other one.
+
+    Args:
+        labels: labels of the lungs in a box that ends where the picture does.
+        side: the side of which a strip is in the picture.
+        at: the first column of the left side in each slice.
+
+    Returns:
+        The labels, and how many voxels have lost theirs.
+    """
+    values = sitk.GetArrayFromImage(labels)
+    columns = np.arange(values.shape[2])
+    there = columns >= at[:, None] if side == LEFT else columns < at[:, None]
+    beyond = ((values == LEFT + RIGHT - side) & there[:, None]).astype(np.uint8)
+    numbers = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(beyond)))
+    at_edge = np.setdiff1d(numbers[:, :, -1 if side == LEFT else 0], 0)
+    cut = np.isin(numbers, at_edge)
+    count = int(np.count_nonzero(cut))
+    if count < MIN_STRIP * np.count_nonzero(values):
+        return labels, 0
+    values[cut] = 0
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(labels)
+    return image, count
+
+
+def _unseen(
+    anatomy: Anatomy, midline: Midline, start: Sequence[int], size: Sequence[int], width: int
+) -> list[int]:
+    """Return the sides that are not in the picture, which has a width in voxels.
+
+    The lungs lie in a box, whose first voxel and size are given.
+    """
+    middle = np.median(midline.x[start[2] : start[2] + size[2]])
+    to_right, to_left = middle - start[0], start[0] + size[0] - 1 - middle
+    unseen = []
+    if not anatomy.skin[0] and middle < MIN_VIEW * to_left:
+        unseen.append(RIGHT)
+    if not anatomy.skin[1] and width - 1 - middle < MIN_VIEW * to_right:
+        unseen.append(LEFT)
+    return unseen
+
+
 def _with_missing(sides: Sides, anatomy: Anatomy, midline: Midline) -> Sides:
     """Say of a side without lung whether it is in the picture."""
     boxes = bounding_boxes(sides.labels)
@@ -234,11 +291,8 @@ def _with_missing(sides: Sides, anatomy: Anatomy, midline: Midline) -> Sides:
         return sides
     [(side, (start, size))] = boxes.items()
     other = LEFT + RIGHT - side
-    middle = np.median(midline.x[start[2] : start[2] + size[2]])
-    reach = max(abs(start[0] - middle), abs(start[0] + size[0] - 1 - middle))
-    view = sides.labels.GetSize()[0] - 1 - middle if other == LEFT else middle
     name = NAMES[other]
-    if anatomy.skin[0 if other == RIGHT else 1] or view >= MIN_VIEW * reach:
+    if other not in _unseen(anatomy, midline, start, size, sides.labels.GetSize()[0]):
         sides.steps.append(f"the {name} half of the chest is in the picture and holds no lung")
         return sides
     sides.steps.append(f"the {name} half of the chest is not in the picture: no {name} lung known")

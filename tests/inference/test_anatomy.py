@@ -23,6 +23,7 @@ def body(middle: int = 50) -> np.ndarray:
     for lung in LUNGS:
         hu[lung] = -800
     hu[:, 44:54, middle - 5 : middle + 5] = BONE
+    hu[:, 50:53, middle - 1 : middle + 2] = TISSUE  # the canal
     return hu
 
 
@@ -108,6 +109,17 @@ def test_without_skin_the_ribs_of_two_sides_are_no_spine() -> None:
     assert midline(hu[:, :, 15:85]) == (pytest.approx(4, abs=0.5), "the spine")
 
 
+def test_in_a_crop_little_bone_is_a_spine_only_if_it_has_a_canal() -> None:
+    hu = without_spine()
+    hu[:, 46:54, 17:23] = BONE
+    hu[:, 50:53, 19:21] = BONE - 1
+    assert midline(hu[:, :, 15:85]) is None
+    hu[:, 50:53, 19:21] = TISSUE
+    assert midline(hu[:, :, 15:85]) == (pytest.approx(4.5, abs=0.5), "the spine")
+    hu[1:, 50:53, 19:21] = BONE
+    assert midline(hu[:, :, 15:85]) is None
+
+
 def test_with_the_skin_of_one_side_a_shoulder_at_the_other_does_not_hide_the_spine() -> None:
     hu = body()
     hu[:4, 35:58, 70:85] = BONE
@@ -130,6 +142,34 @@ def test_a_body_is_turned_only_if_it_is_whole_and_has_much_bone_elsewhere() -> N
     rolled = body(71)
     rolled[:, 12:30, 45:55] = BONE  # a heart with contrast agent
     assert not look(rolled).turned
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_canal_tells_the_spine_from_a_heart_that_is_as_bright(quarters: int) -> None:
+    hu = body()
+    hu[:, 14:26, 42:58] = BONE  # more of it than in the spine
+    for slices in (hu, hu[:, :, 10:90]):  # without skin at the sides, too
+        assert look(np.rot90(slices, quarters, (1, 2))).turned == (quarters > 0)
+
+
+def test_a_hole_before_most_of_the_bone_is_no_canal() -> None:
+    hu = body()
+    hu[:, 14:26, 46:54] = BONE
+    hu[:, 50:53, 49:52] = BONE
+    hu[:, 21:24, 49:52] = TISSUE  # in a picture that is turned, it would be in front of the bone
+    assert not look(hu).turned
+    hu[:, 21:24, 49:52] = BONE
+    hu[:, 16:19, 49:52] = TISSUE
+    assert look(hu).turned
+
+
+def test_a_canal_says_nothing_if_the_front_or_the_back_is_not_in_the_picture() -> None:
+    hu = body()
+    hu[:, 44:54, 45:55] = BONE
+    hu[:, 14:26, 46:54] = BONE
+    hu[:, 16:19, 49:52] = TISSUE
+    assert look(hu).turned
+    assert not look(hu[:, :50]).turned
 
 
 def without_spine() -> np.ndarray:

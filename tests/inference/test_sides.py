@@ -94,7 +94,7 @@ def test_the_only_lung_has_its_side_and_the_other_has_none(
         (slice(66, SIDE), LEFT),
         (slice(0, 45), RIGHT),
         (slice(83, SIDE), LEFT),
-        (slice(12, 64), RIGHT),
+        (slice(12, 67), RIGHT),
     ],
     ids=["right half", "left half", "right wall", "left wall", "right, without skin"],
 )
@@ -157,6 +157,72 @@ def test_a_picture_that_is_turned_against_its_header_has_no_sides(quarters: int)
     assert not sitk.GetArrayFromImage(sides.labels).any()
     said = "the spine is not at the back, so the picture is turned against its header"
     assert sides.steps == [f"left and right are not known: {said}"]
+
+
+def with_bright_heart(phantom: Chest) -> Chest:
+    """Return the phantom with dense contrast agent in heart and vessels, between the lungs."""
+    inner = phantom.ball((9, 52, 66), 62, (1.6, 0.75, 0.9)) & (phantom.hu > -50)
+    return phantom.noisy(inner & (phantom.lungs == 0), 380)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("quarters", "flip"), [(0, False), (1, False), (2, False), (3, False), (0, True), (1, True)]
+)
+def test_a_heart_as_bright_as_bone_does_not_hide_that_a_picture_is_turned(
+    quarters: int, flip: bool, seed: int
+) -> None:
+    phantom = with_bright_heart(chest(seed))
+    hu, lungs = (np.rot90(a, quarters, (1, 2)) for a in (phantom.hu, phantom.lungs))
+    if flip:  # front to back; the patient's sides stay where they are
+        hu, lungs = hu[:, ::-1], lungs[:, ::-1]
+    turned = Chest(hu.copy(), lungs.copy(), phantom.spacing)
+    found, _ = sides_of(turned)
+    upright = quarters == 0 and not flip
+    np.testing.assert_array_equal(found, turned.lungs if upright else 0 * turned.lungs)
+
+
+@pytest.mark.parametrize(
+    ("seed", "where"),
+    [
+        (2, np.s_[6:19, 51:96, 83:103]),
+        (3, np.s_[8:16, 28:94, 89:113]),
+        (3, np.s_[3:18, 24:89, 80:110]),
+        (4, np.s_[5:16, 52:85, 86:112]),
+    ],
+)
+def test_ribs_in_a_crop_without_skin_are_no_spine(seed: int, where: tuple[slice, ...]) -> None:
+    found, steps = sides_of(chest(seed).part(*where))
+    assert not found.any()
+    assert steps[0].startswith("left and right are not known")
+
+
+@pytest.mark.parametrize("seed", [6, 8])
+def test_ribs_near_the_skin_of_one_side_are_no_spine(seed: int) -> None:
+    phantom = chest(seed).part(ALL, ALL, slice(100, SIDE))
+    found, _ = sides_of(phantom)
+    np.testing.assert_array_equal(found, phantom.lungs)
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_strip_of_the_other_lung_in_a_crop_has_no_side(side: int) -> None:
+    phantom = chest()
+    bridge = np.zeros(phantom.hu.shape, bool)
+    bridge[8:15, 36:52, 40:90] = True
+    bridge &= phantom.lungs == 0
+    joined = phantom.noisy(bridge, -850)
+    columns = slice(54, SIDE) if side == LEFT else slice(0, 75)
+    crop = joined.part(ALL, ALL, columns)
+    mask = ((joined.lungs > 0) | bridge).astype(np.uint8)[:, :, columns]
+    sides = find_sides(image_of(mask, crop.spacing), coarse_body(crop.ct))
+    found = sitk.GetArrayFromImage(sides.labels)
+    other = LEFT + RIGHT - side
+    assert crop.ml(crop.of(other)) > 100
+    assert crop.ml((found == side) & crop.of(other)) < 5
+    assert (found == side)[crop.of(side)].mean() > 0.99
+    name = "right" if side == LEFT else "left"
+    said = f"beyond the midline have no side: the {name} half of the chest is not in the picture"
+    assert said in " ".join(sides.steps)
 
 
 @pytest.mark.parametrize("degrees", [-30, 30])
