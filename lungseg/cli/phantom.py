@@ -23,7 +23,7 @@ def phantom(
         int | None,
         typer.Option(
             min=1,
-            help="Slices per patient, from apex to base: 8, or 56 with --volumes.",
+            help="Slices per patient, from apex to base: 8, or 58 with --volumes.",
             show_default=False,
         ),
     ] = None,

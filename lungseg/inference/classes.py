@@ -10,11 +10,12 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.config.classes import is_in_lung, is_lung
 from lungseg.config.schema import InferConfig
+from lungseg.inference.body import Body
 from lungseg.inference.postprocess import tidy
 
 
 def tidy_classes(
-    labels: Any, classes: Sequence[str], settings: InferConfig, ct: Any
+    labels: Any, classes: Sequence[str], settings: InferConfig, body: Body
 ) -> tuple[Any, list[str]]:
     """Tidy each class by itself.
 
@@ -26,17 +27,17 @@ def tidy_classes(
         labels: SimpleITK image of class indices.
         classes: their names, background first.
         settings: which of the steps are taken, and their limits.
-        ct: SimpleITK image in HU on the same grid.
+        body: of the CT on the same grid.
     """
     if len(classes) == 2:
-        return tidy(labels, settings, ct)
+        return tidy(labels, settings, body)
     only_holes = settings.model_copy(
         update={"drop_air": False, "components": 0, "min_component_ml": 0.0}
     )
     values = sitk.GetArrayFromImage(labels)
     kept, filled, steps = np.zeros_like(values), np.zeros_like(values), []
     for index, name in enumerate(classes[1:], 1):
-        mask, its_steps = tidy(labels == index, settings if is_lung(name) else only_holes, ct)
+        mask, its_steps = tidy(labels == index, settings if is_lung(name) else only_holes, body)
         tidied = sitk.GetArrayViewFromImage(mask) > 0
         kept[tidied & (values == index)] = index
         filled[tidied & (filled == 0)] = index

@@ -17,7 +17,7 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.config.schema import InferConfig
-from lungseg.inference.anatomy import IN_BODY, Anatomy, find_anatomy
+from lungseg.inference.body import IN_BODY, Body
 
 # The median of a lung is -900 to -700 HU. Gas has -1000, more in small bubbles, whose edge is
 # blurred, and lungs with much emphysema come near. So a darker part is gas by other signs alone.
@@ -39,17 +39,17 @@ PIECE, LOWEST = 0.02, 0.25
 BODY_SHARE = 0.01
 
 
-def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[str]]:
+def tidy(lungs: Any, settings: InferConfig, body: Body | None = None) -> tuple[Any, list[str]]:
     """Remove parts that are air or beside the body, fill holes, and keep the parts that are lung.
 
     Args:
         lungs: uint8 SimpleITK image, 0 or 1.
         settings: which of the steps are taken, and their limits.
-        ct: SimpleITK image in HU on the same grid. Without it, no part is judged by the body or by
+        body: of the CT that the lungs belong to. Without it, no part is judged by its place or by
             its density.
 
     Returns:
-        The image, and one sentence for each step that changed it. Without a CT a second call
+        The image, and one sentence for each step that changed it. Without a body a second call
         changes nothing.
     """
     boxes = bounding_boxes(lungs)
@@ -57,21 +57,22 @@ def tidy(lungs: Any, settings: InferConfig, ct: Any = None) -> tuple[Any, list[s
         return lungs, []
     # Only the box is labelled: labels of a whole CT's parts take twice the memory of the CT.
     start, size = boxes[1]
-    anatomy = None if ct is None else find_anatomy(ct, lungs)
-    tidied, steps = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, anatomy, start)
+    if body is not None:
+        body = body.around(body.coarse(lungs, (0, 0, 0)) > 0)
+    tidied, steps = _tidy_box(sitk.RegionOfInterest(lungs, size, start), settings, body, start)
     return (sitk.Paste(lungs, tidied, size, destinationIndex=start) if steps else lungs), steps
 
 
 def _tidy_box(
-    lungs: Any, settings: InferConfig, anatomy: Anatomy | None, start: Sequence[int]
+    lungs: Any, settings: InferConfig, body: Body | None, start: Sequence[int]
 ) -> tuple[Any, list[str]]:
     steps: list[str] = []
     min_voxels = settings.min_component_ml * 1000 / np.prod(lungs.GetSpacing())
-    if anatomy is not None:
-        body = np.count_nonzero(anatomy.outline) * float(np.prod(anatomy.step))
-        min_voxels = min(min_voxels, BODY_SHARE * body)
+    if body is not None:
+        size = np.count_nonzero(body.outline) * float(np.prod(body.step))
+        min_voxels = min(min_voxels, BODY_SHARE * size)
         if settings.drop_air:
-            lungs, steps = _drop_air(lungs, anatomy, start, min_voxels)
+            lungs, steps = _drop_air(lungs, body, start, min_voxels)
     before = count_voxels(lungs)
     if settings.fill_holes:
         lungs = sitk.BinaryFillhole(lungs, fullyConnected=False)
@@ -91,10 +92,10 @@ def _tidy_box(
 
 
 def _drop_air(
-    lungs: Any, anatomy: Anatomy, start: Sequence[int], min_voxels: float
+    lungs: Any, body: Body, start: Sequence[int], min_voxels: float
 ) -> tuple[Any, list[str]]:
     parts = find_parts(lungs)
-    kinds = _judge(parts, anatomy, start, min_voxels)
+    kinds = _judge(parts, body, start, min_voxels)
     steps = []
     for kind, where in KINDS.items():
         sizes = [size for size, k in zip(parts.sizes, kinds, strict=True) if k == kind]
@@ -132,13 +133,13 @@ class _Look:
     share: float
 
 
-def _judge(parts: Parts, anatomy: Anatomy, start: Sequence[int], min_voxels: float) -> list[int]:
+def _judge(parts: Parts, body: Body, start: Sequence[int], min_voxels: float) -> list[int]:
     """Return for each part whether it is lung, air in another organ, or outside of the body.
 
     Parts of less than `min_voxels` are left to the step that removes small parts.
     """
-    numbers = anatomy.coarse(parts.labelled, start)
-    within = anatomy.share_within(numbers, len(parts.numbers))
+    numbers = body.coarse(parts.labelled, start)
+    within = body.share_within(numbers, len(parts.numbers))
     kernel = np.ones((3, 3), np.uint8)
     interior = np.stack([cv2.erode((plane > 0).astype(np.uint8), kernel) for plane in numbers]) > 0
     looks: dict[int, _Look] = {}
@@ -148,7 +149,7 @@ def _judge(parts: Parts, anatomy: Anatomy, start: Sequence[int], min_voxels: flo
             break
         if within[number] < IN_BODY:
             kinds[index] = BESIDE
-        elif (look := _look(numbers == number, interior, anatomy)) is not None:
+        elif (look := _look(numbers == number, interior, body)) is not None:
             looks[index] = look
     # Parts that are surely lung, because they are not dark, show where the lungs are.
     lungs = [look for look in looks.values() if look.median >= AIR_BELOW_HU]
@@ -158,19 +159,19 @@ def _judge(parts: Parts, anatomy: Anatomy, start: Sequence[int], min_voxels: flo
     return kinds
 
 
-def _look(part: NDArray[np.bool_], interior: NDArray[np.bool_], anatomy: Anatomy) -> _Look | None:
+def _look(part: NDArray[np.bool_], interior: NDArray[np.bool_], body: Body) -> _Look | None:
     slices = np.flatnonzero(part.any(axis=(1, 2)))
     if not len(slices):
         return None
     # The edge of gas is blurred, and as bright as vessels.
     inner = part & interior
-    hu = anatomy.hu[inner if inner.any() else part]
+    hu = body.hu[inner if inner.any() else part]
     return _Look(
         median=float(np.median(hu)),
         vessels=float(np.mean(hu > VESSEL_ABOVE_HU)),
         low=int(slices[0]),
         high=int(slices[-1]),
-        share=np.count_nonzero(part) / max(1, int(np.count_nonzero(anatomy.outline[slices]))),
+        share=np.count_nonzero(part) / max(1, int(np.count_nonzero(body.outline[slices]))),
     )
 
 

@@ -6,6 +6,7 @@ Only a piece that reaches as far to both sides is two lungs that touch, and is d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
-from lungseg.inference.anatomy import IN_BODY, Anatomy, Midline, find_anatomy
+from lungseg.inference.anatomy import Anatomy, Midline, find_anatomy
+from lungseg.inference.body import IN_BODY, Body
 from lungseg.inference.postprocess import (
     Parts,
     bounding_boxes,
@@ -35,6 +37,9 @@ MIN_SHARE = 0.1
 TWO_LUNGS, TWO_MORE_LUNGS = 0.4, 0.7
 # A smaller share of a part beyond the midline says nothing.
 MIN_CROSSING = 0.02
+# What a lung has beyond the midline, up to the edge of the picture, may be a strip of the other.
+# It has no side if it is this share of the lungs; less changes the volume of a lung little.
+MIN_STRIP = 0.025
 # A side is in the picture if at least this share of what the other lung takes is.
 MIN_VIEW = 0.5
 # What joins two lungs is a neck if it is thinner than this share of the lungs. A thicker joint,
@@ -64,7 +69,7 @@ class Sides:
         return self.unknown is None and side not in self.unseen
 
 
-def find_sides(lungs: Any, ct: Any) -> Sides:
+def find_sides(lungs: Any, body: Body) -> Sides:
     """Label the left and the right lung.
 
     The midline is that of the spine, or of the outline of the body, or of the trachea. Without any
@@ -75,7 +80,7 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     Args:
         lungs: uint8 SimpleITK image, 1 in the lungs and 0 elsewhere, whose axes run to the
             patient's left, back and head.
-        ct: SimpleITK image in HU on the same grid.
+        body: of the CT on the same grid.
     """
     boxes = bounding_boxes(lungs)
     if not boxes:
@@ -84,8 +89,8 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
     start, size = boxes[1]
     inner = sitk.RegionOfInterest(lungs, size, start)
     parts = find_parts(inner)
-    anatomy = find_anatomy(ct, lungs)
-    midline = None if anatomy.turned else anatomy.midline or _between_two(parts, ct)
+    anatomy = find_anatomy(body, lungs)
+    midline = None if anatomy.turned else anatomy.midline or _between_two(parts, lungs)
     if midline is None:
         reason = (
             "the spine is not at the back, so the picture is turned against its header"
@@ -95,16 +100,24 @@ def find_sides(lungs: Any, ct: Any) -> Sides:
         step = f"left and right are not known: {reason}"
         return Sides(lungs * 0, [step], unknown=reason)
     at = np.floor(midline.x[start[2] : start[2] + size[2]]).astype(int) + 1 - start[0]
-    within = anatomy.share_within(anatomy.coarse(parts.labelled, start), len(parts.numbers))
+    within = anatomy.body.share_within(
+        anatomy.body.coarse(parts.labelled, start), len(parts.numbers)
+    )
     # Such as in the cushion of a table.
     outside = [within[number] < IN_BODY for number in parts.numbers]
     found, steps = _label(inner, parts, np.clip(at, 0, size[0]), outside)
+    if any(outside):
+        lost = millilitres(lungs, count_voxels(inner) - count_voxels(found))
+        steps.append(f"{lost:.1f} mL outside of the body have no side")
     del parts
+    for side in _unseen(anatomy, midline, start, size, lungs.GetSize()[0]):
+        ends = start[0] == 0 if side == RIGHT else start[0] + size[0] == lungs.GetSize()[0]
+        found, beyond = _without(found, side, at) if ends else (found, 0)
+        if beyond:
+            ml = f"{millilitres(lungs, beyond):.1f} mL beyond the midline have no side"
+            steps.append(f"{ml}: the {NAMES[side]} half of the chest is not in the picture")
     labels = sitk.Paste(lungs * 0, found, size, destinationIndex=start)
     sides = Sides(labels, [*steps, *_said(midline)])
-    if any(outside):
-        lost = millilitres(lungs, count_voxels(lungs) - count_voxels(labels))
-        sides.steps.append(f"{lost:.1f} mL outside of the body have no side")
     return _with_missing(sides, anatomy, midline)
 
 
@@ -119,7 +132,7 @@ def _said(midline: Midline) -> list[str]:
     return [] if midline.source == "the spine" else [f"left and right follow from {midline.source}"]
 
 
-def _between_two(parts: Parts, ct: Any) -> Midline | None:
+def _between_two(parts: Parts, lungs: Any) -> Midline | None:
     """Return the midline between the two largest parts if they lie as two lungs do."""
     if len(parts.sizes) < 2 or parts.sizes[1] < 2 * MIN_SHARE * parts.sizes[0]:
         return None
@@ -132,9 +145,9 @@ def _between_two(parts: Parts, ct: Any) -> Midline | None:
     # Side by side: apart in x, at the same height, and as far to the front.
     if shared[0] > 0 or shared[1] < 0.5 or shared[2] < 0.5:
         return None
-    origin = np.array(ct.TransformPhysicalPointToIndex(parts.labelled.GetOrigin()))
+    origin = np.array(lungs.TransformPhysicalPointToIndex(parts.labelled.GetOrigin()))
     x = origin[0] + (high[0] + low[0] - 1) / 2
-    return Midline(np.full(ct.GetSize()[2], x), "the gap between two lungs")
+    return Midline(np.full(lungs.GetSize()[2], x), "the gap between two lungs")
 
 
 def _label(
@@ -224,6 +237,53 @@ def _divide(lungs: Any, at: NDArray[np.int64]) -> Any:
     return sitk.Paste(labels, grown * middle, middle.GetSize(), destinationIndex=[first, 0, 0])
 
 
+def _without(labels: Any, side: int, at: NDArray[np.int64]) -> tuple[Any, int]:
+    """Take away what the other lung has on a side of which a strip is in the picture.
+
+    What reaches the edge of the picture may be a strip of the lung of this side, which touches the
+    other one. What ends before it is a bulge of the other one.
+
+    Args:
+        labels: labels of the lungs in a box that ends where the picture does.
+        side: the side of which a strip is in the picture.
+        at: the first column of the left side in each slice.
+
+    Returns:
+        The labels, and how many voxels have lost theirs.
+    """
+    values = sitk.GetArrayFromImage(labels)
+    columns = np.arange(values.shape[2])
+    there = columns >= at[:, None] if side == LEFT else columns < at[:, None]
+    beyond = ((values == LEFT + RIGHT - side) & there[:, None]).astype(np.uint8)
+    numbers = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(beyond)))
+    at_edge = np.setdiff1d(numbers[:, :, -1 if side == LEFT else 0], 0)
+    cut = np.isin(numbers, at_edge)
+    count = int(np.count_nonzero(cut))
+    if count < MIN_STRIP * np.count_nonzero(values):
+        return labels, 0
+    values[cut] = 0
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(labels)
+    return image, count
+
+
+def _unseen(
+    anatomy: Anatomy, midline: Midline, start: Sequence[int], size: Sequence[int], width: int
+) -> list[int]:
+    """Return the sides that are not in the picture, which has a width in voxels.
+
+    The lungs lie in a box, whose first voxel and size are given.
+    """
+    middle = np.median(midline.x[start[2] : start[2] + size[2]])
+    to_right, to_left = middle - start[0], start[0] + size[0] - 1 - middle
+    unseen = []
+    if not anatomy.skin[0] and middle < MIN_VIEW * to_left:
+        unseen.append(RIGHT)
+    if not anatomy.skin[1] and width - 1 - middle < MIN_VIEW * to_right:
+        unseen.append(LEFT)
+    return unseen
+
+
 def _with_missing(sides: Sides, anatomy: Anatomy, midline: Midline) -> Sides:
     """Say of a side without lung whether it is in the picture."""
     boxes = bounding_boxes(sides.labels)
@@ -231,11 +291,8 @@ def _with_missing(sides: Sides, anatomy: Anatomy, midline: Midline) -> Sides:
         return sides
     [(side, (start, size))] = boxes.items()
     other = LEFT + RIGHT - side
-    middle = np.median(midline.x[start[2] : start[2] + size[2]])
-    reach = max(abs(start[0] - middle), abs(start[0] + size[0] - 1 - middle))
-    view = sides.labels.GetSize()[0] - 1 - middle if other == LEFT else middle
     name = NAMES[other]
-    if anatomy.skin[0 if other == RIGHT else 1] or view >= MIN_VIEW * reach:
+    if other not in _unseen(anatomy, midline, start, size, sides.labels.GetSize()[0]):
         sides.steps.append(f"the {name} half of the chest is in the picture and holds no lung")
         return sides
     sides.steps.append(f"the {name} half of the chest is not in the picture: no {name} lung known")

@@ -25,6 +25,7 @@ from lungseg.imaging.pixels import (
 )
 from lungseg.imaging.volume_files import read_ct, write_volume
 from lungseg.imaging.volumes import Ct
+from lungseg.inference.body import coarse_body
 from lungseg.inference.certainty import Certainty
 from lungseg.inference.classes import lung_of, tidy_classes
 from lungseg.inference.flags import find_flags
@@ -146,10 +147,11 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     predicted.CopyInformation(canonical)
     # The checks work on every n-th voxel, so that they need little time and memory.
     few, found = thin_out(canonical), lung_of(thin_out(predicted), classes)
-    labels, steps = tidy_classes(predicted, classes, settings, canonical)
+    body = coarse_body(canonical)
+    labels, steps = tidy_classes(predicted, classes, settings, body)
     del predicted
     lung = lung_of(labels, classes)
-    sides = find_sides(lung, canonical)
+    sides = find_sides(lung, body)
     if sides.unknown:
         console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
     measured = measure(canonical, lung, sides)

@@ -125,7 +125,8 @@ def write_phantom_volumes(
     Args:
         folder: made if it does not exist.
         patients: number of patients; the first one is drawn from `seed`, the next from `seed + 1`.
-        slices: slices per patient; they are `LUNG_HEIGHT_MM / slices` apart.
+        slices: slices per patient. The first and the last lie beyond the lungs, so that no lung is
+            cut off, and the others are evenly spaced in `LUNG_HEIGHT_MM`. Fewer than 3 hold lung.
         size: voxels per side of a slice.
         seed: of the first patient.
 
@@ -141,13 +142,15 @@ def write_phantom_volumes(
     from lungseg.imaging.volume_files import write_volume
 
     _make_folders(folder)
-    spacing = (FIELD_OF_VIEW_MM / size, FIELD_OF_VIEW_MM / size, LUNG_HEIGHT_MM / slices)
+    beyond = int(slices >= 3)
+    inner = slices - 2 * beyond
+    spacing = (FIELD_OF_VIEW_MM / size, FIELD_OF_VIEW_MM / size, LUNG_HEIGHT_MM / inner)
     files = []
     with console.progress(patients * slices, "phantom", "slice") as bar:
         for number in range(patients):
             draw = partial(make_slice, make_patient(seed + number), size=size)
             # CT is stored from the feet to the head, but z runs from the apex to the base.
-            heights = [(index + 0.5) / slices for index in reversed(range(slices))]
+            heights = [(index + 0.5 - beyond) / inner for index in reversed(range(slices))]
             drawn = []
             for pair in ordered_map(draw, heights):
                 drawn.append(pair)

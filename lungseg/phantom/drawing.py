@@ -47,14 +47,14 @@ def make_slice(
 
     Args:
         patient: from `make_patient`.
-        z: 0 at the lung apex, 1 at the base.
+        z: 0 at the lung apex, 1 at the base. A slice beyond them holds no lung.
         size: pixels per side. The field of view is `FIELD_OF_VIEW_MM`.
 
     Returns:
         HU, int16 `(size, size)`, and the lung mask, uint8 0/1 of the same shape. Rows run from
         front to back and columns from the patient's right to the left, as radiologists view CT.
     """
-    rng = np.random.default_rng([patient.seed, round(z * 1e6), size])
+    rng = np.random.default_rng([patient.seed, round(z * 1e6) % 2**32, size])
     image_x, image_y = make_grid(size)
     cos, sin = np.cos(patient.tilt), np.sin(patient.tilt)
     x = cos * (image_x - patient.shift[0]) + sin * (image_y - patient.shift[1])
@@ -69,8 +69,10 @@ def make_slice(
     effusion = lungs & _effusion(x, y, patient, z)
     lungs &= ~effusion
     lungs = remove_specks(lungs, size)
+    holds_lung = 0 <= z <= 1
+    lungs &= holds_lung
 
-    hu[cavity] = FAT + 60
+    hu[cavity] = FAT + 60 if holds_lung else MUSCLE
     _paint_mediastinum(hu, x, y, patient, z, cavity)
     hu[cavity & abdomen] = LIVER
     _paint_stomach(hu, x, y, patient, z, cavity & abdomen)

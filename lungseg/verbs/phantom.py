@@ -10,8 +10,8 @@ from lungseg.phantom.dataset import WINDOW, write_phantom_volumes, write_phantom
 from lungseg.system.outputs import staged_output
 
 SLICES = 8
-# 5 mm apart, as chest CT often is.
-VOLUME_SLICES = 56
+# 5 mm apart, as chest CT often is; the first and the last lie beyond the lungs.
+VOLUME_SLICES = 58
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def phantom(
     Args:
         output: folder to write; appears whole, or not at all.
         patients: number of patients.
-        slices: slices per patient; None means 8, or 56 with `volumes`.
+        slices: slices per patient; None means 8, or 58 with `volumes`.
         size: pixels per side of a slice.
         seed: seed of the first patient. Each further patient has the next number.
         window: HU shown as black and as white in PNG slices.

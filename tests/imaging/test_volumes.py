@@ -15,6 +15,7 @@ from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import DataError
 from lungseg.imaging.volume_files import read_ct
 from lungseg.imaging.volumes import Ct, LabelVolume, geometry_differences, match_grids
+from lungseg.inference.body import coarse_body
 from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import tidy
 from lungseg.inference.sides import find_sides
@@ -193,7 +194,7 @@ def test_tidying_keeps_two_lungs_and_says_what_it_dropped() -> None:
 
 def test_measurements_are_of_the_voxels() -> None:
     ct, lungs = phantom_volume(8)
-    sides = find_sides(lungs, ct)
+    sides = find_sides(lungs, coarse_body(ct))
     measures = measure(ct, lungs, sides)
     hu, labels = sitk.GetArrayFromImage(ct), sitk.GetArrayFromImage(sides.labels)
     voxel = np.prod(ct.GetSpacing()) / 1000
@@ -204,7 +205,7 @@ def test_measurements_are_of_the_voxels() -> None:
     assert measures.lung.mean_hu == pytest.approx(hu[labels > 0].mean(), abs=0.06)
     assert measures.lung.p15_hu == pytest.approx(np.percentile(hu[labels > 0], 15), abs=0.06)
     assert measures.slices_with_lung == sum(bool(plane.any()) for plane in labels)
-    empty = measure(ct, lungs * 0, find_sides(lungs * 0, ct))
+    empty = measure(ct, lungs * 0, find_sides(lungs * 0, coarse_body(ct)))
     assert (empty.lung.volume_ml, empty.lung.mean_hu) == (0.0, None)
     assert empty.touches_border is False
     inside = sitk.GetImageFromArray(labels * 0)

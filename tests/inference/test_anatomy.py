@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.inference.anatomy import Anatomy, find_anatomy
+from lungseg.inference.body import coarse_body
 from tests.support.chests import GAS, TISSUE
 from tests.support.volumes import image_of
 
@@ -22,12 +23,13 @@ def body(middle: int = 50) -> np.ndarray:
     for lung in LUNGS:
         hu[lung] = -800
     hu[:, 44:54, middle - 5 : middle + 5] = BONE
+    hu[:, 50:53, middle - 1 : middle + 2] = TISSUE  # the canal
     return hu
 
 
 def look(hu: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> Anatomy:
     lungs = (np.abs(hu + 800) < 10).astype(np.uint8)
-    return find_anatomy(image_of(hu, spacing), image_of(lungs, spacing))
+    return find_anatomy(coarse_body(image_of(hu, spacing)), image_of(lungs, spacing))
 
 
 def midline(hu: np.ndarray) -> Any:
@@ -107,6 +109,17 @@ def test_without_skin_the_ribs_of_two_sides_are_no_spine() -> None:
     assert midline(hu[:, :, 15:85]) == (pytest.approx(4, abs=0.5), "the spine")
 
 
+def test_in_a_crop_little_bone_is_a_spine_only_if_it_has_a_canal() -> None:
+    hu = without_spine()
+    hu[:, 46:54, 17:23] = BONE
+    hu[:, 50:53, 19:21] = BONE - 1
+    assert midline(hu[:, :, 15:85]) is None
+    hu[:, 50:53, 19:21] = TISSUE
+    assert midline(hu[:, :, 15:85]) == (pytest.approx(4.5, abs=0.5), "the spine")
+    hu[1:, 50:53, 19:21] = BONE
+    assert midline(hu[:, :, 15:85]) is None
+
+
 def test_with_the_skin_of_one_side_a_shoulder_at_the_other_does_not_hide_the_spine() -> None:
     hu = body()
     hu[:4, 35:58, 70:85] = BONE
@@ -129,6 +142,34 @@ def test_a_body_is_turned_only_if_it_is_whole_and_has_much_bone_elsewhere() -> N
     rolled = body(71)
     rolled[:, 12:30, 45:55] = BONE  # a heart with contrast agent
     assert not look(rolled).turned
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_canal_tells_the_spine_from_a_heart_that_is_as_bright(quarters: int) -> None:
+    hu = body()
+    hu[:, 14:26, 42:58] = BONE  # more of it than in the spine
+    for slices in (hu, hu[:, :, 10:90]):  # without skin at the sides, too
+        assert look(np.rot90(slices, quarters, (1, 2))).turned == (quarters > 0)
+
+
+def test_a_hole_before_most_of_the_bone_is_no_canal() -> None:
+    hu = body()
+    hu[:, 14:26, 46:54] = BONE
+    hu[:, 50:53, 49:52] = BONE
+    hu[:, 21:24, 49:52] = TISSUE  # in a picture that is turned, it would be in front of the bone
+    assert not look(hu).turned
+    hu[:, 21:24, 49:52] = BONE
+    hu[:, 16:19, 49:52] = TISSUE
+    assert look(hu).turned
+
+
+def test_a_canal_says_nothing_if_the_front_or_the_back_is_not_in_the_picture() -> None:
+    hu = body()
+    hu[:, 44:54, 45:55] = BONE
+    hu[:, 14:26, 46:54] = BONE
+    hu[:, 16:19, 49:52] = TISSUE
+    assert look(hu).turned
+    assert not look(hu[:, :50]).turned
 
 
 def without_spine() -> np.ndarray:
@@ -175,7 +216,7 @@ def test_the_outline_leaves_out_the_table_and_closes_the_lungs() -> None:
     hu[:, 62:64, 5:95] = TISSUE
     for factor in (1.0, 0.08):
         spacing = (3 * factor, 3 * factor, 8 * factor)
-        outline = look(hu, spacing).outline
+        outline = look(hu, spacing).body.outline
         expected = np.zeros(hu.shape, bool)
         expected[:, 10:60, 10:90] = True
         np.testing.assert_array_equal(outline, expected)
@@ -185,14 +226,14 @@ def test_a_picture_within_a_lung_lies_within_the_body() -> None:
     hu = np.full((12, 40, 40), -800, np.int16)
     hu[:, 10:15, 20:25] = TISSUE  # a vessel
     found = look(hu)
-    assert found.outline.all()
+    assert found.body.outline.all()
     assert found.skin == (False, False)
     assert found.midline is None
 
 
 def test_the_body_may_be_in_pieces() -> None:
     # Between the walls in front of a lung and behind it there is no tissue.
-    assert look(body()[:, :, 24:42]).outline[:, 10:60].all()
+    assert look(body()[:, :, 24:42]).body.outline[:, 10:60].all()
 
 
 def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
@@ -200,14 +241,14 @@ def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
     found = look(fine, (0.75, 0.75, 8.0))
     assert found.midline is not None
     # Columns 49 to 58, four times as fine, to a coarse voxel.
-    np.testing.assert_allclose(found.midline.x, 215.5, atol=found.step[0])
+    np.testing.assert_allclose(found.midline.x, 215.5, atol=found.body.step[0])
     columns = np.broadcast_to(np.arange(400, dtype=np.uint16), fine.shape)
     image = image_of(np.ascontiguousarray(columns), (0.75, 0.75, 8.0))
     start = [7, 5, 0]
     box = sitk.RegionOfInterest(image, [300, 200, 12], start)
-    coarse = found.coarse(box, start)
+    coarse = found.body.coarse(box, start)
     # Three voxels become one, which is the mean of the CT and the middle one of a mask.
     expected = np.arange(1, 400, 3)[: coarse.shape[2]]
     inside = (expected >= 7) & (expected < 307)
     np.testing.assert_array_equal(coarse[0, 10], expected * inside)
-    assert found.step == (3, 3, 1)
+    assert found.body.step == (3, 3, 1)

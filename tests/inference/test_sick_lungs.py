@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.config.schema import InferConfig
+from lungseg.inference.body import coarse_body
 from lungseg.inference.postprocess import tidy
 from lungseg.inference.sides import LEFT, RIGHT, find_sides
 from tests.support.chests import FLUID, GAS, TISSUE, Chest, chest
@@ -77,10 +78,10 @@ def test_a_sick_lung_stays_whole_and_gas_goes(name: str, factor: float) -> None:
     gas = bubble(chest()) if bubble else np.zeros(phantom.hu.shape, bool)
     assert not gas.any() or gas.sum() > 1000
     found = image_of(((phantom.lungs > 0) | gas).astype(np.uint8), phantom.spacing)
-    tidied, steps = tidy(found, InferConfig(fill_holes=False), phantom.ct)
+    tidied, steps = tidy(found, InferConfig(fill_holes=False), coarse_body(phantom.ct))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(tidied), phantom.lungs > 0)
     assert [step.split(" (")[0] for step in steps] == (["1 part of air"] if gas.any() else [])
-    sides = sitk.GetArrayFromImage(find_sides(tidied, phantom.ct).labels)
+    sides = sitk.GetArrayFromImage(find_sides(tidied, coarse_body(phantom.ct)).labels)
     np.testing.assert_array_equal(sides, phantom.lungs)
 
 
@@ -88,7 +89,7 @@ def test_a_lung_full_of_air_after_a_collapse_stays_with_its_rest() -> None:
     phantom = chest()
     rest = inside(phantom, LEFT, 0, 15, axis=2)  # a stump at the hilum, as dense as tissue
     phantom = phantom.noisy(phantom.of(LEFT), GAS).noisy(rest, -300)
-    tidied, steps = tidy(phantom.mask, InferConfig(), phantom.ct)
+    tidied, steps = tidy(phantom.mask, InferConfig(), coarse_body(phantom.ct))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(tidied), phantom.lungs > 0)
     assert steps == []
 
@@ -97,7 +98,7 @@ def test_the_trachea_is_no_lung() -> None:
     phantom = chest()
     trachea = phantom.ball((15, 66, 64), 9, (6, 1, 1)) & (phantom.lungs == 0)
     found = image_of(((phantom.lungs > 0) | trachea).astype(np.uint8), phantom.spacing)
-    tidied, steps = tidy(found, InferConfig(), phantom.noisy(trachea, GAS).ct)
+    tidied, steps = tidy(found, InferConfig(), coarse_body(phantom.noisy(trachea, GAS).ct))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(tidied), phantom.lungs > 0)
     assert len(steps) == 1
 
@@ -121,7 +122,9 @@ def trunk(*parts: tuple[tuple[slice, ...], float]) -> tuple[np.ndarray, np.ndarr
 
 def is_kept(where: tuple[slice, ...], hu: np.ndarray, mask: np.ndarray) -> bool:
     spacing = (5.0, 5.0, 7.0)
-    tidied, _ = tidy(image_of(mask, spacing), InferConfig(fill_holes=False), image_of(hu, spacing))
+    tidied, _ = tidy(
+        image_of(mask, spacing), InferConfig(fill_holes=False), coarse_body(image_of(hu, spacing))
+    )
     kept = sitk.GetArrayFromImage(tidied)[where]
     assert kept.all() == kept.any()
     return bool(kept.all())
@@ -175,7 +178,7 @@ def test_parts_beside_the_body_go_with_the_air(drop_air: bool) -> None:
     hu[foam] = -800
     mask[foam] = 1
     image, ct = image_of(mask, (5.0, 5.0, 7.0)), image_of(hu, (5.0, 5.0, 7.0))
-    tidied, steps = tidy(image, InferConfig(drop_air=drop_air), ct)
+    tidied, steps = tidy(image, InferConfig(drop_air=drop_air), coarse_body(ct))
     assert sitk.GetArrayFromImage(tidied)[foam].any() != drop_air
     assert sitk.GetArrayFromImage(tidied)[LUNGS[0]].all()
     # 36 x 6 x 64 voxels of 0.175 mL.
@@ -193,5 +196,5 @@ def test_small_is_relative_to_the_body_in_a_small_animal() -> None:
         mask[part] = piece
         spacing = (0.3, 0.3, 0.4)
         wanted = InferConfig(components=2, fill_holes=False, drop_air=False)
-        kept, _ = tidy(image_of(mask, spacing), wanted, image_of(hu, spacing))
+        kept, _ = tidy(image_of(mask, spacing), wanted, coarse_body(image_of(hu, spacing)))
         assert sitk.GetArrayFromImage(kept)[part].any() == expected

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.imaging.volume_files import ct_from_image, read_ct
+from lungseg.inference.body import Body, coarse_body
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, find_sides, side_labels
 from lungseg.inference.volumes import Segmentation, segment_ct
@@ -93,7 +94,7 @@ def test_the_only_lung_has_its_side_and_the_other_has_none(
         (slice(66, SIDE), LEFT),
         (slice(0, 45), RIGHT),
         (slice(83, SIDE), LEFT),
-        (slice(12, 64), RIGHT),
+        (slice(12, 67), RIGHT),
     ],
     ids=["right half", "left half", "right wall", "left wall", "right, without skin"],
 )
@@ -138,7 +139,7 @@ def test_the_cushion_of_the_table_is_no_lung(missing: int, predictor: Predictor)
     assert (left, right) == ((0.0, lung) if missing == LEFT else (lung, 0.0))
     # A mask that is not tidied has no side there either.
     mask = ((phantom.lungs > 0) | (in_all & foam)).astype(np.uint8)
-    sides = find_sides(image_of(mask, phantom.spacing), phantom.ct)
+    sides = find_sides(image_of(mask, phantom.spacing), coarse_body(phantom.ct))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sides.labels), phantom.lungs)
     assert "outside of the body have no side" in " ".join(sides.steps)
 
@@ -151,11 +152,77 @@ def test_a_picture_that_is_turned_against_its_header_has_no_sides(quarters: int)
         np.rot90(phantom.lungs, quarters, (1, 2)).copy(),
         phantom.spacing,
     )
-    sides = find_sides(turned.mask, turned.ct)
+    sides = find_sides(turned.mask, coarse_body(turned.ct))
     assert sides.unknown is not None
     assert not sitk.GetArrayFromImage(sides.labels).any()
     said = "the spine is not at the back, so the picture is turned against its header"
     assert sides.steps == [f"left and right are not known: {said}"]
+
+
+def with_bright_heart(phantom: Chest) -> Chest:
+    """Return the phantom with dense contrast agent in heart and vessels, between the lungs."""
+    inner = phantom.ball((9, 52, 66), 62, (1.6, 0.75, 0.9)) & (phantom.hu > -50)
+    return phantom.noisy(inner & (phantom.lungs == 0), 380)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("quarters", "flip"), [(0, False), (1, False), (2, False), (3, False), (0, True), (1, True)]
+)
+def test_a_heart_as_bright_as_bone_does_not_hide_that_a_picture_is_turned(
+    quarters: int, flip: bool, seed: int
+) -> None:
+    phantom = with_bright_heart(chest(seed))
+    hu, lungs = (np.rot90(a, quarters, (1, 2)) for a in (phantom.hu, phantom.lungs))
+    if flip:  # front to back; the patient's sides stay where they are
+        hu, lungs = hu[:, ::-1], lungs[:, ::-1]
+    turned = Chest(hu.copy(), lungs.copy(), phantom.spacing)
+    found, _ = sides_of(turned)
+    upright = quarters == 0 and not flip
+    np.testing.assert_array_equal(found, turned.lungs if upright else 0 * turned.lungs)
+
+
+@pytest.mark.parametrize(
+    ("seed", "where"),
+    [
+        (2, np.s_[6:19, 51:96, 83:103]),
+        (3, np.s_[8:16, 28:94, 89:113]),
+        (3, np.s_[3:18, 24:89, 80:110]),
+        (4, np.s_[5:16, 52:85, 86:112]),
+    ],
+)
+def test_ribs_in_a_crop_without_skin_are_no_spine(seed: int, where: tuple[slice, ...]) -> None:
+    found, steps = sides_of(chest(seed).part(*where))
+    assert not found.any()
+    assert steps[0].startswith("left and right are not known")
+
+
+@pytest.mark.parametrize("seed", [6, 8])
+def test_ribs_near_the_skin_of_one_side_are_no_spine(seed: int) -> None:
+    phantom = chest(seed).part(ALL, ALL, slice(100, SIDE))
+    found, _ = sides_of(phantom)
+    np.testing.assert_array_equal(found, phantom.lungs)
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_strip_of_the_other_lung_in_a_crop_has_no_side(side: int) -> None:
+    phantom = chest()
+    bridge = np.zeros(phantom.hu.shape, bool)
+    bridge[8:15, 36:52, 40:90] = True
+    bridge &= phantom.lungs == 0
+    joined = phantom.noisy(bridge, -850)
+    columns = slice(54, SIDE) if side == LEFT else slice(0, 75)
+    crop = joined.part(ALL, ALL, columns)
+    mask = ((joined.lungs > 0) | bridge).astype(np.uint8)[:, :, columns]
+    sides = find_sides(image_of(mask, crop.spacing), coarse_body(crop.ct))
+    found = sitk.GetArrayFromImage(sides.labels)
+    other = LEFT + RIGHT - side
+    assert crop.ml(crop.of(other)) > 100
+    assert crop.ml((found == side) & crop.of(other)) < 5
+    assert (found == side)[crop.of(side)].mean() > 0.99
+    name = "right" if side == LEFT else "left"
+    said = f"beyond the midline have no side: the {name} half of the chest is not in the picture"
+    assert said in " ".join(sides.steps)
 
 
 @pytest.mark.parametrize("degrees", [-30, 30])
@@ -168,7 +235,7 @@ def test_the_lungs_of_a_patient_who_rolled_have_their_sides(degrees: int) -> Non
 
 
 def sides_of(phantom: Chest) -> tuple[np.ndarray, list[str]]:
-    sides = find_sides(phantom.mask, phantom.ct)
+    sides = find_sides(phantom.mask, coarse_body(phantom.ct))
     return np.asarray(sitk.GetArrayFromImage(sides.labels)), sides.steps
 
 
@@ -192,7 +259,7 @@ def test_lungs_that_touch_are_divided_where_they_are_thinnest(where: tuple[slice
     bridge &= phantom.lungs == 0
     joined = phantom.noisy(bridge, -850)
     mask = image_of(((joined.lungs > 0) | bridge).astype(np.uint8), joined.spacing)
-    sides = find_sides(mask, joined.ct)
+    sides = find_sides(mask, coarse_body(joined.ct))
     found = sitk.GetArrayFromImage(sides.labels)
     assert sides.steps == ["lungs that touch were divided where they are thinnest"]
     np.testing.assert_array_equal(found > 0, sitk.GetArrayFromImage(mask) > 0)
@@ -215,7 +282,7 @@ def test_a_lung_that_bulges_beyond_the_midline_is_one_lung(alone: bool) -> None:
 
 def test_a_half_of_the_chest_may_be_seen_without_its_skin() -> None:
     phantom = chest().opaque(LEFT).part(ALL, ALL, slice(100))
-    sides = find_sides(phantom.mask, phantom.ct)
+    sides = find_sides(phantom.mask, coarse_body(phantom.ct))
     assert sides.unseen == ()
     assert sides.steps == ["the left half of the chest is in the picture and holds no lung"]
 
@@ -225,19 +292,19 @@ def test_lung_of_unknown_side_is_kept_in_a_mask_with_sides() -> None:
     lungs = phantom.lungs.copy()
     lungs[5, 118:122, 60:70] = LEFT  # in the air behind the patient
     mask = image_of((lungs > 0).astype(np.uint8), phantom.spacing)
-    found = sitk.GetArrayFromImage(side_labels(mask, find_sides(mask, phantom.ct)))
+    found = sitk.GetArrayFromImage(side_labels(mask, find_sides(mask, coarse_body(phantom.ct))))
     expected = phantom.lungs.copy()
     expected[5, 118:122, 60:70] = UNKNOWN
     np.testing.assert_array_equal(found, expected)
 
 
-def boxes(*parts: tuple[slice, slice, slice]) -> tuple[sitk.Image, sitk.Image]:
-    """Return a mask of boxes, and a CT of tissue alone, in which nothing shows the midline."""
+def boxes(*parts: tuple[slice, slice, slice]) -> tuple[sitk.Image, Body]:
+    """Return a mask of boxes, and a body of tissue alone, in which nothing shows the midline."""
     mask = np.zeros((20, 40, 60), np.uint8)
     for part in parts:
         mask[part] = 1
     hu = np.where(mask, -800, 40).astype(np.int16)
-    return image_of(mask, (5.0, 5.0, 10.0)), image_of(hu, (5.0, 5.0, 10.0))
+    return image_of(mask, (5.0, 5.0, 10.0)), coarse_body(image_of(hu, (5.0, 5.0, 10.0)))
 
 
 def test_two_lungs_side_by_side_show_the_midline_themselves() -> None:
@@ -268,7 +335,7 @@ def test_two_pieces_that_do_not_lie_as_lungs_do_show_nothing(
 
 def test_without_lung_nothing_is_missing() -> None:
     phantom = chest()
-    sides = find_sides(phantom.mask * 0, phantom.ct)
+    sides = find_sides(phantom.mask * 0, coarse_body(phantom.ct))
     assert (sides.steps, sides.unknown, sides.unseen) == ([], None, ())
 
 

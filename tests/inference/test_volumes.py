@@ -12,8 +12,10 @@ from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.folders import Input
 from lungseg.imaging.volume_files import ct_from_image
+from lungseg.inference import body
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.slices import predict_slices
+from lungseg.inference.threshold import find_body
 from lungseg.inference.volumes import segment_ct, segment_file
 from tests.support.dicom_files import write_series
 from tests.support.networks import write_classes, write_network
@@ -136,6 +138,21 @@ def test_each_class_is_tidied_by_itself(several: Predictor) -> None:
     result = segment_ct(several, ct_from_image(image_of(hu, (5.0, 5.0, 10.0))), Config())
     np.testing.assert_array_equal(result.mask, classes)
     assert any(step.startswith("left lung: 2 small parts dropped") for step in result.steps)
+
+
+def test_the_body_is_found_once_for_all_classes_and_the_sides(
+    several: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def counted(*arguments: Any) -> Any:
+        found.append(arguments)
+        return find_body(*arguments)
+
+    monkeypatch.setattr(body, "find_body", counted)
+    hu, _ = lungs_with_infection_and_airways()
+    segment_ct(several, ct_from_image(image_of(hu, (5.0, 5.0, 10.0))), Config())
+    assert len(found) == 1
 
 
 def test_sides_of_a_network_with_several_classes_are_refused(several: Predictor) -> None:

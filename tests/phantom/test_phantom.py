@@ -62,3 +62,13 @@ def test_a_volume_runs_from_apex_to_base() -> None:
     areas = [mask.mean() for _, mask in make_volume(make_patient(0), 9, 64)]
     assert areas[0] < max(areas[3:6])
     assert areas[-1] < max(areas[3:6])
+
+
+@pytest.mark.parametrize("z", [-0.3, -0.01, 1.01, 1.3])
+def test_a_slice_beyond_the_lungs_holds_none(z: float) -> None:
+    hu, mask = make_slice(make_patient(1), z, 128)
+    assert not mask.any()
+    body = hu[40:88, 40:88]
+    assert np.median(body) > -50
+    again, _ = make_slice(make_patient(1), z, 128)
+    np.testing.assert_array_equal(hu, again)

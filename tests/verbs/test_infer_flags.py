@@ -10,6 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from typer.testing import Result
 
 from lungseg.config.schema import Config
+from lungseg.phantom.dataset import write_phantom_volumes
 from lungseg.system.tables import read_csv, read_json
 from lungseg.verbs.infer import infer
 from tests.support.networks import write_network
@@ -89,6 +90,17 @@ def test_a_fault_is_flagged(code: str, run: Path, tmp_path: Path) -> None:
     hu = body(lungs=True)
     FAULTS[code](hu)
     assert code in flags_of(write_scan(tmp_path / "ct.mha", hu=hu), run, tmp_path / "out")
+
+
+def test_a_phantom_volume_is_cut_off_only_if_its_ends_are_left_out(
+    run: Path, tmp_path: Path
+) -> None:
+    write_phantom_volumes(tmp_path / "raw", 1, 24, 96)
+    whole = tmp_path / "raw" / "images" / "patient01.nii.gz"
+    assert "cut_off" not in flags_of(whole, run, tmp_path / "out")
+    cut = tmp_path / "cut.mha"
+    sitk.WriteImage(sitk.ReadImage(str(whole))[:, :, 1:-1], str(cut))
+    assert "cut_off" in flags_of(cut, run, tmp_path / "other")
 
 
 def test_lungs_of_another_size_are_flagged(run: Path, tmp_path: Path) -> None:

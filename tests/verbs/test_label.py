@@ -46,7 +46,7 @@ def test_lungs_of_a_phantom_are_found(ct: Path, volume: Path, tmp_path: Path) ->
     lungs = labels_of(tmp_path / "out" / "masks" / "patient01.nii.gz")
     truth = labels_of(ct / "masks" / "patient01.nii.gz")
     assert metrics.dice(metrics.count(truth > 0, lungs > 0)) > 0.95
-    voxel_ml = (360 / 128) ** 2 * (280 / 12) / 1000
+    voxel_ml = (360 / 128) ** 2 * (280 / 10) / 1000
     (case,) = result.cases
     assert (case.case, case.source, case.slices) == ("patient01", volume, 12)
     assert case.lung_ml == pytest.approx(lungs.sum() * voxel_ml, abs=0.1)

@@ -60,17 +60,30 @@ def test_a_volume_runs_from_the_feet_up_in_mm(tmp_path: Path) -> None:
     assert (result.patients, result.pairs) == (2, 2)
     for kind, index in (("images", 0), ("masks", 1)):
         volume = sitk.ReadImage(str(tmp_path / "raw" / kind / "patient02.nii.gz"))
-        assert volume.GetSpacing() == pytest.approx((FIELD_OF_VIEW_MM / 64,) * 2 + (28.0,))
-        base = make_slice(make_patient(1), 9.5 / 10, 64)[index]
-        np.testing.assert_array_equal(sitk.GetArrayFromImage(volume)[0], base, strict=True)
+        assert volume.GetSpacing() == pytest.approx((FIELD_OF_VIEW_MM / 64,) * 2 + (35.0,))
+        slices = sitk.GetArrayFromImage(volume)
+        for k, z in ((0, 8.5 / 8), (1, 7.5 / 8), (9, -0.5 / 8)):
+            drawn = make_slice(make_patient(1), z, 64)[index]
+            np.testing.assert_array_equal(slices[k], drawn, strict=True)
+
+
+@pytest.mark.parametrize("slices", [3, 10])
+def test_the_lungs_end_within_a_volume(tmp_path: Path, slices: int) -> None:
+    phantom(tmp_path / "raw", patients=3, slices=slices, size=64, volumes=True)
+    for path in sorted((tmp_path / "raw" / "masks").iterdir()):
+        held = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).any(axis=(1, 2))
+        assert not held[0] and not held[-1]
+        assert held[1:-1].all()
 
 
 def test_prepare_reads_the_volumes(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    phantom(raw, patients=1, slices=4, size=64, volumes=True)
+    phantom(raw, patients=1, slices=6, size=64, volumes=True)
     config = check_config(tiny(), "test")
     prepared = prepare(config, raw / "images", raw / "masks", tmp_path / "prepared")
-    assert (prepared.slices, prepared.issues) == (4, [])
+    # Of the two slices beyond the lungs, one is kept as an example without lung.
+    assert prepared.slices == 5
+    assert ["left out" in issue.detail for issue in prepared.issues] == [True]
 
 
 def test_what_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
