@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungseg.dataset import similarity
-from lungseg.dataset.likeness import LENGTH, Looks, describe
+from lungseg.dataset.likeness import LENGTH, REACH, Looks, _body_circle, describe
 from lungseg.dataset.similarity import most_similar, similar_across, similar_pairs
 from tests.support.bodies import body
 
@@ -43,6 +43,17 @@ def test_equal_slices_have_1_and_blank_or_unknown_ones_are_like_nothing() -> Non
     assert similarity_of(blank, blank) == pytest.approx(0.5, abs=1e-6)
     looks = Looks.read(["", describe(body(1))])
     assert looks.similarities(np.array([0]), looks, np.array([1]))[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (300, 480), (600, 200)])
+def test_the_circle_of_the_body_is_where_the_body_is(size: tuple[int, int]) -> None:
+    height, width = size
+    x, y, radius = 0.45 * width, 0.6 * height, 0.3 * min(size)
+    rows, columns = np.mgrid[:height, :width]
+    disk = np.where(np.hypot(columns - x, rows - y) <= radius, 200, 10).astype(np.uint8)
+    # The mean square distance from the centre of a disk of radius R is R**2 / 2.
+    expected = (x, y, REACH * radius / np.sqrt(2))
+    assert _body_circle(disk) == pytest.approx(expected, rel=0.02, abs=1)
 
 
 @pytest.mark.parametrize("text", ["xyz", "AAAA", "é"])
