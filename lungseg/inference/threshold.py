@@ -6,6 +6,7 @@ ground truth.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -21,10 +22,12 @@ THIN_MM = 4.0
 # If the field of view cuts a lung off, its air reaches the edge of the slice, as the air around the
 # patient does. It is lung if it lies within the outline of the body and is brighter than air.
 AROUND_BELOW_HU = -950
+# The outline is drawn around what the slice shows of the body, so it may leave out much of the lung.
+OUTLINE_SHARE = 0.2
 # The edge of the air around the patient is brighter than air. It is this many pixels wide.
 EDGE_PIXELS = 2
-# In a slice, smaller pieces of tissue are vessels and noise within a lung, and not its wall.
-MIN_WALL_MM2 = 500.0
+# More than this share of a lung's wall is the body's. Air between the body and a sheet has less.
+BODY_SHARE = 0.66
 # Within a lung fewer voxels than this share are as dark as gas; within bowel more are. A lung with
 # emphysema has more, too, but is large. The median of 5 x 5 pixels is compared, because a sharp
 # kernel makes single voxels of any lung as dark as that.
@@ -71,7 +74,9 @@ def label_lungs(hu: Any, body: Mask | None = None) -> Any:
     lungs |= find_recesses(lungs, air & ~airways, apart & ~chosen, spacing)
     closed = _morph(cv2.MORPH_CLOSE, lungs, CLOSING_MM, spacing)
     filled = sitk.BinaryFillhole(_image(closed), fullyConnected=False)
-    lungs = _fill_holes(sitk.GetArrayViewFromImage(filled) > 0, spacing) & ~airways
+    lungs = (sitk.GetArrayViewFromImage(filled) > 0) & ~airways
+    # A bronchus that is surrounded by lung lies beyond the hilum, so it is filled as well.
+    lungs = _fill_holes(lungs, spacing)
     labels = _image(choose_lungs(values, lungs, spacing))
     labels.CopyInformation(hu)
     return labels
@@ -110,23 +115,42 @@ def air_within(hu: NDArray[Any], body: Mask, spacing: Spacing) -> Mask:
     air = np.stack([_air_of_slice(*planes) for planes in zip(hu, body, strict=True)])
     # The air in a table is closed in as well, but its wall is not the body's.
     labels, sizes = _parts(air)
-    around = _morph(cv2.MORPH_DILATE, labels.astype(np.float32), 0, spacing, values=True)
-    large = np.stack([_large_pieces(plane, spacing) for plane in labels == 0])
-    wall = (around > 0) & large
-    owners = around[wall].astype(np.intp)
-    walls = np.bincount(owners, minlength=len(sizes))
-    of_body = np.bincount(owners, weights=body[wall], minlength=len(sizes))
-    within = of_body > 0.5 * walls
+    walls, of_body = np.zeros(len(sizes)), np.zeros(len(sizes))
+    for numbers, tissue in zip(labels, body, strict=True):
+        for owner, wall, share in _walls_of_slice(numbers, tissue, spacing):
+            walls[owner] += wall
+            of_body[owner] += share
+    within = of_body > BODY_SHARE * walls
     within[0] = False
     return np.asarray(within[labels])
 
 
-def _large_pieces(tissue: Mask, spacing: Spacing) -> Mask:
-    """Return the pieces of tissue `(H, W)` that are large enough for the wall of a lung."""
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(tissue.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] * spacing[0] * spacing[1] >= MIN_WALL_MM2
-    large[0] = False
-    return np.asarray(large[numbers])
+def _walls_of_slice(
+    labels: NDArray[np.int64], body: Mask, spacing: Spacing
+) -> Iterator[tuple[int, int, int]]:
+    """Yield number, pixels of the wall and pixels of it in the body, for each piece of air.
+
+    The wall is around the piece. Vessels and noise within the piece do not count.
+    """
+    kernel, margin = _kernel(CLOSING_MM, spacing), 1 + round(2 * CLOSING_MM / min(spacing[:2]))
+    contours, tree = cv2.findContours(
+        (labels > 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    )
+    for index, contour in enumerate(contours):
+        if tree[0, index, 3] >= 0:
+            continue  # a hole
+        left, top, width, height = cv2.boundingRect(contour)
+        piece = np.zeros((height + 2 * margin, width + 2 * margin), dtype=np.uint8)
+        offset = (margin - left, margin - top)
+        cv2.drawContours(piece, [contour], 0, 1, cv2.FILLED, offset=offset)
+        piece = cv2.morphologyEx(piece, cv2.MORPH_CLOSE, kernel)
+        ring = cv2.dilate(piece, np.ones((3, 3), dtype=np.uint8)) > piece
+        rows, columns = np.nonzero(ring)
+        rows, columns = rows - offset[1], columns - offset[0]
+        seen = (rows >= 0) & (columns >= 0) & (rows < len(body)) & (columns < body.shape[1])
+        in_body = np.count_nonzero(body[rows[seen], columns[seen]])
+        x, y = contour[0, 0]
+        yield int(labels[y, x]), int(np.count_nonzero(seen)), int(in_body)
 
 
 def _air_of_slice(hu: NDArray[Any], body: Mask) -> Mask:
@@ -149,7 +173,7 @@ def _air_of_slice(hu: NDArray[Any], body: Mask) -> Mask:
     for label in edge[edge > 0]:
         part = labels == label
         within = part & (outline > 0)
-        if np.count_nonzero(within) > np.count_nonzero(part) / 2 and is_lung(part):
+        if np.count_nonzero(within) > OUTLINE_SHARE * np.count_nonzero(part) and is_lung(part):
             cut_off |= part
             continue
         # Air around the patient may meet a lung where the field of view cuts the chest wall.
@@ -243,11 +267,15 @@ def _morph(
 
     With `values` the array is not a mask, and is changed as it is.
     """
-    width, height = (2 * max(1, round(radius_mm / side)) + 1 for side in spacing[:2])
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height))
+    kernel = _kernel(radius_mm, spacing)
     planes = mask if values else mask.astype(np.uint8)
     changed = np.stack([cv2.morphologyEx(plane, operation, kernel) for plane in planes])
     return changed if values else changed > 0
+
+
+def _kernel(radius_mm: float, spacing: Spacing) -> Any:
+    width, height = (2 * max(1, round(radius_mm / side)) + 1 for side in spacing[:2])
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height))
 
 
 def _image(mask: Mask) -> Any:
