@@ -149,8 +149,9 @@ def _walls_of_slice(
         rows, columns = rows - offset[1], columns - offset[0]
         seen = (rows >= 0) & (columns >= 0) & (rows < len(body)) & (columns < body.shape[1])
         in_body = np.count_nonzero(body[rows[seen], columns[seen]])
-        x, y = contour[0, 0]
-        yield int(labels[y, x]), int(np.count_nonzero(seen)), int(in_body)
+        # Parts that meet at a corner alone have one contour.
+        for owner in np.unique(labels[contour[:, 0, 1], contour[:, 0, 0]]):
+            yield int(owner), int(np.count_nonzero(seen)), int(in_body)
 
 
 def _air_of_slice(hu: NDArray[Any], body: Mask) -> Mask:
