@@ -1,8 +1,8 @@
 """Make the lung labels of open CT that the shipped network is trained on.
 
 DATA holds `open-ct/`, `volumes/` and the two DICOM patients. OUT gets `images/` and `masks/` for
-`lungseg prepare`, `labels.json` (hash, patient, terms and citation of each case) and `patients.csv`
-for `split.group_csv`. The corrections by hand are in configs/label-corrections/, and so are the
+`lungseg prepare`, `labels.json` (hash, patient, terms and citation of each case), `patients.csv`
+for `split.group_csv`, and `labels.md`, the table in docs/labels.md. The corrections by hand are in configs/label-corrections/, and so are the
 hashes, in frozen.json. The command exits with 1 if a label differs from its hash there.
 
 Example:
@@ -24,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.imaging.labels import UNLABELLED
+from lungseg.inference.corrections import read_corrections
 from lungseg.system.tables import read_csv
 from lungseg.verbs.label import LabelledCt, label
 
@@ -121,6 +122,29 @@ def describe(case: LabelledCt, masks: Path) -> dict[str, Any]:
     }
 
 
+def draw_table(described: dict[str, dict[str, Any]]) -> str:
+    """Return the table of docs/labels.md in Markdown: a row per patient."""
+    lines = [
+        "| patient | slices | with lung | lung, mL | corrected by hand |",
+        "|---|---|---|---|---|",
+    ]
+    for patient in dict.fromkeys(about["patient"] for about in described.values()):
+        cases = {c: about for c, about in described.items() if about["patient"] == patient}
+        slices, with_lung, volume = (
+            sum(about[key] for about in cases.values())
+            for key in ("slices", "slices_with_lung", "lung_ml")
+        )
+        paths = [CORRECTIONS / f"{case}.yaml" for case in cases]
+        steps = [s for path in paths if path.exists() for s in read_corrections(path).steps]
+        kinds = {"add": "added: ", "remove": "removed: ", "leave_out": "left out: "}
+        said = [
+            kind + step.why for step in steps for key, kind in kinds.items() if getattr(step, key)
+        ]
+        why = "; ".join(dict.fromkeys(said))
+        lines.append(f"| {patient} | {slices} | {with_lung} | {volume:.0f} | {why} |")
+    return "\n".join([*lines, ""])
+
+
 def compare(made: dict[str, str], frozen: dict[str, str]) -> list[str]:
     """Return a sentence for each case whose hash is not the frozen one."""
     problems = [f"{case}: it is not frozen." for case in made if case not in frozen]
@@ -146,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     described = {c.case: describe(c, given.output / "masks") for c in result.cases}
     text = json.dumps(described, indent=2) + "\n"
     (given.output / "labels.json").write_text(text, encoding="utf-8")
+    (given.output / "labels.md").write_text(draw_table(described), encoding="utf-8")
     rows = [
         f"{case}_z{number:04d},{about['patient']}"
         for case, about in described.items()
