@@ -141,7 +141,7 @@ def test_a_single_thin_slice_has_lungs_but_its_trachea_is_none(
 def test_a_large_vessel_is_lung_and_a_dome_of_the_diaphragm_is_not(
     chest: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    hu, lungs = chest
+    hu, _ = chest
     hu[:, 37:48, 30:41] = TISSUE  # 484 mm2 through all slices
     hu[:, 36:48, 77:89] = TISSUE  # 576 mm2
     found = label(hu)
