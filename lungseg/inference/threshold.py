@@ -22,7 +22,7 @@ THIN_MM = 4.0
 # If the field of view cuts a lung off, its air reaches the edge of the slice, as the air around the
 # patient does. It is lung if it lies within the outline of the body and is brighter than air.
 AROUND_BELOW_HU = -950
-# The outline is drawn around what the slice shows of the body, so it may leave out much of the lung.
+# The outline is drawn around what the slice shows of the body, so it may leave out much of a lung.
 OUTLINE_SHARE = 0.2
 # The edge of the air around the patient is brighter than air. It is this many pixels wide.
 EDGE_PIXELS = 2

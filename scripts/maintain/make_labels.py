@@ -2,8 +2,9 @@
 
 DATA holds `open-ct/`, `volumes/` and the two DICOM patients. OUT gets `images/` and `masks/` for
 `lungseg prepare`, `labels.json` (hash, patient, terms and citation of each case), `patients.csv`
-for `split.group_csv`, and `labels.md`, the table in docs/labels.md. The corrections by hand are in configs/label-corrections/, and so are the
-hashes, in frozen.json. The command exits with 1 if a label differs from its hash there.
+for `split.group_csv`, and `labels.md`, the table in docs/labels.md. The corrections by hand are in
+configs/label-corrections/, and so are the hashes, in frozen.json. The command exits with 1 if a
+label differs from its hash there.
 
 Example:
     python -m scripts.maintain.make_labels --data ../shared/data -o labels

@@ -172,6 +172,33 @@ def test_the_wall_of_a_lung_full_of_vessels_is_the_body(
     np.testing.assert_array_equal(threshold.air_within(hu, body, SPACING), air)
 
 
+def test_vessels_that_come_from_the_hilum_are_no_wall(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 32:54:4, 30:49] = TISSUE
+    body = threshold.find_body(hu, SPACING)
+    air = threshold.air_within(hu, body, SPACING)
+    np.testing.assert_array_equal(air, lungs & (hu == LUNG))
+
+
+def test_air_between_the_body_and_a_sheet_is_no_lung(
+    chest: tuple[np.ndarray, np.ndarray],
+) -> None:
+    hu, lungs = chest
+    hu[:, 80:86, 16:104] = -900
+    hu[:, 85, 16:104] = hu[:, 80:86, 16] = hu[:, 80:86, 103] = TISSUE
+    np.testing.assert_array_equal(label(hu), lungs)
+
+
+def test_the_blurred_edge_of_a_hollow_is_no_lung(chest: tuple[np.ndarray, np.ndarray]) -> None:
+    hu, lungs = chest
+    hu[:, 20:26, 50:60] = -900
+    hu[:, 20:24, 52:58] = AIR  # two fifths of it
+    body = threshold.find_body(hu, SPACING)
+    np.testing.assert_array_equal(threshold._air_of_slice(hu[0], body[0]), lungs[0])
+
+
 def test_a_lung_is_found_of_which_the_outline_of_the_body_leaves_out_most(
     chest: tuple[np.ndarray, np.ndarray],
 ) -> None:
