@@ -159,6 +159,27 @@ def test_windows_clip_and_lift() -> None:
     assert all((np.diff(line.astype(int)) >= 0).all() for line in seen)
 
 
+def test_windows_move_both_ends_within_their_limits() -> None:
+    # The ends of a window of a grey ramp are where its line reaches 0 and 255.
+    limit = 0.2
+    augment = Augmenter(TransformsConfig.model_validate({"window": {"p": 1.0, "limit": limit}}))
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    ends = []
+    for seed in range(300):
+        line = augment(ramp, np.zeros_like(ramp), seed)[0][0].astype(float)
+        free = np.flatnonzero((line > 0) & (line < 255))
+        slope, offset = np.polyfit(free, line[free], 1)
+        ends.append([-offset / slope / 255, (255 - offset) / slope / 255])
+    low, high = np.array(ends).T
+    assert low.min() == pytest.approx(-limit, abs=0.01)
+    assert low.max() == pytest.approx(limit, abs=0.01)
+    # The upper end falls by half of the limit at most. Once in three it may rise by four limits.
+    assert high.min() == pytest.approx(1 - 0.5 * limit, abs=0.01)
+    assert high.max() == pytest.approx(1 + 4 * limit, abs=0.05)
+    # A uniform draw between -0.1 and 0.8 is above 0.2 in two thirds of the cases.
+    assert np.mean(high > 1 + limit + 0.01) == pytest.approx(1 / 3 * 2 / 3, abs=0.07)
+
+
 def test_a_new_thread_does_not_build_the_pipeline_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     # TensorFlow calls from threads that are new to Python each time.
     built: list[TransformsConfig] = []

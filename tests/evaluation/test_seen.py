@@ -10,6 +10,7 @@ import pytest
 
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
+from lungseg.errors import DataError
 from lungseg.evaluation.results import Evaluation
 from lungseg.imaging.pixels import read_pixels
 from lungseg.training.run_folder import write_data_list
@@ -95,3 +96,13 @@ def test_unknown_patients_are_said_and_in_the_report_as_well(
         assert result.summary["unknown_patients"] == (3 if said else 0)
         assert "the test part has 3 patients" in caplog.text
         assert "The cases are of 3 patients. That is too few" in html
+
+
+def test_a_damaged_list_of_training_slices_is_an_error(run: Path, tmp_path: Path) -> None:
+    head, first, *rest = (run / "data.csv").read_text().splitlines()
+    place = head.split(",").index("likeness")
+    cells = first.split(",")
+    cells[place] = "damaged"
+    (run / "data.csv").write_text("\n".join([head, ",".join(cells), *rest]) + "\n")
+    with pytest.raises(DataError, match=r"data\.csv: a likeness is damaged"):
+        score(run, tmp_path, {"q1_a": body(1)})

@@ -1,10 +1,12 @@
 """Which way a monitored value is better, and which weights are used inside a `with` block."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from lungseg.training.averaging import ValidatedWeights
-from lungseg.training.callbacks import averaged, direction
+from lungseg.training.callbacks import Progress, averaged, direction
 from tests.support.averaged import NoStatistics, average_of, network
 
 
@@ -31,3 +33,13 @@ def test_the_raw_weights_come_back_even_after_an_error() -> None:
         fail_inside()
     assert [float(np.mean(w)) for w in model.get_weights()] == [1.0, 1.0]
     assert average_of(model) == [3.0, 3.0]
+
+
+def test_progress_counts_slices_and_shows_the_epoch_and_the_loss() -> None:
+    shown: list[tuple[int, str]] = []
+    bar = SimpleNamespace(advance=lambda count, extra: shown.append((count, extra)))
+    progress = Progress(bar, SimpleNamespace(batch_size=4), epochs=9)  # type: ignore[arg-type]
+    progress.on_epoch_begin(2)
+    progress.on_train_batch_end(0, {"loss": 0.25})
+    progress.on_train_batch_end(1)
+    assert shown == [(4, "epoch 3/9 loss 0.2500"), (4, "epoch 3/9 loss nan")]
