@@ -113,6 +113,15 @@ def test_a_lesion_makes_lung_opaque_and_leaves_the_rest_and_the_labels() -> None
     np.testing.assert_array_equal(augment(image, empty, 0)[0], image)
 
 
+def test_a_lesion_of_an_rgb_slice_is_that_of_the_grey_one() -> None:
+    augment = Augmenter(TransformsConfig.model_validate({"lesion": {"p": 1.0}}))
+    image = np.where(LABELS > 0, 30, 120).astype(np.uint8)
+    grey, _ = augment(image, LABELS, 5)
+    colour, _ = augment(np.dstack([image] * 3), LABELS, 5)
+    assert (grey != image).any()
+    np.testing.assert_array_equal(colour, np.dstack([grey] * 3))
+
+
 def test_lesions_are_masses_and_fringes_along_the_wall() -> None:
     hu, labels = make_slice(make_patient(1), 0.5, 256)
     image = np.clip(hu / 8 + 128, 0, 255).astype(np.uint8)

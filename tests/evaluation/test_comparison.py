@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lungseg.errors import DataError
+from lungseg.evaluation.cases import CaseScore, score_classes
 from lungseg.evaluation.comparison import read_other
+from lungseg.evaluation.metrics import PixelSize
 
 HEADER = "case,class,dice,distance_unit,volume_unit,truth_pixels,hd95\n"
 
@@ -31,3 +34,35 @@ def test_a_damaged_score_of_the_other_evaluation_is_named(tmp_path: Path) -> Non
     assert other.scores_of("lung", "dice") == {"a": 0.5}
     with pytest.raises(DataError, match="case a, column hd95: expected a number, found 'high'"):
         other.scores_of("lung", "hd95")
+
+
+def row(case: str) -> CaseScore:
+    """Return the score of a mask of 9 pixels against itself."""
+    mask = np.zeros((5, 5), np.uint8)
+    mask[1:4, 1:4] = 1
+    scores = score_classes(mask, mask, ("background", "lung"), PixelSize(), (1,))["lung"]
+    return CaseScore(
+        case=case, group=case, class_name="lung", method="model", pixel_accuracy=1.0, scores=scores
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("pixels,pixels,9", None),
+        ("pixels,pixels,8", r"case b, lung: .* \(8 pixels there, 9 here\)"),
+        ("mm,pixels,9", "case b: its distance_unit is mm there and pixels here"),
+        ("pixels,mL,9", "case b: its volume_unit is mL there and pixels here"),
+    ],
+)
+def test_a_case_with_another_truth_or_unit_is_found_behind_one_that_is_absent(
+    cells: str, said: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "per_case.csv").write_text(f"{HEADER}b,lung,0.91,{cells},4.0\n")
+    other = read_other(tmp_path)
+    assert other is not None
+    if said is None:
+        other.check_alike([row("a"), row("b")])
+        return
+    with pytest.raises(DataError, match=said):
+        other.check_alike([row("a"), row("b")])

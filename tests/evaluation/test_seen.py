@@ -5,11 +5,16 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from lungseg.config.datasets import SplitConfig
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
+from lungseg.dataset.likeness import Looks, describe
+from lungseg.dataset.seen import seen_in_training
+from lungseg.dataset.slices import Slice
 from lungseg.errors import DataError
 from lungseg.evaluation.results import Evaluation
 from lungseg.imaging.pixels import read_pixels
@@ -106,3 +111,26 @@ def test_a_damaged_list_of_training_slices_is_an_error(run: Path, tmp_path: Path
     (run / "data.csv").write_text("\n".join([head, ",".join(cells), *rest]) + "\n")
     with pytest.raises(DataError, match=r"data\.csv: a likeness is damaged"):
         score(run, tmp_path, {"q1_a": body(1)})
+
+
+@pytest.mark.parametrize(
+    ("group", "named", "seen"),
+    [("q", True, False), ("p", True, True), ("q", False, True)],
+)
+def test_two_names_speak_against_one_patient_but_one_name_does_not(
+    group: str, named: bool, seen: bool, tmp_path: Path
+) -> None:
+    one = body(1)
+    other = cv2.addWeighted(one, 0.7, body(2), 0.3, 0)
+    looks = Looks.read([describe(one), describe(other)])
+    similarity = float(looks.similarities(np.array([0]), looks, np.array([1]))[0])
+    limits = SplitConfig(patient_similarity=similarity - 0.01, leak_similarity=similarity + 0.01)
+
+    def slice_of(case: str, group: str, image: np.ndarray, named: bool) -> Slice:
+        file = tmp_path / f"{case}.png"
+        return Slice(case, case, group, file, file, 0.1, case, describe(image), named=named)
+
+    write_data_list(tmp_path / "data.csv", {"train": [slice_of("a", "p", one, True)]})
+    parts = {"test": [slice_of("b", group, other, named)]}
+    found = seen_in_training(tmp_path / "data.csv", parts, "test", limits)
+    assert ("b" in found.cases) is seen
