@@ -10,13 +10,18 @@ from lungseg.imaging.folders import Input
 from lungseg.inference.gallery import GALLERY, gallery_case, remove_stage, take_over
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.rows import CaseRow
-from lungseg.reporting.gallery import write_gallery
+from lungseg.reporting.gallery import is_gallery, write_gallery
 from lungseg.system.in_place import Output
 
 
 def gallery_files(config: Config) -> list[str]:
     """Return the page if it is asked for."""
     return [] if config.infer.gallery == "none" else [GALLERY]
+
+
+def old_gallery(output: Path) -> list[str]:
+    """Return the page if there is one; another file of its name is someone else's."""
+    return [GALLERY] if is_gallery(output / GALLERY) else []
 
 
 def begin_gallery(writing: Output, config: Config, *, resume: bool) -> None:

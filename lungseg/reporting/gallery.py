@@ -23,6 +23,9 @@ MAX_BYTES = 60_000_000
 PAGE_BYTES, ROW_BYTES = 60_000, 2_500
 # Cases without flags may take this share of the page, whatever the flagged ones need.
 OTHERS_SHARE = 0.4
+# By this in its head a page is known to be one.
+GENERATOR = "lungseg infer"
+HEAD_BYTES = 1000
 PIECES = "<!-- pictures -->"
 _LINE = re.compile(re.escape(SCRIPT) + r'"([a-z0-9-]+)">(.*)</script>\n')
 
@@ -84,6 +87,7 @@ def write_gallery(path: Path, cases: Sequence[GalleryCase], most_bytes: int = MA
     limits = share_out(ordered, most_bytes - PAGE_BYTES - ROW_BYTES * len(ordered))
     page = environment().get_template("gallery.html.j2").render(
         cases=ordered,
+        generator=GENERATOR,
         version=__version__,
         flagged=sum(bool(case.flags) for case in ordered),
         failed=sum(case.failed for case in ordered),
@@ -147,6 +151,15 @@ def _fill(
         more = min(sizes[path] - limits[path], max(0, spare) // (len(missing) - position))
         limits[path] += more
         spare -= more
+
+
+def is_gallery(path: Path) -> bool:
+    """Whether a file is such a page."""
+    try:
+        with path.open("rb") as stream:
+            return f'content="{GENERATOR}"'.encode() in stream.read(HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def read_pictures(path: Path) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -79,6 +79,7 @@ class CasePictures:
 
     def to_json(self) -> str:
         """Return JSON that may stand in an HTML page, on one line."""
+        # The slices are texts of JSON already, and too long to be read and written again.
         views = []
         for view in self.views:
             head = json.dumps(view.head)
@@ -99,18 +100,16 @@ class CasePictures:
 
     def thinned(self, most_bytes: int) -> CasePictures | None:
         """Leave slices out, evenly, so that the JSON has at most this size; None if none fit."""
-        longest = max(len(view.slices) for view in self.views)
-        step = 1
-        while step <= longest:
+        sizes = [[len(text) + 1 for text in view.slices] for view in self.views]
+        for step in range(1, max(map(len, sizes)) + 1):
             # From the middle of each gap, so that one slice that is left is not the first.
-            views = [
-                View(v.name, v.shape, v.spacing, v.count, v.slices[(step - 1) // 2 :: step])
-                for v in self.views
-            ]
+            kept = slice((step - 1) // 2, None, step)
+            if sum(sum(each[kept]) for each in sizes) > most_bytes:
+                continue
+            views = [replace(view, slices=view.slices[kept]) for view in self.views]
             thinner = CasePictures([view for view in views if view.slices], self.in_hu)
             if thinner.views and len(thinner.to_json()) <= most_bytes:
                 return thinner
-            step += 1 + step // 8
         return None
 
 

@@ -19,7 +19,7 @@ from lungseg.imaging.folders import Input
 from lungseg.imaging.inputs import collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.flags import flag_all_empty, summary
-from lungseg.inference.gallery_page import begin_gallery, finish_gallery, gallery_files
+from lungseg.inference.gallery_page import begin_gallery, finish_gallery, gallery_files, old_gallery
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.origins import origin_of
@@ -131,7 +131,7 @@ def infer(
         output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO
     ) as writing:
         if holds_cases(output):
-            writing.adopt(TABLES)
+            writing.adopt([*TABLES, *old_gallery(output)])
         tables = [*TABLES, *gallery_files(config)]
         writing.refuse_foreign(tables)
         done = _keep(read_done(output), items, predictor, config, writing) if resume else {}
