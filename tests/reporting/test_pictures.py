@@ -1,4 +1,4 @@
-"""Slices for a viewer: every window comes out of one picture, and the outline is that of the mask."""
+"""Slices for a viewer: each window comes out of one picture; outlines are those of the mask."""
 
 import base64
 import io
