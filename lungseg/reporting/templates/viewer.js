@@ -6,7 +6,7 @@ const viewer = (() => {
   const find = (selector) => root.querySelector(selector);
   const all = (selector) => [...root.querySelectorAll(selector)];
   const [title, stage, image, svg, slider] =
-    ["h3", ".stage", ".stage img", ".stage svg", ".slider input"].map(find);
+    ["#viewer-title", ".stage", ".stage img", ".stage svg", ".slider input"].map(find);
   let pictures = null; // of the case: {hu, views}
   let view = null; // one of the views: {name, width, height, aspect, count, slices}
   let position = 0; // of the slice in the view
