@@ -47,7 +47,7 @@ def cases_in(folder: Path, count: int = 40) -> list[GalleryCase]:
                 name, f"in/{name}.nii.gz", failed=False, is_volume=not is_image, flags=flags,
                 detail="lung reaches the edge of the volume" if flags else "",
                 volume_ml=None if is_image else 3000 + (index * 37) % 1000 * 3.5,
-                left_ml=None if index % 5 == 0 else 1500 + index, right_ml=1700.4,
+                left_ml=None if index % 5 == 0 or is_image else 1500 + index, right_ml=None if is_image else 1700.4,
                 share=0.2 if is_image else None, certainty=0.9 + index / 1000, pictures=path,
             )
         )  # fmt: skip
@@ -89,13 +89,13 @@ def opened(page: Page, name: str) -> None:
 def screen(page: Page) -> np.ndarray:
     """Return what is seen of the slice, RGB, when its picture is decoded."""
     page.run("document.querySelector('.stage img').decode()")
-    page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.draw()
     x, y, width, height = page.run(
         "(() => { const e = document.querySelector('.stage'); e.scrollIntoView({block: 'center'});"
         " const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
     )
-    shot = np.asarray(Image.open(io.BytesIO(page.picture())).convert("RGB")).astype(int)
-    return shot[round(y) : round(y + height), round(x) : round(x + width)]
+    shot = np.array(Image.open(io.BytesIO(page.picture())).convert("RGB"), int)
+    return np.asarray(shot[round(y) : round(y + height), round(x) : round(x + width)])
 
 
 def at(picture: np.ndarray, row: float, column: float) -> int:
@@ -107,7 +107,7 @@ def at(picture: np.ndarray, row: float, column: float) -> int:
 def columns_of(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """Return the columns, as shares of the width, in which a colour is seen."""
     near = (np.abs(picture - np.array(colour)).max(axis=2) < 40).any(axis=0)
-    return np.flatnonzero(near) / picture.shape[1]
+    return np.asarray(np.flatnonzero(near) / picture.shape[1])
 
 
 def test_flagged_cases_come_first_and_the_first_is_shown(page: Page) -> None:
@@ -236,6 +236,9 @@ def test_columns_are_sorted_as_numbers_and_back(page: Page, cases: list[GalleryC
             order = page.run(f"document.querySelector('{head}').ariaSort")
             assert order == ("descending" if down else "ascending")
     assert page.run("document.querySelectorAll('[aria-sort]').length") == 1
+    page.click("th:nth-child(3) button")
+    texts = page.run("[...document.querySelectorAll('td:nth-child(3)')].map((e) => e.textContent)")
+    assert texts[-3:] == ["20.0%", "20.0%", "–"]
     page.click("th:nth-child(1) button")
     names = [case.name for case in cases]
     assert page.run(NAMES) == sorted(names, key=str.casefold)

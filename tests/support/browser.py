@@ -26,6 +26,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 TIMEOUT_S = 60
+CENTER = '{block: "center", behavior: "instant"}'
 ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -101,6 +102,10 @@ class Page:
         assert "exceptionDetails" not in result, (script, result)
         return result["result"].get("value")
 
+    def draw(self) -> None:
+        """Wait until what was changed is drawn: clicks and wheel go to what is on the screen."""
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     def press(self, key: str, times: int = 1) -> None:
         """Press a key."""
         given = {"key": key, "code": "Space" if key == " " else key}
@@ -112,9 +117,11 @@ class Page:
 
     def middle_of(self, selector: str) -> tuple[float, float]:
         """Return where the middle of an element is in the window, after scrolling to it."""
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({CENTER})")
+        self.draw()
         x, y = self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            " e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            " const b = e.getBoundingClientRect();"
             " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
         return x, y
