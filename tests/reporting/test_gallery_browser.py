@@ -47,7 +47,8 @@ def cases_in(folder: Path, count: int = 40) -> list[GalleryCase]:
                 name, f"in/{name}.nii.gz", failed=False, is_volume=not is_image, flags=flags,
                 detail="lung reaches the edge of the volume" if flags else "",
                 volume_ml=None if is_image else 3000 + (index * 37) % 1000 * 3.5,
-                left_ml=None if index % 5 == 0 or is_image else 1500 + index, right_ml=None if is_image else 1700.4,
+                left_ml=None if index % 5 == 0 or is_image else 1500 + index, 
+                right_ml=None if is_image else 1700.4,
                 share=0.2 if is_image else None, certainty=0.9 + index / 1000, pictures=path,
             )
         )  # fmt: skip
@@ -220,17 +221,17 @@ def test_an_image_has_no_windows_and_no_sides(page: Page) -> None:
 
 
 def test_columns_are_sorted_as_numbers_and_back(page: Page, cases: list[GalleryCase]) -> None:
-    def ordered(get: str, *, down: bool) -> list[str]:
-        known = [case for case in cases if getattr(case, get) is not None]
-        known.sort(key=lambda case: getattr(case, get), reverse=down)
-        return [case.name for case in known]
-
-    for column, get in ((3, "volume_ml"), (4, "left_ml")):
+    columns: dict[int, dict[str, float | None]] = {
+        3: {case.name: case.volume_ml or case.share for case in cases},  # images below volumes
+        4: {case.name: case.left_ml for case in cases},
+    }
+    for column, values in columns.items():
         head = f"th:nth-child({column})"
+        known = {name: value for name, value in values.items() if value is not None}
         for down in (True, False):
             page.click(f"{head} button")
             names = page.run(NAMES)
-            expected = ordered(get, down=down)
+            expected = sorted(known, key=lambda name: known[name], reverse=down)
             assert names[: len(expected)] == expected
             assert len(names) == len(cases)
             order = page.run(f"document.querySelector('{head}').ariaSort")
