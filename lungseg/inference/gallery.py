@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lungseg.errors import DataError
 from lungseg.imaging.framing import SQUARE
 from lungseg.inference.rows import CaseRow, Measures, Quality
 from lungseg.reporting.gallery import GalleryCase, read_pictures
-from lungseg.reporting.pictures import CasePictures, View, draw_view, spread
+from lungseg.reporting.pictures import CasePictures, draw_directions, draw_one, spread
 from lungseg.system.files import sha256_of_file, write_text
 
 GALLERY = "gallery.html"
@@ -70,27 +70,17 @@ def draw_volume(hu: Grey, lung: Grey, sides: Grey, labels: Grey, spacing: Sequen
         full: draw every slice, not only a few with lung.
     """
     depth, rows, _ = hu.shape
-
-    def axial(index: int) -> tuple[Grey, dict[str, NDArray[np.bool_]]]:
-        return hu[index], _regions(lung[index], sides[index], labels[index])
-
-    def coronal(index: int) -> tuple[Grey, dict[str, NDArray[np.bool_]]]:
-        planes = (volume[::-1, index] for volume in (lung, sides, labels))
-        return hu[::-1, index], _regions(*planes)
-
     if full:
-        numbers, columns, side = spread(1, depth, AXIAL), spread(1, rows, CORONAL), SIDE
+        numbers, side = (spread(1, depth, AXIAL), spread(1, rows, CORONAL)), SIDE
     else:
-        numbers = spread(*_extent(np.asarray(lung.any(axis=(1, 2)))), FEW_AXIAL)
-        columns, side = spread(*_extent(np.asarray(lung.any(axis=(0, 2)))), FEW_CORONAL), FEW_SIDE
-    z, y, x = spacing
-    return CasePictures(
-        [
-            draw_view("axial", numbers[::-1], depth, (y, x), side, axial, in_hu=True),
-            draw_view("coronal", columns, rows, (z, x), side, coronal, in_hu=True),
-        ],
-        in_hu=True,
-    )
+        axial = spread(*_extent(np.asarray(lung.any(axis=(1, 2)))), FEW_AXIAL)
+        coronal = spread(*_extent(np.asarray(lung.any(axis=(0, 2)))), FEW_CORONAL)
+        numbers, side = (axial, coronal), FEW_SIDE
+
+    def outlines(at: Any) -> dict[str, NDArray[np.bool_]]:
+        return _regions(lung[at], sides[at], labels[at])
+
+    return draw_directions(hu, outlines, spacing, numbers, side)
 
 
 def _extent(holds: NDArray[np.bool_]) -> tuple[int, int]:
@@ -130,12 +120,8 @@ def draw_image(
     if all(of_lung) or not any(of_lung):
         of_lung = [True] * len(of_lung)
     inside = np.array([False, *of_lung])[labels]
-    outlines: Mapping[str, NDArray[np.bool_]] = {"lung": inside, "other": (labels > 0) & ~inside}
-    side = IMAGE_SIDE if full else FEW_IMAGE_SIDE
-    view: View = draw_view(
-        "image", [1], 1, spacing or SQUARE, side, lambda _: (image, outlines), in_hu=False
-    )
-    return CasePictures([view], in_hu=False)
+    outlines = {"lung": inside, "other": (labels > 0) & ~inside}
+    return draw_one(image, outlines, spacing or SQUARE, IMAGE_SIDE if full else FEW_IMAGE_SIDE)
 
 
 def keep_pictures(

@@ -14,7 +14,7 @@ from typing import IO
 
 from lungseg import __version__
 from lungseg.errors import DataError
-from lungseg.reporting.pages import SCRIPT, environment, pictures_script
+from lungseg.reporting.pages import PIECES, SCRIPT, environment, pictures_script
 from lungseg.reporting.pictures import CasePictures
 from lungseg.system.files import partial_path, put_in_place
 
@@ -26,7 +26,6 @@ OTHERS_SHARE = 0.4
 # By this in its head a page is known to be one.
 GENERATOR = "lungseg infer"
 HEAD_BYTES = 1000
-PIECES = "<!-- pictures -->"
 _LINE = re.compile(re.escape(SCRIPT) + r'"([a-z0-9-]+)">(.*)</script>\n')
 
 

@@ -19,6 +19,10 @@ LINES = {
 }
 
 
+# Where the pictures of the cases are put into a page.
+PIECES = "<!-- pictures -->"
+
+
 def environment() -> Any:
     """Return the Jinja environment of the pages."""
     from jinja2 import Environment, PackageLoader, StrictUndefined

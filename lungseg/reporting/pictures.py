@@ -29,7 +29,8 @@ METHOD = 2  # of WebP: 0 is fast, 6 is small
 # A line may lie so far from the edge of the mask, in pixels of the slice.
 LINE_TOLERANCE = 0.6
 
-Outline = Mapping[str, NDArray[np.bool_]]
+# Masks by the names of `pages.LINES`: of bool, or class indices, each class with a line of its own.
+Outlines = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def window_tables() -> dict[str, list[float]]:
 def encode_slice(
     number: int,
     pixels: NDArray[Any],
-    outlines: Outline,
+    outlines: Outlines,
     size: tuple[int, int],
     *,
     in_hu: bool,
@@ -167,11 +168,16 @@ def encode_slice(
     return _dumps({"n": number, "image": image, "lines": lines})
 
 
-def outline_path(mask: NDArray[np.bool_]) -> str:
+def outline_path(mask: NDArray[Any]) -> str:
     """Return the outline of a mask as a path of SVG, in pixels; empty for an empty mask.
 
-    Whole numbers are the middles of pixels, and the path runs through those at the edge.
+    Whole numbers are the middles of pixels, and the path runs through those at the edge. Each class
+    of a mask of class indices has its own outline.
     """
+    return "".join(_path_of(mask == label) for label in np.unique(mask) if label)
+
+
+def _path_of(mask: NDArray[np.bool_]) -> str:
     contours, _ = cv2.findContours(
         np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
     )
@@ -203,7 +209,7 @@ def draw_view(
     count: int,
     spacing: tuple[float, float],
     side: int,
-    get: Callable[[int], tuple[NDArray[Any], Outline]],
+    get: Callable[[int], tuple[NDArray[Any], Outlines]],
     *,
     in_hu: bool,
 ) -> View:
@@ -225,6 +231,46 @@ def draw_view(
         size = picture_size(shape, spacing, side)
         slices.append(encode_slice(number, pixels, outlines, size, in_hu=in_hu))
     return View(name, shape, spacing, count, slices)
+
+
+def draw_one(
+    image: NDArray[np.uint8], outlines: Outlines, spacing: tuple[float, float], side: int
+) -> CasePictures:
+    """Draw a plain image, grey or RGB, as the only slice of its case."""
+    view = draw_view("image", [1], 1, spacing, side, lambda _: (image, outlines), in_hu=False)
+    return CasePictures([view], in_hu=False)
+
+
+def draw_directions(
+    voxels: NDArray[Any],
+    outlines: Callable[[Any], Outlines],
+    spacing: Sequence[float],
+    numbers: tuple[Sequence[int], Sequence[int]],
+    side: int,
+    *,
+    in_hu: bool = True,
+) -> CasePictures:
+    """Draw a volume, axial from head to feet and coronal from front to back.
+
+    Args:
+        voxels: `(D, H, W)` with axes to the head, back and left.
+        outlines: returns the outlines of the plane that it is given as an index of a volume.
+        spacing: voxel size in mm, ordered (z, y, x).
+        numbers: the axial slices to draw, from 1, the first that of the feet; and the coronal ones.
+        side: longer side of a picture in pixels.
+        in_hu: whether the voxels are HU.
+    """
+    z, y, x = spacing
+    turned = slice(None, None, -1)  # the head is at the top of a coronal slice
+    axial = draw_view(
+        "axial", sorted(numbers[0], reverse=True), len(voxels), (y, x), side,
+        lambda index: (voxels[index], outlines(index)), in_hu=in_hu,
+    )  # fmt: skip
+    coronal = draw_view(
+        "coronal", numbers[1], voxels.shape[1], (z, x), side,
+        lambda index: (voxels[turned, index], outlines((turned, index))), in_hu=in_hu,
+    )  # fmt: skip
+    return CasePictures([axial, coronal], in_hu)
 
 
 def spread(first: int, last: int, most: int) -> list[int]:

@@ -47,7 +47,7 @@ def cases_in(folder: Path, count: int = 40) -> list[GalleryCase]:
                 name, f"in/{name}.nii.gz", failed=False, is_volume=not is_image, flags=flags,
                 detail="lung reaches the edge of the volume" if flags else "",
                 volume_ml=None if is_image else 3000 + (index * 37) % 1000 * 3.5,
-                left_ml=None if index % 5 == 0 or is_image else 1500 + index, 
+                left_ml=None if index % 5 == 0 or is_image else 1500 + index,
                 right_ml=None if is_image else 1700.4,
                 share=0.2 if is_image else None, certainty=0.9 + index / 1000, pictures=path,
             )

@@ -69,7 +69,8 @@ const viewer = (() => {
     }));
     find(".planes").hidden = pictures.views.length < 2;
     find(".windows").hidden = !pictures.hu;
-    for (const side of all(".side")) side.hidden = !pictures.hu;
+    // Of a plain image it is not known which side is which.
+    for (const side of all(".side")) side.hidden = pictures.views[0].name === "image";
     choose_window(find('.windows [aria-pressed="true"]'));
     // The next case is shown in the same direction.
     choose_view(pictures.views.find((each) => view && each.name === view.name) || pictures.views[0]);
