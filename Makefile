@@ -54,7 +54,7 @@ demo: setup  ## run the five main commands on 12 synthetic patients, into demo/
 	@echo "  demo/run/train_metrics.png             how the training went"
 	@echo "  demo/run/epoch_change_infer/           the same slices after each epoch"
 	@echo "  demo/run/evaluation.json, per_case.csv the scores, beside trivial baselines"
-	@echo "  demo/masks/overlays/                   predicted lungs, outlined"
+	@echo "  demo/masks/gallery.html                predicted lungs, outlined: open it in a browser"
 
 smoke: setup  ## run the demo with tiny data into smoke/, as CI does
 	@rm -rf smoke

@@ -101,9 +101,10 @@ def infer(
         )
         done = len(result.cases) - len(result.failed)
         masks = "1 mask" if done == 1 else f"{done} masks"
-        overlays = ", overlays" if cfg.infer.overlay and done else ""
+        extras = ", overlays" if cfg.infer.overlay and done else ""
+        extras += ", gallery.html" if cfg.infer.gallery != "none" else ""
         if output.is_dir():
-            console.note(f"{result.output}: {masks}{overlays} and cases.csv")
+            console.note(f"{result.output}: {masks}{extras} and cases.csv")
         elif done:
             console.note(f"{result.output}: {masks}")
         if json:

@@ -114,6 +114,11 @@ class InferConfig(Section):
     overlay: bool = Field(
         default=False, description="also write each image with the outline of its mask"
     )
+    gallery: Literal["full", "small", "none"] = Field(
+        default="small",
+        description="gallery.html, a page to look at the masks: small: all slices of flagged cases "
+        "and some of others; full: all slices; or none",
+    )
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto",
         description="auto: a GPU if there is one; or cpu; or gpu: fail without one",

@@ -6,20 +6,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.baselines import score_methods
 from lungseg.evaluation.cases import CaseScore
+from lungseg.evaluation.drawing import draw_pair, draw_volume_pair
 from lungseg.evaluation.loading import Case, LoadedMasks, load_masks, size_of
 from lungseg.evaluation.naming import FILES, name_patients
 from lungseg.imaging.folders import Input, volume_suffix
 from lungseg.imaging.pixels import read_pixels, to_slice
 from lungseg.imaging.trees import list_tree
-from lungseg.reporting.overlays import Picture, two_outlines
+from lungseg.imaging.volume_files import read_ct
+from lungseg.reporting.report import DrawnCase
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
 from lungseg.system.files import existing_folder, natural_key
@@ -232,14 +236,28 @@ def _image(case: Case, loaded: LoadedMasks, config: Config) -> NDArray[np.uint8]
     return image
 
 
-def draw_case(case: Case, config: Config) -> Picture:
-    """Draw truth and prediction of a case; of a volume, the slice with the most wrong pixels."""
+def draw_case(case: Case, config: Config) -> DrawnCase:
+    """Draw truth and prediction of a case, on its image if there is one of their size."""
     loaded = load_masks(case, config)
     if loaded.truth.ndim == 3:
-        wrong = (loaded.truth != loaded.prediction).sum(axis=(1, 2))
-        worst = int(wrong.argmax())
-        return two_outlines(None, loaded.truth[worst], loaded.prediction[worst])
-    return two_outlines(_image(case, loaded, config), loaded.truth, loaded.prediction)
+        hu = _read_hu(case, loaded)
+        return draw_volume_pair(hu, loaded.truth, loaded.prediction, loaded.pixel_size.spacing)
+    return draw_pair(_image(case, loaded, config), loaded.truth, loaded.prediction)
+
+
+def _read_hu(case: Case, loaded: LoadedMasks) -> NDArray[Any] | None:
+    """Return the CT of a case if it can be read and has the grid of the masks."""
+    if case.image is None or not volume_suffix(case.image):
+        return None
+    try:
+        ct = read_ct(case.image).canonical
+    except DataError:
+        return None  # it is scored without, and shown on black
+    z_y_x = ct.GetSpacing()[::-1]
+    known = loaded.pixel_size.spacing
+    if ct.GetSize()[::-1] != loaded.truth.shape or (known and not np.allclose(known, z_y_x, 1e-2)):
+        return None
+    return np.asarray(sitk.GetArrayFromImage(ct))
 
 
 def name_some(names: Sequence[str], most: int = 3) -> str:

@@ -14,13 +14,12 @@ from lungseg.config.schema import Config
 from lungseg.evaluation.cases import CASE_METRICS, LOWER_IS_BETTER, CaseScore
 from lungseg.evaluation.comparison import OtherEvaluation, compare_with
 from lungseg.evaluation.summary import WORST_CASES, per_patient, summarise, why_no_interval
-from lungseg.reporting.overlays import Picture
-from lungseg.reporting.report import Example, PlottedScore, build_report
+from lungseg.reporting.report import DrawnCase, Example, PlottedScore, build_report
 from lungseg.system.environment import describe_software
 from lungseg.system.files import write_text
 from lungseg.system.tables import to_record, write_csv, write_json
 
-MEDIAN_CASES = 3
+MEDIAN_CASES = BEST_CASES = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Scored:
     head: dict[str, Any]
     rows: list[CaseScore]
     classes: Sequence[str]
-    draw: Callable[[str], Picture]
+    draw: Callable[[str], DrawnCase]
     extras: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, str]] = field(default_factory=list)
     config: str = ""
@@ -191,12 +190,13 @@ def _plotted(scored: Scored) -> list[PlottedScore]:
 
 
 def _examples(scored: Scored) -> list[Example]:
-    """Draw the worst cases and some around the median."""
+    """Draw the worst cases, some around the median, and the best of the others."""
     rows = _select(scored.rows, "model", scored.foreground[0])
     ranked = sorted(rows, key=lambda row: row.scores.dice)
     middle = max(WORST_CASES, len(ranked) // 2 - 1)
     chosen = [("worst", row) for row in ranked[:WORST_CASES]]
     chosen += [("median", row) for row in ranked[middle : middle + MEDIAN_CASES]]
+    chosen += [("best", row) for row in ranked[max(len(chosen), len(ranked) - BEST_CASES) :][::-1]]
     return [
         Example(kind, row.case, row.scores.dice, row.scores.flag, scored.draw(row.case))
         for kind, row in chosen

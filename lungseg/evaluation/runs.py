@@ -24,6 +24,7 @@ from lungseg.errors import UsageError
 from lungseg.evaluation.baselines import score_methods
 from lungseg.evaluation.calibration import Calibration, relative_entropy
 from lungseg.evaluation.cases import CaseScore, score_probabilities
+from lungseg.evaluation.drawing import draw_pair
 from lungseg.evaluation.metrics import PixelSize
 from lungseg.evaluation.sources import Source, read_source
 from lungseg.imaging.framing import frame_slice
@@ -37,7 +38,7 @@ from lungseg.imaging.pixels import (
     to_slice,
 )
 from lungseg.inference.predictor import Predictor, model_paths
-from lungseg.reporting.overlays import Picture, two_outlines
+from lungseg.reporting.report import DrawnCase
 from lungseg.system import console
 from lungseg.system.environment import batches, ordered_map
 
@@ -68,12 +69,12 @@ class ScoredPart:
         """The run folder of the network; None for several that predict together."""
         return self.predictor.path.parent if len(self.predictor) == 1 else None
 
-    def draw(self, case: str) -> Picture:
+    def draw(self, case: str) -> DrawnCase:
         """Draw a case with truth and prediction outlined."""
         chosen = next(each for each in self.slices if each.case == case)
         image = read_slice(chosen.image, self.predictor.data)
         truth = read_labels(chosen.mask, self.predictor.data)
-        return two_outlines(image, truth, labels_of(self.predictor.probabilities([image])[0]))
+        return draw_pair(image, truth, labels_of(self.predictor.probabilities([image])[0]))
 
 
 def pair_runs(config: Config, run: Path, dataset: Path) -> list[ScoredPart]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.config.schema import Config, InferConfig
+from lungseg.config.schema import Config
 from lungseg.errors import DataError, one_of_many
 from lungseg.imaging.folders import Input
 from lungseg.imaging.framing import SQUARE
@@ -18,6 +18,7 @@ from lungseg.imaging.masks import encode_mask
 from lungseg.imaging.pixels import labels_of, read_pixels, to_slice, write_png
 from lungseg.inference.certainty import Certainty
 from lungseg.inference.flags import uncertain
+from lungseg.inference.gallery import draw_image, in_full, keep_pictures
 from lungseg.inference.origins import origin_of
 from lungseg.inference.predictor import Predictor, foreground_map
 from lungseg.inference.rows import CaseRow, Quality, done_row, failed_row
@@ -76,7 +77,7 @@ def predict_images(
     return [
         failed_row(loaded.item, loaded.problem)
         if loaded.problem
-        else _write_mask(loaded, next(found), predictor, output, config.infer)
+        else _write_mask(loaded, next(found), predictor, output, config)
         for loaded in batch
     ]
 
@@ -86,9 +87,10 @@ def _write_mask(
     probabilities: NDArray[np.float32],
     predictor: Predictor,
     output: Path,
-    settings: InferConfig,
+    config: Config,
 ) -> CaseRow:
     """Write the mask of one image, and what else the config asks for; return its row."""
+    settings = config.infer
     mask = labels_of(probabilities)
     name = f"{loaded.item.name}{loaded.item.suffix or '.png'}"
     write_png(output / name, encode_mask(mask, predictor.data.rgb_map))
@@ -102,6 +104,10 @@ def _write_mask(
     certainty = Certainty()
     certainty.add(probabilities, mask)
     flags = uncertain(certainty.value, predictor.usual_certainty, image=True)
+    if settings.gallery != "none":
+        full, classes = in_full(settings, [code for code, _ in flags]), list(predictor.data.rgb_map)
+        pictures = draw_image(loaded.image, mask, classes, config.data.pixel_spacing, full=full)
+        keep_pictures(output, loaded.item.name, name, pictures, full=full)
     remarks = [loaded.remarks, "" if lung_pixels else "no lung was found"]
     remarks += [detail for _, detail in flags]
     return done_row(

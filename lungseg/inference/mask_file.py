@@ -47,9 +47,10 @@ def input_for(items: Sequence[Input], output: Path) -> Input:
 
 def mask_alone(config: Config) -> Config:
     """Return the config without what is written beside masks in a folder, and say so."""
+    infer = config.infer.model_copy(update={"gallery": "none"})  # by default it is written
     asked = [f"infer.{name}" for name in EXTRAS if getattr(config.infer, name)]
     if not asked:
-        return config
+        return config.model_copy(update={"infer": infer})
     console.warn(f"the output is one file, so {', '.join(asked)} have no effect. Give a folder.")
-    infer = config.infer.model_copy(update=dict.fromkeys(EXTRAS, False))
+    infer = infer.model_copy(update=dict.fromkeys(EXTRAS, False))
     return config.model_copy(update={"infer": infer})

@@ -12,8 +12,8 @@ from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
 from lungseg.system.files import require_regular, sha256_of_file
 
-# Settings of `infer` that change how fast a mask is made, not the mask.
-ABOUT_SPEED = {"batch_size", "device", "threads"}
+# Settings of `infer` that change how fast a mask is made or shown, not the mask.
+NOT_ABOUT_MASKS = {"batch_size", "device", "threads", "gallery"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def origin_of(item: Input, model_sha256: str, settings: InferConfig) -> Origin:
     Args:
         item: the input.
         model_sha256: from `sha256_of_models`.
-        settings: the settings, of which those about speed do not count.
+        settings: the settings, of which those that change no mask do not count.
     """
-    text = settings.model_dump_json(exclude=ABOUT_SPEED)
+    text = settings.model_dump_json(exclude=NOT_ABOUT_MASKS)
     return Origin(sha256_of(item.path, item.files), model_sha256, _digest(text.encode()))
 
 

@@ -13,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.config.classes import is_lung
-from lungseg.config.schema import Config
+from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import MASK_SUFFIXES, Input, volume_suffix
@@ -29,6 +29,7 @@ from lungseg.inference.body import coarse_body
 from lungseg.inference.certainty import Certainty
 from lungseg.inference.classes import lung_of, tidy_classes
 from lungseg.inference.flags import find_flags
+from lungseg.inference.gallery import draw_volume, in_full, keep_pictures
 from lungseg.inference.measure import measure
 from lungseg.inference.postprocess import count_voxels
 from lungseg.inference.predictor import Predictor, check_sides, foreground_map
@@ -58,6 +59,8 @@ class Segmentation:
         probability: probability of lung as uint8 on the canonical grid, 255 for certain; None
             unless the config asks for it.
         not_written: one line per file that could not be written.
+        lung: SimpleITK image on the grid of the labels: 1 in the lungs, whatever the labels say.
+        sides: likewise, 1 in the left lung and 2 in the right, also without `infer.sides`.
 
     Examples:
         >>> lungs = lungseg.Segmenter("demo/run")
@@ -80,6 +83,8 @@ class Segmentation:
     steps: list[str]
     probability: NDArray[np.uint8] | None = field(default=None, repr=False)
     not_written: list[str] = field(default_factory=list)
+    lung: Any = field(default=None, repr=False)
+    sides: Any = field(default=None, repr=False)
 
     @property
     def image(self) -> Any:
@@ -165,7 +170,18 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     elif not measured.touches_border and measured.lung.upper is None:
         steps.append("fewer than 3 slices hold lung, so its thirds are not known")
     steps += sides.steps
-    return Segmentation(ct, labels, lung_voxels, measured, quality, flags, steps, probability)
+    return Segmentation(
+        ct,
+        labels,
+        lung_voxels,
+        measured,
+        quality,
+        flags,
+        steps,
+        probability,
+        lung=lung,
+        sides=sides.labels,
+    )
 
 
 def _write(
@@ -178,6 +194,8 @@ def _write(
         folder = output / "probabilities"
         folder.mkdir(exist_ok=True)
         write_volume(result.ct.restore(result.probability), folder / f"{name}{result.ct.suffix}")
+    if settings.gallery != "none":
+        _draw(result, output, settings)
     if settings.overlay or settings.video:
         (output / "overlays").mkdir(exist_ok=True)
         canonical = result.ct.canonical
@@ -214,6 +232,16 @@ def _write(
             console.warn(f"{name}: {remark}")
         return replace(result, not_written=not_written)
     return result
+
+
+def _draw(result: Segmentation, output: Path, settings: InferConfig) -> None:
+    """Draw a volume for `gallery.html`."""
+    full, canonical = in_full(settings, [flag.code for flag in result.flags]), result.ct.canonical
+    images = (canonical, result.lung, result.sides, result.labels)
+    hu, lung, sides, labels = (sitk.GetArrayViewFromImage(image) for image in images)
+    pictures = draw_volume(hu, lung, sides, labels, canonical.GetSpacing()[::-1], full=full)
+    mask = f"{result.ct.name}{result.ct.suffix}"
+    keep_pictures(output, result.ct.name, mask, pictures, full=full)
 
 
 def _predict(

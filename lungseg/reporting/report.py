@@ -11,6 +11,8 @@ import numpy as np
 
 from lungseg.imaging.pixels import encode_png
 from lungseg.reporting.overlays import PREDICTION, TRUTH, Picture
+from lungseg.reporting.pages import PIECES, environment, pictures_script
+from lungseg.reporting.pictures import CasePictures
 from lungseg.reporting.plots import MOST_CLASSES, class_columns, history_figure, new_figure, to_png
 
 ACCENT = "#b5382f"
@@ -39,22 +41,35 @@ class PlottedScore:
 
 
 @dataclass(frozen=True)
+class DrawnCase:
+    """The pictures of a case.
+
+    Attributes:
+        picture: RGB, with truth and prediction outlined; of a volume, one slice.
+        views: its slices to look through, with the same outlines.
+    """
+
+    picture: Picture
+    views: CasePictures
+
+
+@dataclass(frozen=True)
 class Example:
     """A case shown in the report.
 
     Attributes:
-        kind: `worst` or `median`.
+        kind: `worst`, `median` or `best`.
         case: name of the case.
         dice: Dice of the first class.
         flag: which masks are empty, or an empty text.
-        picture: RGB, with truth and prediction outlined.
+        drawn: truth and prediction of the case, outlined.
     """
 
     kind: str
     case: str
     dice: float
     flag: str
-    picture: Picture
+    drawn: DrawnCase
 
 
 def build_report(
@@ -76,17 +91,9 @@ def build_report(
     Returns:
         HTML that contains all pictures.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lungseg.reporting"),
-        autoescape=True,  # names of files and cases may hold HTML
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    environment.filters["interval"] = lambda ci: f"{ci[0]:.4f} to {ci[1]:.4f}" if ci else "–"
+    pages = environment()
+    pages.filters["number"] = _number
+    pages.filters["interval"] = lambda ci: f"{ci[0]:.4f} to {ci[1]:.4f}" if ci else "–"
     first = summary["classes"][0]
     names = [*summary["classes"], *([summary["joined"]] if summary["joined"] else [])]
     overall = summary["overall"]
@@ -98,7 +105,7 @@ def build_report(
         "calibration": _calibration(summary["calibration"]) if "calibration" in summary else "",
         "entropy": _entropy(scores) if "uncertainty" in summary else "",
     }
-    return environment.get_template("report.html.j2").render(
+    page = pages.get_template("report.html.j2").render(
         summary=summary,
         first=first,
         methods={"model": overall, **summary["baselines"]},
@@ -108,9 +115,15 @@ def build_report(
         case_metrics=[name for name in overall if name not in names],
         colours={"accent": ACCENT, "truth": _hex(TRUTH), "prediction": _hex(PREDICTION)},
         figures=figures,
-        examples=[(e, _embed(encode_png(e.picture))) for e in examples],
+        examples=[(e, _embed(encode_png(e.drawn.picture))) for e in examples],
         config=config,
     )
+    # Put in last, because Jinja would go through these megabytes for nothing.
+    scripts = [
+        pictures_script(f"example-{index}", example.drawn.views.to_json())
+        for index, example in enumerate(examples)
+    ]
+    return str(page).replace(PIECES, "".join(scripts))
 
 
 def _hex(rgb: tuple[int, int, int]) -> str:

@@ -2,7 +2,8 @@
 
 The output folder holds one mask per input, named by its stem: for an image a PNG in the colours of
 `rgb_map`, for a volume the format of the input (NIfTI for DICOM). It also holds `cases.csv`,
-`cases.json` and, on request, `overlays/`. If there is one input, the output may be its mask file.
+`cases.json`, `gallery.html` and, on request, `overlays/`. If there is one input, the output may be
+its mask file.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from pathlib import Path
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
-from lungseg.imaging.folders import VOLUME_SUFFIXES, Input
+from lungseg.imaging.folders import Input
 from lungseg.imaging.inputs import collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.flags import flag_all_empty, summary
+from lungseg.inference.gallery_page import begin_gallery, finish_gallery, gallery_files, old_gallery
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.origins import origin_of
+from lungseg.inference.output_files import files_of, make_folders, written_for
 from lungseg.inference.predictor import Predictor, check_sides, model_paths
 from lungseg.inference.rows import (
     CaseRow,
@@ -128,20 +131,22 @@ def infer(
         output, "infer", read, overwrite=overwrite, resume=resume, also=ALSO
     ) as writing:
         if holds_cases(output):
-            writing.adopt(TABLES)
-        writing.refuse_foreign(TABLES)
+            writing.adopt([*TABLES, *old_gallery(output)])
+        tables = [*TABLES, *gallery_files(config)]
+        writing.refuse_foreign(tables)
         done = _keep(read_done(output), items, predictor, config, writing) if resume else {}
         items_left = [item for item in items if item.name not in done]
-        writing.claim([*TABLES, *(name for item in items_left for name in files_of(item))])
+        writing.claim([*tables, *(name for item in items_left for name in files_of(item))])
         if overwrite:
             writing.clear()
-        _make_folders(output, config)
+        make_folders(output, config)
+        begin_gallery(writing, config, resume=resume)
         rows = list(done.values())
         with case_log(output, rows) as write_rows:
 
             def log(new: list[CaseRow]) -> None:
                 write_rows(new)
-                writing.note(_written_for(new, output))
+                writing.note(written_for(new, output))
 
             remaining = _refuse_clashes(items_left, log)
             _segment(remaining, predictor, paths, scheduler, output, config, log)
@@ -149,6 +154,7 @@ def infer(
         rows.sort(key=lambda row: order.get(row.case, len(order)))
         rows = flag_all_empty(rows)
         write_cases(output, rows)
+        finish_gallery(rows, items, predictor, output, config)
     if flagged := summary(rows):
         console.warn(flagged)
     return InferResult(output, rows)
@@ -223,41 +229,6 @@ def check(
         raise UsageError(f"{output}: is one file, and only a folder of masks can be resumed.")
     check_file(output, read, overwrite=overwrite)
     return [input_for(items, output)], networks, read
-
-
-def files_of(item: Input) -> list[str]:
-    """Return every path in the output that the masks and pictures of an input may have."""
-    if not item.is_volume:
-        return [f"{folder}{item.name}.png" for folder in ("", "overlays/", "probabilities/")]
-    masks = [f"{item.name}{suffix}" for suffix in VOLUME_SUFFIXES]
-    pictures = [f"overlays/{item.name}.{suffix}" for suffix in ("png", "gif")]
-    return [*masks, *(f"probabilities/{mask}" for mask in masks), *pictures]
-
-
-def _written_for(rows: Sequence[CaseRow], output: Path) -> list[str]:
-    """Return the files that were written for cases."""
-    names = [
-        name
-        for row in rows
-        if row.mask is not None
-        for name in (
-            row.mask,
-            f"{row.case}.dcm",
-            f"probabilities/{row.mask}",
-            f"overlays/{row.case}.png",
-            f"overlays/{row.case}.gif",
-        )
-    ]
-    return [name for name in names if (output / name).is_file()]
-
-
-def _make_folders(output: Path, config: Config) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if config.infer.overlay:
-            (output / "overlays").mkdir(exist_ok=True)
-    except OSError as problem:
-        raise DataError(output, f"cannot be made: {problem.strerror or problem}.") from None
 
 
 def _refuse_clashes(items: Sequence[Input], log: Log) -> list[Input]:

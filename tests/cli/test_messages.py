@@ -77,4 +77,4 @@ def test_infer_counts_masks_and_names_the_overlays(
     image = next((raw / "images").iterdir())
     out = tmp_path / "out"
     result = lungseg("infer", "--run", trained_run, image, "-o", out, "--overlay")
-    assert f"{out}: 1 mask, overlays and cases.csv" in result.stderr.replace("\n", "")
+    assert f"{out}: 1 mask, overlays, gallery.html and cases.csv" in result.stderr.replace("\n", "")

@@ -6,9 +6,10 @@ import numpy as np
 
 from lungseg.config.schema import Config
 from lungseg.evaluation.cases import CaseScore, score_classes, score_probabilities
+from lungseg.evaluation.drawing import draw_pair
 from lungseg.evaluation.metrics import PixelSize, pixel_accuracy
 from lungseg.evaluation.results import Scored, finish
-from lungseg.reporting.overlays import Picture, two_outlines
+from lungseg.reporting.report import DrawnCase
 
 TRUTH = np.zeros((24, 24), np.uint8)
 TRUTH[4:12, 4:12] = 1
@@ -34,9 +35,9 @@ def test_the_worst_case_is_the_worst_by_every_score(tmp_path: Path) -> None:
     moves = {"worst": 10, "right": 0, "middling": 3}
     drawn: list[str] = []
 
-    def draw(case: str) -> Picture:
+    def draw(case: str) -> DrawnCase:
         drawn.append(case)
-        return two_outlines(None, TRUTH, TRUTH)
+        return draw_pair(None, TRUTH, TRUTH)
 
     scored = Scored(
         head={"predictions": "pred", "truth": "truth", "unknown_patients": 0},

@@ -167,7 +167,10 @@ def test_several_classes_have_no_dicom_seg_and_that_is_said(
 ) -> None:
     hu, _ = lungs_with_infection_and_airways()
     write_series(tmp_path / "case", hu)
-    config = with_overrides(Config(), {"infer.dicom_seg": True, "infer.min_component_ml": 0})
+    config = with_overrides(
+        Config(),
+        {"infer.dicom_seg": True, "infer.min_component_ml": 0, "infer.gallery": "none"},
+    )
     (tmp_path / "out").mkdir()
     item = Input(tmp_path / "case", "case", True)
     result = segment_file(several, item, tmp_path / "out", config)
