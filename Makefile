@@ -48,13 +48,8 @@ demo: setup  ## run the five main commands on 12 synthetic patients, into demo/
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
 	@echo
-	@echo "Look at:"
-	@echo "  demo/run/report.html                   the report: open it in a browser"
-	@echo "  demo/prepared/dataset_statistics.png   what the data hold"
-	@echo "  demo/run/train_metrics.png             how the training went"
-	@echo "  demo/run/epoch_change_infer/           the same slices after each epoch"
-	@echo "  demo/run/evaluation.json, per_case.csv the scores, beside trivial baselines"
-	@echo "  demo/masks/gallery.html                predicted lungs, outlined: open it in a browser"
+	@echo "Open demo/run/report.html in a browser: scores, training, and slices with their outlines."
+	@echo "demo/masks/gallery.html shows the masks that infer wrote."
 
 smoke: setup  ## run the demo with tiny data into smoke/, as CI does
 	@rm -rf smoke

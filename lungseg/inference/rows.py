@@ -159,6 +159,22 @@ class CaseRow:
         return self.status == "failed"
 
 
+def in_words(row: CaseRow) -> str:
+    """Return the result for an input in a line: volume, sides and flags, or why it failed."""
+    if row.failed:
+        return f"{row.case}: failed: {row.detail}"
+    found = []
+    if row.measures is not None:
+        sides = {name: getattr(row.measures, name).volume_ml for name in ("left", "right")}
+        known = [f"{name} {ml:.0f}" for name, ml in sides.items() if ml is not None]
+        found.append(
+            f"{row.measures.lung.volume_ml or 0:.0f} mL of lung "
+            f"({', '.join(known) if known else 'left and right are not known'})"
+        )
+    flags = row.flags.replace(" ", ", ")
+    return f"{row.case}: {'; '.join([*found, f'flags: {flags}' if flags else 'no flags'])}"
+
+
 def done_row(
     item: Input,
     mask: str,

@@ -152,11 +152,14 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     predicted.CopyInformation(canonical)
     # The checks work on every n-th voxel, so that they need little time and memory.
     few, found = thin_out(canonical), lung_of(thin_out(predicted), classes)
-    body = coarse_body(canonical)
-    labels, steps = tidy_classes(predicted, classes, settings, body)
-    del predicted
-    lung = lung_of(labels, classes)
-    sides = find_sides(lung, body)
+    with console.progress(2, f"{ct.name}: tidy, sides", "step") as bar:
+        body = coarse_body(canonical)
+        labels, steps = tidy_classes(predicted, classes, settings, body)
+        del predicted
+        bar.advance()
+        lung = lung_of(labels, classes)
+        sides = find_sides(lung, body)
+        bar.advance()
     if sides.unknown:
         console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
     measured = measure(canonical, lung, sides)

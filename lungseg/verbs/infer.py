@@ -30,6 +30,7 @@ from lungseg.inference.rows import (
     case_log,
     failed_row,
     holds_cases,
+    in_words,
     read_done,
     write_cases,
 )
@@ -266,6 +267,10 @@ def _segment(
             for batch in image_batches(images, predictor, config):
                 log(predict_images(predictor, batch, output, config))
                 bar.advance(len(batch))
-    for item in items:
-        if item.is_volume:
-            log([predict_volume(predictor, item, output, config)])
+    volumes = [item for item in items if item.is_volume]
+    for number, item in enumerate(volumes, 1):
+        if len(volumes) > 1:
+            console.note(f"volume {number} of {len(volumes)}: {item.name}")
+        row = predict_volume(predictor, item, output, config)
+        log([row])
+        console.note(in_words(row))

@@ -195,3 +195,33 @@ def test_an_image_can_be_uncertain_and_all_images_empty(
     cv2.imwrite(str(tmp_path / "a.png"), image)
     [case] = infer(Config(), [tmp_path / "a.png"], tmp_path / "out", run=run).cases
     assert case.flags == flags
+
+
+def test_each_volume_is_said_with_its_millilitres_sides_and_flags(
+    run: Path, tmp_path: Path, lungseg: Cli
+) -> None:
+    write_scan(tmp_path / "in" / "a.mha")
+    write_scan(tmp_path / "in" / "b.mha", lungs=False)
+    (tmp_path / "in" / "c.mha").write_bytes(b"no image")
+    result = lungseg("infer", "--run", run, tmp_path / "in", "-o", tmp_path / "out")
+    lines = [line.strip() for line in result.stderr.splitlines()]
+    rows = {row["case"]: row for row in read_csv(tmp_path / "out" / "cases.csv")}
+    for number, case in enumerate("abc", 1):
+        place = lines.index(f"volume {number} of 3: {case}")
+        said = next(line for line in lines[place + 1 :] if line.startswith(f"{case}: "))
+        if case == "c":
+            assert said == f"c: failed: {rows[case]['detail']}"
+            continue
+        said = next(
+            line for line in lines[place + 1 :] if line.startswith(f"{case}: ") and "mL" in line
+        )
+        ml = {k: rows[case][f"{k}_volume_ml"] for k in ("lung", "left", "right")}
+        sides = [f"{k} {float(ml[k]):.0f}" for k in ("left", "right") if ml[k]]
+        assert said.startswith(
+            f"{case}: {float(ml['lung'] or 0):.0f} mL of lung "
+            f"({', '.join(sides) or 'left and right are not known'}); "
+        )
+        # That all are empty is known at the end only.
+        flags = [each for each in rows[case]["flags"].split() if each != "all_empty"]
+        assert said.endswith(f"; flags: {', '.join(flags)}" if flags else "; no flags")
+    assert float(rows["a"]["lung_volume_ml"]) > 0
