@@ -82,14 +82,13 @@ class CoveringTests:
         self._data.read()
 
     def of(self, file: str, line: int) -> list[str]:
-        """Return the tests that run a line, quickest first, then those whose fixtures may run it.
+        """Return the tests that run a line, quickest first.
 
         A line that runs in a fixture counts for every test with that fixture. A line that runs at
         import, such as a constant, has none.
         """
         contexts = self._data.contexts_by_lineno(os.path.realpath(self.copy / file))
         found: set[str] = set()
-        sharing: set[str] = set()
         source = (self.copy / file).read_text(encoding="utf-8")
         for number in lines_of_statement(source, line):
             for context in contexts.get(number, []):
@@ -98,9 +97,8 @@ class CoveringTests:
                     continue
                 found.add(name)
                 if phase == "setup":
-                    sharing.update(*(self._sharing[each] for each in self.tests[name]["shared"]))
-        groups = (found, sharing - found)
-        return [name for group in groups for name in sorted(group, key=self.seconds_of)]
+                    found.update(*(self._sharing[each] for each in self.tests[name]["shared"]))
+        return sorted(found, key=self.seconds_of)
 
     def seconds_of(self, name: str) -> float:
         """Return how long a test took on the unchanged copy."""
