@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
@@ -20,7 +20,6 @@ PairingName = Literal[
     "lctsc",
     "original",
 ]
-PAIRING_NAMES: tuple[PairingName, ...] = get_args(PairingName)
 
 # Names of the lungs and their parts: `Lung_L` and `Lung_RUL` (TG-263), `Lungs-Total`, `Left Lung`,
 # `lung_upper_lobe_left` (TotalSegmentator). `Lungs-GTV`, `lung_vessels` and `PRV_Lung` are none.
@@ -84,6 +83,27 @@ def _structures_have_a_class(patterns: dict[str, str], info: ValidationInfo) -> 
 
 
 Structures = Annotated[dict[str, Pattern], AfterValidator(_structures_have_a_class)]
+
+
+def structures_of(
+    structures: Mapping[str, str], classes: Mapping[str, Any] | list[str]
+) -> dict[str, str]:
+    """Return the patterns of the names of structures.
+
+    Args:
+        structures: `data.structures`.
+        classes: the names of the classes, background first.
+
+    Returns:
+        The given patterns. Without any, the usual names of the lungs if there is one class beside
+        the background, else the names of the classes.
+    """
+    names = list(classes)[1:]
+    if structures:
+        return dict(structures)
+    if len(names) == 1:
+        return {names[0]: LUNG_NAMES}
+    return {name: r"[\W_]*".join(map(re.escape, re.findall(r"[^\W_]+", name))) for name in names}
 
 
 def class_of(name: str, structures: Mapping[str, str]) -> str | None:

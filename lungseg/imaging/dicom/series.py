@@ -158,6 +158,20 @@ def patient_id(folder: Path, files: Sequence[Path] = ()) -> str:
     return ""
 
 
+def series_uids(folder: Path, files: Sequence[Path] = ()) -> list[str]:
+    """Return the SeriesInstanceUID of each series in a folder, that of most files first.
+
+    Args:
+        folder: the folder.
+        files: the files of the one series that is read; empty for those in `folder`.
+
+    Raises:
+        DataError: if the folder cannot be read.
+    """
+    series = [files] if files else sorted(series_in(folder).values(), key=len, reverse=True)
+    return [_element(each[0], SERIES_UID) for each in series]
+
+
 @quiet_itk()
 def _element(path: Path, key: str) -> str:
     """Return an element of a DICOM file as text, empty if it is missing."""
