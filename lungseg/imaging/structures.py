@@ -67,7 +67,7 @@ def choose(names: Sequence[str], data: DataConfig, path: Path) -> tuple[list[int
             'left|Lung right"}.',
         )
     taken = [
-        f"{_listed([n for n, index in zip(names, indices, strict=True) if index == k])} is {name}"
+        f"{name}: {_listed([n for n, index in zip(names, indices, strict=True) if index == k])}"
         for k, name in enumerate(classes)
         if k and k in indices
     ]

@@ -131,7 +131,7 @@ def test_the_structures_that_are_lung_are_taken_and_the_others_named(tmp_path: P
     volume, findings = read_structures(path, image, LUNGS)
     np.testing.assert_array_equal(volume.labels > 0, mask)
     (finding,) = findings
-    assert finding.detail == "Lung_R, lung left is lung; not taken: Lungs-GTV, SpinalCord"
+    assert finding.detail == "lung: Lung_R, lung left; not taken: Lungs-GTV, SpinalCord"
     assert (finding.severity, finding.path) == ("repaired", path)
     only = {"data": {"structures": {"lung": "lung left"}}}
     volume, findings = read_structures(path, image, check_config(only, "test").data)
@@ -149,7 +149,7 @@ def test_classes_have_structures_of_their_own(tmp_path: Path) -> None:
     named = check_config({"data": {"rgb_map": colours}}, "test").data
     with pytest.raises(DataError, match="no contour") as caught:
         read(write_rtstruct(tmp_path / "b.dcm", {"left_lung": []}), image, named)
-    assert "left_lung is left lung" in str(caught.value)  # by its name
+    assert "left lung: left_lung" in str(caught.value)  # by its name
     patterns = {"left lung": "left lung", "right lung": r"lung.*right"}
     named = check_config({"data": {"rgb_map": colours, "structures": patterns}}, "test").data
     labels, _ = read(path, image, named)

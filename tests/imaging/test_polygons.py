@@ -13,7 +13,8 @@ SHAPE = (48, 64)
 
 
 def square(low: float, high: float, across: float = 0.0) -> Points:
-    return np.array([(low, low), (high, low), (high, high), (low, high)]) + [across, 0]
+    corners = np.array([(low, low), (high, low), (high, high), (low, high)])
+    return corners + np.array([across, 0.0])
 
 
 def by_matplotlib(polygons: list[Points], shape: tuple[int, int]) -> NDArray[np.bool_]:
