@@ -341,7 +341,7 @@ def test_the_command_needs_one_folder_if_the_layout_has_both(
     tmp_path: Path, lungseg: Callable[..., Result]
 ) -> None:
     root = small(tmp_path / "data", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", (1, 1))
-    settings = ("-s", "data.pairing=nnunet", "-s", "data.image_size=[64, 64]")
+    settings = ("-s", "data.pairing=nnunet", "-s", "data.labels={lung: [1]}")
     given = ("prepare", "--images", root, "-o", tmp_path / "out", *settings)
     result = lungseg(*given, "--dry-run")
     assert (result.exit_code, "1 pair would be prepared" in _line(result)) == (0, True)
