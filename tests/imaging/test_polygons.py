@@ -13,8 +13,8 @@ SHAPE = (48, 64)
 
 
 def square(low: float, high: float, across: float = 0.0) -> Points:
-    corners = np.array([(low, low), (high, low), (high, high), (low, high)])
-    return corners + np.array([across, 0.0])
+    x = np.array([low, high, high, low]) + across
+    return np.column_stack([x, np.array([low, low, high, high])])
 
 
 def by_matplotlib(polygons: list[Points], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -71,6 +71,9 @@ def test_a_centre_on_an_outline_is_inside_also_on_that_of_a_hole() -> None:
     assert fill([Polygon(square(10.02, 19.98))], SHAPE).sum() == 9 * 9
     hole = fill([Polygon(square(5, 25)), Polygon(square(10, 20))], SHAPE)
     assert hole.sum() == 21 * 21 - 9 * 9
+    # A hole that ends at the outer outline, and a little beyond it by rounding.
+    hole = fill([Polygon(square(5, 25)), Polygon(square(10, 25.001))], SHAPE)
+    assert hole.sum() == 21 * 21 - 14 * 14
 
 
 def test_a_keyhole_leaves_its_hole_and_no_seam() -> None:
