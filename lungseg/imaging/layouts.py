@@ -206,10 +206,10 @@ def _covid_mask(place: Place) -> Key | None:
 
 def _series_image(place: Place) -> list[Key]:
     # Imported here, as in `_contours`, because other layouts do not need SimpleITK.
-    from lungseg.imaging.dicom.series import series_uids
+    from lungseg.imaging.dicom.series import series_uid
 
     item = place.item
-    return [(uid,) for uid in series_uids(item.path, item.files)] if item.path.is_dir() else []
+    return [(series_uid(item.path, item.files),)] if item.path.is_dir() else []
 
 
 def _contours(place: Place) -> Key | None:

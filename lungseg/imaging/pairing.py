@@ -63,7 +63,8 @@ def _pair(layout: Layout, images: Path, masks: Path) -> tuple[list[Pair], list[N
             strangers.append(item)
     is_mask = {item.path for group in mask_groups.values() for item in group}
     groups: Groups = {}
-    for item in scans.items:
+    said: list[Named] = []
+    for item in _by_series(scans.items, said) if layout.contours else scans.items:
         if item.path in is_mask:
             continue
         keys = layout.images(Place(item, _name(images), one_tree))
@@ -72,12 +73,10 @@ def _pair(layout: Layout, images: Path, masks: Path) -> tuple[list[Pair], list[N
             continue
         key = next((k for k in keys if (item.is_volume, _folded(k)) in mask_groups), keys[-1])
         item = replace(item, name=case_name(layout, item, key, _name(images)))
-        if layout.contours:
-            item = replace(item, files=_files_of(item, key[0]))
         groups.setdefault((item.is_volume, _folded(key)), []).append(item)
     pairs, others = _match(layout, groups, mask_groups, masks)
     used = {*is_mask, *(item.path for group in groups.values() for item in group)}
-    said = [_named(finding) for finding in findings if not _is_read(finding, used)]
+    said += [_named(finding) for finding in findings if not _is_read(finding, used)]
     for item in unreadable:
         detail = "the folder cannot be opened"
         said.append((item.name, Finding("unreadable", "failed", detail, item.path)))
@@ -156,14 +155,29 @@ def _rtstructs(root: Path) -> list[Input]:
     return found
 
 
-def _files_of(item: Input, uid: str) -> tuple[Path, ...]:
-    """Return the files of a series if its folder holds others as well."""
+def _by_series(items: Sequence[Input], said: list[Named]) -> list[Input]:
+    """Return each DICOM series of a folder as an input of its own.
+
+    Args:
+        items: folders with one or several series, and files.
+        said: folders that cannot be read are added here.
+    """
     from lungseg.imaging.dicom.series import series_in
 
-    if item.files:
-        return item.files
-    series = series_in(item.path)
-    return tuple(series.get(uid, ())) if len(series) > 1 else ()
+    found = []
+    for item in items:
+        if item.files or not item.path.is_dir():
+            found.append(item)
+            continue
+        try:
+            series = list(series_in(item.path).values())
+        except DataError as problem:
+            reason = problem.what.removesuffix(".")
+            said.append((item.name, Finding("unreadable", "failed", reason, item.path)))
+            continue
+        alone = len(series) == 1
+        found += [item] if alone else [replace(item, files=tuple(files)) for files in series]
+    return found
 
 
 def suggest(images: Path, masks: Path, pairing: Pairing) -> str:

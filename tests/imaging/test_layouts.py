@@ -11,6 +11,9 @@ from lungseg.config.schema import DataConfig
 from lungseg.imaging.folders import Input
 from lungseg.imaging.layouts import shared_part, stripped
 from lungseg.imaging.pairing import find_pairs, labels_of, suggest
+from tests.support.dicom_files import write_series
+from tests.support.rtstructs import write_rtstruct
+from tests.support.volumes import phantom_arrays
 
 
 def fill(root: Path, *names: str) -> Path:
@@ -230,6 +233,39 @@ def test_the_original_has_images_and_masks_in_each_part(tmp_path: Path) -> None:
     assert codes(root, root, "original") == {("orphan_image", "2.jpg")}
     part = root / "train"
     assert list(paired(part / "images", part / "masks", "original")) == ["1"]
+
+
+def test_contours_belong_to_the_series_that_they_name(tmp_path: Path) -> None:
+    hu, _ = phantom_arrays(3)
+    folder = tmp_path / "p1"
+    first, second = (write_series(folder, hu, prefix=prefix) for prefix in "ab")
+    write_series(tmp_path / "p2", hu)
+    write_rtstruct(folder / "RS.dcm", {}, second[0])  # beside the slices
+    write_rtstruct(tmp_path / "rt/RS", {}, first[0])  # without suffix, somewhere else
+    write_rtstruct(tmp_path / "rt/other.dcm", {})  # names no series
+    write_rtstruct(tmp_path / "rt/stranger.dcm", {}, write_series(tmp_path.parent / "x", hu)[0])
+    pairs, findings = find_pairs(tmp_path, tmp_path, "lctsc")
+    assert {pair.mask: sorted(pair.files) for pair in pairs} == {
+        folder / "RS.dcm": sorted(second),
+        tmp_path / "rt/RS": sorted(first),
+    }
+    assert {(pair.case, pair.image) for pair in pairs} == {("p1", folder), ("p1_2", folder)}
+    assert {(finding.code, case) for case, finding in findings} == {
+        ("orphan_image", "p2"),
+        ("orphan_mask", "other"),
+        ("orphan_mask", "stranger"),
+    }
+
+
+def test_a_damaged_series_is_a_failed_case(tmp_path: Path) -> None:
+    hu, _ = phantom_arrays(2)
+    good = write_series(tmp_path / "p1", hu)
+    bad = write_series(tmp_path / "p2", hu)
+    bad[0].write_bytes(bad[0].read_bytes()[:4000])
+    write_rtstruct(tmp_path / "rt/1.dcm", {}, good[0])
+    pairs, findings = find_pairs(tmp_path, tmp_path, "lctsc")
+    assert [pair.case for pair in pairs] == ["p1"]
+    assert [(case, f.code, f.severity) for case, f in findings] == [("p2", "unreadable", "failed")]
 
 
 def test_case_and_place_do_not_hide_a_pair(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ def patient_id(folder: Path, files: Sequence[Path] = ()) -> str:
     return ""
 
 
-def series_uids(folder: Path, files: Sequence[Path] = ()) -> list[str]:
-    """Return the SeriesInstanceUID of each series in a folder, that of most files first.
+def series_uid(folder: Path, files: Sequence[Path] = ()) -> str:
+    """Return the SeriesInstanceUID of the first series in a folder, empty if there is none.
 
     Args:
         folder: the folder.
@@ -168,8 +168,9 @@ def series_uids(folder: Path, files: Sequence[Path] = ()) -> list[str]:
     Raises:
         DataError: if the folder cannot be read.
     """
-    series = [files] if files else sorted(series_in(folder).values(), key=len, reverse=True)
-    return [_element(each[0], SERIES_UID) for each in series]
+    for series in [files] if files else series_in(folder).values():
+        return _element(series[0], SERIES_UID)
+    return ""
 
 
 @quiet_itk()
