@@ -140,7 +140,7 @@ def _by_pattern(images: str | None, masks: str | None, place: Place) -> list[Key
 
 
 def _mask_by_pattern(images: str | None, masks: str | None, place: Place) -> Key | None:
-    if place.one_tree and masks is None and shared_part(images, place.item) is not None:
+    if masks is None and shared_part(images, place.item) is not None:
         return None  # the pattern of the images found an image
     return shared_part(masks, place.item)
 

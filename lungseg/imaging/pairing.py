@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,50 +40,68 @@ def find_pairs(
     return pair_trees(images, masks) if layout is None else _pair(layout, images, masks)
 
 
-def _pair(layout: Layout, images: Path, masks: Path) -> tuple[list[Pair], list[Named]]:
-    one_tree = os.path.samefile(images, masks)
+@dataclass
+class _Listing:
+    """What is in the folders of images and masks.
+
+    Attributes:
+        images: what may be an image.
+        masks: what may be a mask.
+        found: findings of the folders.
+        said: findings with the names of their cases.
+    """
+
+    images: list[Input]
+    masks: list[Input]
+    found: list[Finding]
+    said: list[Named]
+
+
+def _list(layout: Layout, images: Path, masks: Path, one_tree: bool) -> _Listing:
     scans = list_tree(images, [] if one_tree else [masks], top_series=layout.contours)
-    findings = [*scans.findings]
+    listing = _Listing(scans.items, scans.items, [*scans.findings], [])
     unreadable = [*scans.unreadable]
     if layout.contours:
-        labels = _rtstructs(masks)
-    elif one_tree:
-        labels = scans.items
-    else:
+        listing.images = _by_series(scans.items, listing.said)
+        listing.masks = _rtstructs(masks)
+    elif not one_tree:
         other = list_tree(masks, [images], series=False)
-        labels, unreadable = other.items, [*unreadable, *other.unreadable]
-        findings += other.findings
-    mask_groups: Groups = {}
+        listing.masks = other.items
+        listing.found += other.findings
+        unreadable += other.unreadable
+    for item in unreadable:
+        detail = "the folder cannot be opened"
+        listing.said.append((item.name, Finding("unreadable", "failed", detail, item.path)))
+    return listing
+
+
+def _pair(layout: Layout, images: Path, masks: Path) -> tuple[list[Pair], list[Named]]:
+    one_tree = os.path.samefile(images, masks)
+    listing = _list(layout, images, masks, one_tree)
     strangers: list[Input] = []
-    for item in labels:
+    mask_groups: Groups = {}
+    for item in listing.masks:
         key = layout.masks(Place(item, _name(masks), one_tree))
         if key is not None:
             mask_groups.setdefault((item.is_volume, _folded(key)), []).append(item)
         elif not one_tree:
             strangers.append(item)
-    is_mask = {item.path for group in mask_groups.values() for item in group}
+    used = {item.path for group in mask_groups.values() for item in group}
     groups: Groups = {}
-    said: list[Named] = []
-    for item in _by_series(scans.items, said) if layout.contours else scans.items:
-        if item.path in is_mask:
-            continue
+    for item in (item for item in listing.images if item.path not in used):
         keys = layout.images(Place(item, _name(images), one_tree))
         if not keys:
             strangers.append(item)
             continue
         key = next((k for k in keys if (item.is_volume, _folded(k)) in mask_groups), keys[-1])
-        item = replace(item, name=case_name(layout, item, key, _name(images)))
-        groups.setdefault((item.is_volume, _folded(key)), []).append(item)
-    pairs, others = _match(layout, groups, mask_groups, masks)
-    used = {*is_mask, *(item.path for group in groups.values() for item in group)}
-    said += [_named(finding) for finding in findings if not _is_read(finding, used)]
-    for item in unreadable:
-        detail = "the folder cannot be opened"
-        said.append((item.name, Finding("unreadable", "failed", detail, item.path)))
+        named = replace(item, name=case_name(layout, item, key, _name(images)))
+        groups.setdefault((item.is_volume, _folded(key)), []).append(named)
+    pairs, said = _match(layout, groups, mask_groups, masks)
+    listing.said += [_named(each) for each in listing.found if not _is_read(each, used)]
+    detail = f"neither an image nor a mask in this layout ({layout.looks})"
     for item in strangers:
-        detail = f"neither an image nor a mask in this layout ({layout.looks})"
         said.append((item.name, Finding("not_in_layout", "left_out", detail, item.path)))
-    return pairs, [*said, *others]
+    return pairs, [*listing.said, *said]
 
 
 def _match(

@@ -243,6 +243,7 @@ def test_contours_belong_to_the_series_that_they_name(tmp_path: Path) -> None:
     write_rtstruct(folder / "RS.dcm", {}, second[0])  # beside the slices
     write_rtstruct(tmp_path / "rt/RS", {}, first[0])  # without suffix, somewhere else
     write_rtstruct(tmp_path / "rt/other.dcm", {})  # names no series
+    write_rtstruct(tmp_path / "rt/another.dcm", {})
     write_rtstruct(tmp_path / "rt/stranger.dcm", {}, write_series(tmp_path.parent / "x", hu)[0])
     pairs, findings = find_pairs(tmp_path, tmp_path, "lctsc")
     assert {pair.mask: sorted(pair.files) for pair in pairs} == {
@@ -253,6 +254,7 @@ def test_contours_belong_to_the_series_that_they_name(tmp_path: Path) -> None:
     assert {(finding.code, case) for case, finding in findings} == {
         ("orphan_image", "p2"),
         ("orphan_mask", "other"),
+        ("orphan_mask", "another"),
         ("orphan_mask", "stranger"),
     }
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,14 +12,17 @@ import SimpleITK as sitk  # noqa: N813
 from typer.testing import Result
 
 from lungseg.config.loading import check_config
+from lungseg.config.pairing import PairingName
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
+from lungseg.imaging.layouts import LAYOUTS
 from lungseg.imaging.pixels import read_pixels
 from lungseg.system.tables import read_csv
 from lungseg.verbs.prepare import prepare
 from lungseg.verbs.split import split
 from tests.support.dicom_files import write_series
 from tests.support.phantoms import tiny, write_phantoms
+from tests.support.places import REPOSITORY
 from tests.support.rtstructs import outlines, write_rtstruct
 from tests.support.volumes import phantom_volume
 
@@ -219,6 +222,13 @@ def check_masks(prepared: Path, lungs: Lungs) -> None:
             np.testing.assert_array_equal(written, plane)
             count += 1
     assert count == len(list((prepared / "masks").iterdir()))
+
+
+def test_each_layout_has_a_sample_and_is_explained() -> None:
+    assert {"stem", *LAYOUTS} == {*get_args(PairingName)}
+    assert {pairing for pairing, _, _ in SAMPLES.values() if pairing != PATTERNS} == {*LAYOUTS}
+    page = (REPOSITORY / "docs/how-to/use-a-public-data-set.md").read_text()
+    assert all(f"`{name}`](#" in page for name in LAYOUTS)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
