@@ -209,7 +209,10 @@ def _series_image(place: Place) -> list[Key]:
     from lungseg.imaging.dicom.series import series_uid
 
     item = place.item
-    return [(series_uid(item.path, item.files),)] if item.path.is_dir() else []
+    if not item.path.is_dir():
+        return []
+    # A series whose header cannot be read has no mask that refers to it.
+    return [(series_uid(item.path, item.files) or item.place,)]
 
 
 def _contours(place: Place) -> Key | None:

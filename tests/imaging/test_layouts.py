@@ -8,6 +8,7 @@ import pytest
 
 from lungseg.config.loading import check_config
 from lungseg.config.schema import DataConfig
+from lungseg.imaging.dicom.series import series_uid
 from lungseg.imaging.folders import Input
 from lungseg.imaging.layouts import shared_part, stripped
 from lungseg.imaging.pairing import find_pairs, labels_of, suggest
@@ -268,6 +269,8 @@ def test_a_damaged_series_is_a_failed_case(tmp_path: Path) -> None:
     pairs, findings = find_pairs(tmp_path, tmp_path, "lctsc")
     assert [pair.case for pair in pairs] == ["p1"]
     assert [(case, f.code, f.severity) for case, f in findings] == [("p2", "unreadable", "failed")]
+    assert series_uid(tmp_path / "p2") == series_uid(tmp_path / "nowhere") == ""
+    assert series_uid(tmp_path / "p2", [tmp_path / "rt/none.dcm"]) == ""
 
 
 def test_case_and_place_do_not_hide_a_pair(tmp_path: Path) -> None:
