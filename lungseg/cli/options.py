@@ -83,7 +83,7 @@ DryRun = Annotated[
 ImagesFolder = Annotated[Path | None, typer.Option("--images", help="Folder of raw images.")]
 
 MasksFolder = Annotated[
-    Path | None, typer.Option("--masks", help="Folder of raw masks, paired by file name.")
+    Path | None, typer.Option("--masks", help="Folder of raw masks, paired as data.pairing says.")
 ]
 
 PreparedOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write.")]

@@ -54,11 +54,13 @@ def prepare(
         from lungseg.verbs.prepare import plan, prepare
 
         images = input_folder(images, cfg.data.images, "images", "--images", "data.images")
-        masks = input_folder(masks, cfg.data.masks, "masks", "--masks", "data.masks")
+        # Most layouts of data sets have both in one folder.
+        both = images if cfg.data.pairing != "stem" else None
+        masks = input_folder(masks, cfg.data.masks or both, "masks", "--masks", "data.masks")
         output = output or cfg.data.prepared
         if dry_run:
             check_output(output, "prepare", (images, masks), overwrite=overwrite)
-            pairs, issues = plan(images, masks)
+            pairs, issues = plan(cfg, images, masks)
             count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
             console.note(f"{count} would be prepared into {output}")
             for issue in issues:

@@ -83,7 +83,9 @@ def _location(error: Mapping[str, Any]) -> list[str | int]:
     if error["type"] == "union_tag_invalid":
         return [*keys, "name"]
     # Pydantic puts the member of a union into the path: the network's name below `model`, and
-    # whether a class of `rgb_map` has one colour or several.
+    # whether a class of `rgb_map` has one colour or several, or `pairing` a name or patterns.
+    if keys[:2] == ["data", "pairing"]:
+        return keys[:2] + keys[3:]
     if keys[:2] == ["data", "rgb_map"]:
         return keys[:3] + keys[4:]
     return keys[:1] + keys[2:] if keys[:1] == ["model"] else keys
@@ -123,6 +125,8 @@ def _nearest(location: Sequence[str | int]) -> str:
     section: type[Section] = Config
     if above[:1] == ["model"]:
         section, above = NETWORK_CONFIGS[str(above[1])], above[2:]
+    if above[:2] == ["data", "pairing"]:
+        above = above[:2]
     for part in above:
         section = _sections_in(section.model_fields[str(part)].annotation)[0]
     known = [*section.model_fields, *([EXTENDS] if section is Config else [])]

@@ -229,9 +229,9 @@ def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     merged = copy.deepcopy(base)
     for key, value in top.items():
         below: Any = merged.get(key)
-        # A colour map is one value, because the order of its classes gives their index. Labels
-        # belong to the classes of one map.
-        one = key in ("rgb_map", "labels")
+        # A colour map is one value, because the order of its classes gives their index. Labels and
+        # structures belong to the classes of one map, and two patterns of names to each other.
+        one = key in ("rgb_map", "labels", "structures", "pairing")
         both = isinstance(below, dict) and isinstance(value, dict) and not one
         if both and key == "model" and "name" in value:
             both = _network_of(below) == value["name"]

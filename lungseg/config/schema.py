@@ -22,6 +22,7 @@ from lungseg.config.fields import (
     Side,
 )
 from lungseg.config.networks import ModelConfig, ResUNetConfig
+from lungseg.config.pairing import Pairing, Structures
 from lungseg.config.training import AugmentConfig, TrainConfig
 
 
@@ -30,6 +31,12 @@ class DataConfig(Section):
 
     images: Path | None = Field(default=None, description="folder of raw images (--images)")
     masks: Path | None = Field(default=None, description="folder of raw masks (--masks)")
+    pairing: Pairing = Field(
+        default="stem",
+        description="how masks are found: stem, suffix, nnunet, totalsegmentator, luna16, "
+        "covid19-ct-seg, lctsc, original, or patterns such as {images: image_(.+), masks: "
+        "mask_(.+)}",
+    )
     prepared: Path = Field(
         default=Path("data/prepared"),
         description="folder that prepare writes and split reads (-o, --input)",
@@ -64,6 +71,11 @@ class DataConfig(Section):
         default_factory=dict,
         description="labels of each class in volumes and grey masks, others are background, such "
         "as {lung: [3, 4]}; {}: all labels are lung",
+    )
+    structures: Structures = Field(
+        default_factory=dict,
+        description="names of each class's contours (RTSTRUCT), organ files and nnU-Net labels, as "
+        "regular expressions, such as {lung: lung_(l|r)}; {}: the usual names of the lungs",
     )
     window: tuple[float, float] = Field(
         default=(-1000.0, 400.0),

@@ -53,15 +53,20 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
     from lungseg.imaging.labels import look_for_air, map_labels, merge_labels, without_unlabelled
+    from lungseg.imaging.structures import has_names, read_structures
     from lungseg.imaging.volume_files import read_ct, read_label_volume
     from lungseg.imaging.volumes import resample_labels
 
     data = config.data
     ct = read_ct(pair.image, name=pair.case, files=pair.files)
-    # Mapped before it is resampled: only what is left of the classes matters.
-    given = read_label_volume(pair.mask)
+    named = has_names(pair.mask)
+    given, findings = (
+        read_structures(pair.mask, ct.image, data) if named else (read_label_volume(pair.mask), [])
+    )
     mask, unlabelled = without_unlabelled(given)
-    mask, findings = map_labels(mask, data, pair.mask)
+    if not named:
+        # Mapped before it is resampled: only what is left of the classes matters.
+        mask, findings = map_labels(mask, data, pair.mask)
     mask, moved = onto_grid_of(ct.canonical, mask, pair.mask)
     # Copies, not views: a view is invalid once its image is freed, and slices are read later.
     hu = sitk.GetArrayFromImage(ct.canonical)

@@ -178,7 +178,7 @@ def check_same_config(config: Config, run: Path) -> None:
     if config.train.schedule != "constant":
         allowed.discard("train.epochs")  # the learning rate depends on the number of epochs
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    unused = ("evaluate.", "infer.", "split.")
+    unused = ("evaluate.", "infer.", "split.", "data.pairing", "data.structures")
     changed = [key for key in changed if key not in allowed and not key.startswith(unused)]
     if changed:
         lines = "\n".join(f"  {key}: was {old.get(key)!r}, now {new.get(key)!r}" for key in changed)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.appearance import write_appearance
 from lungseg.dataset.augmentation import Augmenter
@@ -27,8 +28,8 @@ from lungseg.dataset.writing import SliceWriter, copy_mark
 from lungseg.errors import DataError, UsageError, one_of_many
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Pair, volume_suffix
-from lungseg.imaging.inputs import pair_trees
 from lungseg.imaging.masks import fit_labels
+from lungseg.imaging.pairing import find_pairs, labels_of, suggest
 from lungseg.imaging.pixels import fit_image
 from lungseg.reporting.plots import plot_dataset_statistics
 from lungseg.system import console
@@ -98,7 +99,8 @@ def prepare(
     Args:
         config: sections `data`, `prepare` and `augment` are used.
         images: folder of raw images, at any depth.
-        masks: folder of raw masks, paired with the images by place and stem.
+        masks: folder of raw masks, paired with the images as `data.pairing` says. It may be that
+            of the images, unless they are paired by stem.
         output: folder to write; appears whole, or not at all.
         overwrite: replace an `output` that `prepare` wrote.
 
@@ -113,7 +115,8 @@ def prepare(
         (20, 0)
     """
     images, masks, output = Path(images), Path(masks), Path(output)
-    pairs, issues = plan(images, masks)
+    pairs, issues = plan(config, images, masks)
+    config = with_overrides(config, {"data.labels": labels_of(config.data, pairs)})
     read = (images, masks, *(path for pair in pairs for path in (pair.image, pair.mask)))
     with staged_output(output, "prepare", read, overwrite=overwrite) as staged:
         slices = write_slices(config, pairs, staged)
@@ -176,23 +179,34 @@ def write_tables(config: Config, staged: Path, result: PrepareResult, slices: _S
     )
 
 
-def plan(images: str | Path, masks: str | Path) -> tuple[list[Pair], list[IssueRow]]:
-    """Return the pairs of two folders and the issues of files without a pair; reads no image."""
+def plan(
+    config: Config, images: str | Path, masks: str | Path
+) -> tuple[list[Pair], list[IssueRow]]:
+    """Return the pairs of two folders and the issues of files without a pair; reads no image.
+
+    Raises:
+        UsageError: if a folder is missing, or if both are the same and are paired by stem.
+        DataError: if there is no pair; the message names the layout that fits, if one does.
+    """
     images = existing_folder(images, "images")
     masks = existing_folder(masks, "masks")
-    pairs, findings = pair_trees(images, masks)
-    if pairs and images.samefile(masks):
+    pairing = config.data.pairing
+    pairs, findings = find_pairs(images, masks, pairing)
+    if pairs and pairing == "stem" and images.samefile(masks):
         raise UsageError(
             f"{images}: is the folder of the images and of the masks, so each file would be its "
             "own mask. Put the masks into a folder of their own, under the names of their images."
+            f"{suggest(images, masks, pairing)}"
         )
     issues = [IssueRow.of(finding, case) for case, finding in findings]
     if not pairs:
         reason = f" First finding: {issues[0]}." if issues else " Both folders are empty."
+        name = pairing if isinstance(pairing, str) else "{...}"
+        how = "share a name" if pairing == "stem" else f"are paired by data.pairing={name}"
         raise DataError(
             f"{images} and {masks}",
-            f"no image and mask share a name, at any depth (PNG, JPG, TIF, BMP; DICOM folder, "
-            f"NIfTI, MHA, NRRD).{reason}",
+            f"no image and mask {how}, at any depth (PNG, JPG, TIF, BMP; DICOM folder, "
+            f"NIfTI, MHA, NRRD).{suggest(images, masks, pairing)}{reason}",
         )
     return pairs, issues
 

@@ -93,3 +93,12 @@ def test_a_run_is_resumed_from_another_folder(
                      "--data", dataset, "-s", "train.epochs=2")  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert list(elsewhere.iterdir()) == []
+
+
+def test_how_images_were_paired_does_not_matter_to_a_run(tmp_path: Path) -> None:
+    write_config(config(), tmp_path / "slices", tmp_path)
+    written = load_config(tmp_path / "config.yaml")
+    other = {"data.pairing": {"masks": "_mask$"}, "data.structures": {"lung": "x"}}
+    check_same_config(with_overrides(written, other), tmp_path)
+    with pytest.raises(UsageError, match=r"data\.channels: was 1, now 3"):
+        check_same_config(with_overrides(written, {**other, "data.channels": 3}), tmp_path)

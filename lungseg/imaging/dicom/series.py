@@ -158,6 +158,21 @@ def patient_id(folder: Path, files: Sequence[Path] = ()) -> str:
     return ""
 
 
+def series_uid(folder: Path, files: Sequence[Path] = ()) -> str:
+    """Return the SeriesInstanceUID of the first series in a folder, empty if it cannot be read.
+
+    Args:
+        folder: the folder.
+        files: the files of the one series that is read; empty for those in `folder`.
+    """
+    try:
+        for series in [files] if files else series_in(folder).values():
+            return _element(series[0], SERIES_UID)
+    except (DataError, RuntimeError):  # who reads the series gets the reason
+        pass
+    return ""
+
+
 @quiet_itk()
 def _element(path: Path, key: str) -> str:
     """Return an element of a DICOM file as text, empty if it is missing."""
