@@ -27,6 +27,7 @@ from lungseg.reporting.report import DrawnCase
 from lungseg.system import console
 from lungseg.system.environment import ordered_map
 from lungseg.system.files import existing_folder, natural_key
+from lungseg.system.wording import some_of
 from lungseg.system.written import is_output
 
 # In an output of `infer`, what lies beside the masks.
@@ -196,9 +197,7 @@ def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> N
     """
     extra = pairing.extra
     if extra:
-        console.warn(
-            f"{len(extra)} predictions have no truth and are not scored: {name_some(extra)}"
-        )
+        console.warn(f"{len(extra)} predictions have no truth and are not scored: {some_of(extra)}")
     if len(scores.problems) == len(pairing.cases):
         first = scores.problems[0]
         raise DataError(
@@ -208,7 +207,7 @@ def report_problems(pairing: Pairing, scores: FolderScores, config: Config) -> N
         )
     if scores.problems:
         fate = "left out" if config.evaluate.missing == "leave_out" else "scored as empty"
-        names = name_some([f"{problem.case} ({problem.detail})" for problem in scores.problems])
+        names = some_of([f"{problem.case} ({problem.detail})" for problem in scores.problems])
         console.warn(f"{len(scores.problems)} cases could not be compared and are {fate}: {names}")
     if scores.remarks:
         remark = scores.remarks[0]
@@ -258,9 +257,3 @@ def _read_hu(case: Case, loaded: LoadedMasks) -> NDArray[Any] | None:
     if ct.GetSize()[::-1] != loaded.truth.shape or (known and not np.allclose(known, z_y_x, 1e-2)):
         return None
     return np.asarray(sitk.GetArrayFromImage(ct))
-
-
-def name_some(names: Sequence[str], most: int = 3) -> str:
-    """Return the first `most` names as text, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -13,8 +13,7 @@ from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import Input, Pair, joined, pair_inputs, stem_of, volume_suffix
 from lungseg.imaging.trees import list_tree
 from lungseg.system import console
-
-MOST_NAMED = 3
+from lungseg.system.wording import some_of
 
 
 def collect(inputs: Sequence[Path], leave_out: Path | None = None) -> list[Input]:
@@ -62,8 +61,7 @@ def _say(findings: Iterable[Finding], root: Path) -> None:
         else:
             reasons[finding.detail].append(finding.path.relative_to(root).as_posix())
     for detail, names in reasons.items():
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        console.note(f"{root}: left out ({detail}): {', '.join(names[:MOST_NAMED])}{more}")
+        console.note(f"{root}: left out ({detail}): {some_of(names)}")
 
 
 def find_clashes(items: Iterable[Input]) -> dict[Path, Path]:

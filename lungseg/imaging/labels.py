@@ -17,6 +17,7 @@ from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.pixels import Labels
+from lungseg.system.wording import some_of
 
 if TYPE_CHECKING:
     # Its module imports SimpleITK, which folders of plain images do not need.
@@ -96,9 +97,7 @@ def classes_of(
 
 
 def _listed(found: Mapping[int, str], noun: str) -> str:
-    shown = ", ".join(str(label) for label in list(found)[:MOST_SHOWN])
-    more = f" and {len(found) - MOST_SHOWN} more" if len(found) > MOST_SHOWN else ""
-    return f"{noun}{'s' if len(found) > 1 else ''} {shown}{more}"
+    return f"{noun}{'s' if len(found) > 1 else ''} {some_of(list(found), MOST_SHOWN)}"
 
 
 def _other_anatomy(

@@ -15,6 +15,7 @@ from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import stem_of, volume_suffix
 from lungseg.imaging.labels import UNLABELLED
 from lungseg.system.files import natural_key
+from lungseg.system.wording import some_of
 
 MOST_SHOWN = 12
 
@@ -76,8 +77,7 @@ def choose(names: Sequence[str], data: DataConfig, path: Path) -> tuple[list[int
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return (", ".join(names[:MOST_SHOWN]) or "(none)") + more
+    return some_of(names, MOST_SHOWN) or "(none)"
 
 
 def _read_contours(path: Path, scan: Any, data: DataConfig) -> tuple[Any, list[Finding]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from lungseg.errors import DataError, UsageError
 from lungseg.system.files import sync_folder
 from lungseg.system.locks import LOCK, hold, refuse_if_held
+from lungseg.system.wording import some_of
 from lungseg.system.written import (
     LIST,
     Written,
@@ -127,8 +128,7 @@ def refuse_foreign(output: Path, written: Written, names: Iterable[str]) -> None
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(sorted(names)[:MOST_NAMED]) + more
+    return some_of(sorted(names), MOST_NAMED)
 
 
 @contextlib.contextmanager

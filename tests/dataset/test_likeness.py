@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from lungseg.dataset import similarity
-from lungseg.dataset.likeness import LENGTH, REACH, Looks, _body_circle, describe
+from lungseg.dataset.likeness import LENGTH, REACH, Looks, _body_circle, _rings, describe
 from lungseg.dataset.similarity import most_similar, similar_across, similar_pairs
 from tests.support.bodies import body
 
@@ -54,6 +55,24 @@ def test_the_circle_of_the_body_is_where_the_body_is(size: tuple[int, int]) -> N
     # The mean square distance from the centre of a disk of radius R is R**2 / 2.
     expected = (x, y, REACH * radius / np.sqrt(2))
     assert _body_circle(disk) == pytest.approx(expected, rel=0.02, abs=1)
+
+
+@pytest.mark.parametrize("size", [(1400, 480), (480, 1400), (900, 900)])
+def test_a_larger_copy_is_alike_in_a_picture_of_any_shape(size: tuple[int, int]) -> None:
+    width, height = size
+    wide = np.zeros((height // 2, width // 2), np.uint8)
+    top, left = (height // 2 - 160) // 3, (width // 2 - 160) // 3
+    wide[top : top + 160, left : left + 160] = body(1)
+    larger = cv2.resize(wide, (width, height), interpolation=cv2.INTER_LINEAR)
+    assert similarity_of(wide, larger) > 0.97
+    small, large = (_rings_of(image) for image in (wide, larger))
+    assert np.abs(small - large).max() < 0.1 * np.abs(small).max()
+
+
+def _rings_of(image: np.ndarray) -> np.ndarray:
+    """Return the series of the frame's circle, in which the place of the body counts."""
+    height, width = image.shape
+    return _rings(image, (width - 1) / 2, (height - 1) / 2, min(height, width) / 2)
 
 
 @pytest.mark.parametrize("text", ["xyz", "AAAA", "é"])

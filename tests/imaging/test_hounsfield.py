@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from lungseg.config.schema import Config, DataConfig
 from lungseg.errors import DataError
-from lungseg.imaging.hounsfield import AS_HU, READINGS, find_reading
+from lungseg.imaging.hounsfield import AS_HU, READINGS, Reading, find_reading
 from lungseg.imaging.pixels import apply_window, read_pixels, to_slice
 from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.verbs.prepare import prepare
@@ -212,3 +212,22 @@ def test_no_real_ct_is_refused_or_converted() -> None:
     assert len(paths) > 100
     for path in paths:
         assert not {f.code for f in read_ct(path).findings} & {"hu_converted"}, path
+
+
+@pytest.mark.parametrize(
+    ("reading", "kind", "values", "hu"),
+    [
+        (AS_HU, np.int16, [-1000, 40], [-1000, 40]),
+        (AS_HU, np.float32, [-1000.5, 40], [-1000.5, 40]),
+        (Reading("x", 1 / 2), np.int16, [-1999, 80], [-999.5, 40]),
+        (Reading("x", 3.0, -7), np.uint8, [0, 100], [-7, 293]),
+        (Reading("x", wrapped=True), np.uint16, [64536, 32767, 32768], [-1000, 32767, -32768]),
+    ],
+)
+def test_a_reading_keeps_whole_numbers_whole(
+    reading: Reading, kind: type, values: list[float], hu: list[float]
+) -> None:
+    found = reading.to_hu(np.array(values, kind))
+    assert found.tolist() == hu
+    whole = all(number == int(number) for number in (*hu, reading.slope)) and kind is not np.float32
+    assert found.dtype == (np.int32 if whole else np.float32)

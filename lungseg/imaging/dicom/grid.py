@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lungseg.errors import DataError
 from lungseg.imaging.dicom.headers import Header
 from lungseg.imaging.findings import Finding
+from lungseg.system.wording import some_of
 
 # How far a slice may lie from its place in the even grid. Positions that were rounded to 0.1 mm lie
 # within the first. The second holds if slices are thick. The last ensures that a missing slice is
@@ -225,8 +226,7 @@ def slice_height(headers: Sequence[Header], origin: Path) -> tuple[float, list[F
 
 
 def _names(headers: Sequence[Header]) -> str:
-    names = ", ".join(header.name for header in headers[:3])
-    return names + (f" and {len(headers) - 3} more" if len(headers) > 3 else "")
+    return some_of([header.name for header in headers])
 
 
 def _listed(numbers: NDArray[np.float64]) -> str:
