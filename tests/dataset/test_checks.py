@@ -83,3 +83,13 @@ def test_values_of_an_empty_mask_that_alpha_holds_or_hides_are_named(
     assert (finding.code, finding.severity) == ("empty_mask", "warning")
     text = f"the mask holds only background{said}"
     assert finding.detail.startswith(text) if said else finding.detail == text
+
+
+def test_opaque_colours_of_the_background_are_not_called_transparent(tmp_path: Path) -> None:
+    image, mask = pictures()
+    pair = Pair("case", tmp_path / "image.png", tmp_path / "mask.png")
+    write_png(pair.image, image)
+    Image.fromarray(np.dstack([mask // 25] * 3 + [np.full_like(mask, 255)])).save(pair.mask)
+    colours = {"background": [[0, 0, 0], [10, 10, 10]], "lung": [[255, 255, 255]]}
+    (finding,) = read_pair(pair, with_overrides(CONFIG, {"data.rgb_map": colours}))[-1]
+    assert finding.detail == "the mask holds only background"

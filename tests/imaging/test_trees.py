@@ -352,6 +352,7 @@ def test_the_one_dicom_file_of_a_folder_is_paired_with_the_mask_of_its_name(
 def test_a_mask_with_the_name_of_one_slice_of_several_is_not_that_of_the_series(
     tmp_path: Path,
 ) -> None:
-    slices = write_series(tmp_path / "i" / "p1", HU)
-    masks = fill(tmp_path / "m", f"p1/{slices[0].stem}.nii.gz")
+    write_series(tmp_path / "i" / "p1", HU)
+    masks = fill(tmp_path / "m", "p1/0000.nii.gz")
+    assert (tmp_path / "i" / "p1" / "0000.dcm").exists()
     assert paired(tmp_path / "i", masks) == {}
