@@ -1,4 +1,4 @@
-"""The bench of the flags works on today's program: a good phantom has no flag, a fault has its own."""
+"""The bench of the flags runs: a good phantom has no flag, and a fault has its own."""
 
 import numpy as np
 
