@@ -23,7 +23,8 @@ def phantom(
         int | None,
         typer.Option(
             min=1,
-            help="Slices per patient, from apex to base: 8, or 58 with --volumes.",
+            help="Slices per patient, from apex to base: 8. With --volumes 58, of which the first "
+            "and the last lie beyond the lungs.",
             show_default=False,
         ),
     ] = None,

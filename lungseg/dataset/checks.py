@@ -19,7 +19,7 @@ from lungseg.imaging.findings import Finding, Severity
 from lungseg.imaging.folders import Pair
 from lungseg.imaging.framing import SQUARE, frame_slice
 from lungseg.imaging.masks import decode_mask, fit_labels, resize_labels
-from lungseg.imaging.pixels import Labels, fit_image, read_pixels, to_slice
+from lungseg.imaging.pixels import Labels, fit_image, read_pixels, to_slice, unseen_values
 
 # A longer list of similar pairs adds nothing.
 MAX_REPORTED_PAIRS = 200
@@ -92,7 +92,8 @@ def _look_at(pair: Pair, image: NDArray[np.uint8], labels: Labels, config: Confi
         findings.append(Finding("blank_image", "left_out", detail, pair.image))
     foreground = float((labels > 0).mean())
     if not foreground:
-        detail = "the mask holds only background"
+        unseen = unseen_values(pair.mask)
+        detail = "the mask holds only background" + (f"; {unseen}" if unseen else "")
         findings.append(Finding("empty_mask", "warning", detail, pair.mask))
     elif foreground > 0.7:
         detail = f"{foreground:.0%} of the slice is foreground: is the mask inverted?"

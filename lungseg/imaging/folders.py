@@ -170,7 +170,8 @@ def pair_inputs(
     """Pair the image and the mask of a place if there is one of each; report all other files.
 
     Without a mask in its place, an image gets the mask that has the name of its case, as long as no
-    other image or mask has that name.
+    other image or mask has that name. A folder with one DICOM file may also have the mask that is
+    in the place of this file.
 
     Args:
         images: images or volumes.
@@ -196,6 +197,9 @@ def pair_inputs(
         if not partners and len(image_names[_joined_place(image)]) == 1:
             named = mask_names.get(_joined_place(image), [])
             partners = named if len(named) == 1 and _place(named[0]) not in image_groups else []
+        if not partners and (file := _only_dicom_file(image)):
+            by_file = (*place, stem_of(file).casefold())
+            partners = [] if by_file in image_groups else mask_groups.get(by_file, [])
         used.update(mask.path for mask in partners)
         if not partners:
             findings += [
@@ -213,6 +217,16 @@ def pair_inputs(
         if group[0].path not in used
     ]
     return pairs, findings
+
+
+def _only_dicom_file(image: Input) -> Path | None:
+    """Return the file of a series in one file, None for another input."""
+    if image.files or not (image.is_volume and os.path.isdir(image.path)):
+        return None
+    files = [path for path in _entries(image.path) if path.is_file()]
+    loose = [path for path in files if volume_suffix(path) is None and not is_image(path)]
+    dicom = [path for path in files if volume_suffix(path) == ".dcm"] or loose
+    return dicom[0] if len(dicom) == 1 else None
 
 
 def _grouped(items: Iterable[Input], key: Callable[[Input], Key]) -> dict[Key, list[Input]]:

@@ -126,7 +126,8 @@ def pair_trees(images: Path, masks: Path) -> tuple[list[Pair], list[tuple[str, F
     """Pair the images and CT volumes in a folder with masks, at any depth.
 
     A mask has the same place in its folder, without suffix. It may also have the name of the case,
-    as `infer` writes it: `PAT1_STUDY_SERIES.nii.gz` for the DICOM files in `PAT1/STUDY/SERIES`.
+    as `infer` writes it: `PAT1_STUDY_SERIES.nii.gz` for the DICOM files in `PAT1/STUDY/SERIES`. If
+    a folder holds one DICOM file, `PAT1/scan.dcm`, the mask may be `PAT1/scan.nii.gz`.
 
     Returns:
         The pairs in natural order, images before volumes; and, each with the name of its case, a

@@ -131,11 +131,31 @@ def _to_array(image: Image.Image) -> Pixels:
         return np.asarray(image, dtype=np.int32)
     if image.mode == "F":
         return np.asarray(image, dtype=np.float32)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if _has_alpha(image):
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
     return np.asarray(image.convert("RGB"))
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
+def unseen_values(path: Path) -> str:
+    """Say where an image that `read_pixels` reads as black has values; empty if it has none."""
+    with _open(_read_bytes(path)) as image:
+        if not _has_alpha(image):
+            return ""
+        *colours, (low, high) = image.convert("RGBA").getextrema()
+    if low < high:
+        return (
+            f"its alpha channel holds values from {low} to {high}: if this is the mask, save it as "
+            "a grey image"
+        )
+    if high == 0 and any(least < most for least, most in colours):
+        return "all pixels are transparent, which counts as black: save the mask without alpha"
+    return ""
 
 
 def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
@@ -59,3 +60,36 @@ def test_version_0_1_stretched_a_slice_of_another_shape_which_is_said(tmp_path: 
     assert findings_of(tmp_path, image, mask) == {}
     old = with_overrides(CONFIG, {"data.square_pixels": False})
     assert findings_of(tmp_path, image, mask, old) == {"aspect_changed": "warning"}
+
+
+@pytest.mark.parametrize(
+    ("colour", "alpha", "said"),
+    [
+        (0, 255, "; its alpha channel holds values from 0 to 255: if this is the mask, save it"),
+        (0, 7, "; its alpha channel holds values from 0 to 7: if this is the mask, save it"),
+        (255, 0, "; all pixels are transparent, which counts as black: save the mask without"),
+        (0, 0, ""),
+    ],
+)
+def test_values_of_an_empty_mask_that_alpha_holds_or_hides_are_named(
+    colour: int, alpha: int, said: str, tmp_path: Path
+) -> None:
+    image, mask = pictures()
+    pair = Pair("case", tmp_path / "image.png", tmp_path / "mask.png")
+    write_png(pair.image, image)
+    lung = mask // 255
+    Image.fromarray(np.dstack([lung * colour] * 3 + [lung * alpha])).save(pair.mask)
+    (finding,) = read_pair(pair, CONFIG)[-1]
+    assert (finding.code, finding.severity) == ("empty_mask", "warning")
+    text = f"the mask holds only background{said}"
+    assert finding.detail.startswith(text) if said else finding.detail == text
+
+
+def test_opaque_colours_of_the_background_are_not_called_transparent(tmp_path: Path) -> None:
+    image, mask = pictures()
+    pair = Pair("case", tmp_path / "image.png", tmp_path / "mask.png")
+    write_png(pair.image, image)
+    Image.fromarray(np.dstack([mask // 25] * 3 + [np.full_like(mask, 255)])).save(pair.mask)
+    colours = {"background": [[0, 0, 0], [10, 10, 10]], "lung": [[255, 255, 255]]}
+    (finding,) = read_pair(pair, with_overrides(CONFIG, {"data.rgb_map": colours}))[-1]
+    assert finding.detail == "the mask holds only background"

@@ -199,3 +199,25 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no DICOM"):
         read_dicom(tmp_path / "empty")
+
+
+def test_a_folder_without_dicom_names_the_folders_in_it_that_hold_some(tmp_path: Path) -> None:
+    for name in ("s2", "s10"):
+        write_series(tmp_path / "P" / "study" / name, HU[:2])
+    (tmp_path / "P" / "study" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    for name in (".hidden", "text"):
+        (tmp_path / "P" / name).mkdir()
+    (tmp_path / "P" / "text" / "a.dcm").write_bytes(b"text")
+    (tmp_path / "P" / ".hidden" / "a.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(DataError) as caught:
+        read_ct(tmp_path / "P")
+    assert caught.value.what == (
+        "holds no DICOM images. There are DICOM files in study/s2, study/s10: read one of these."
+    )
+    for name in ("s11", "s12"):
+        write_series(tmp_path / "P" / "study" / name, HU[:2])
+    with pytest.raises(DataError, match=r"in study/s2, study/s10, study/s11 and 1 more: read"):
+        read_ct(tmp_path / "P")
+    (tmp_path / "P" / "text" / "b").write_bytes(b"\0" * 128 + b"DICM")  # DICOM, but no image
+    with pytest.raises(DataError, match=r"holds no DICOM images\.$"):
+        read_ct(tmp_path / "P" / "text")

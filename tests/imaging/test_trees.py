@@ -15,7 +15,7 @@ from lungseg.imaging.inputs import collect, find_clashes, pair_trees
 from lungseg.imaging.trees import list_tree
 from lungseg.imaging.volume_files import read_ct
 from lungseg.system.tables import write_json
-from tests.support.dicom_files import write_series
+from tests.support.dicom_files import write_enhanced, write_series
 
 HU = np.random.default_rng(1).integers(-1000, 400, (6, 8, 8)).astype(np.int16)
 
@@ -323,3 +323,36 @@ def test_a_series_in_several_folders_is_paired_and_read_as_one(tmp_path: Path) -
     scatter(tmp_path / "i" / "p1", [1, 1, 1, 2, 2, 2])
     [pair] = pair_trees(tmp_path / "i", fill(tmp_path / "m", "p1.nii.gz"))[0]
     assert (pair.case, pair.image, len(pair.files)) == ("p1", tmp_path / "i" / "p1", 6)
+
+
+def test_the_one_dicom_file_of_a_folder_is_paired_with_the_mask_of_its_name(
+    tmp_path: Path,
+) -> None:
+    images = fill(tmp_path / "i", "p1/notes.txt", "p1/.scan2.dcm", "p2/scan.mha", "p4/a.png")
+    for place in ("p1/Scan", "p2/scan", "p3/scan", "p4/other"):
+        write_enhanced(images / f"{place}.dcm", HU)
+    masks = fill(tmp_path / "m", "p1/scan.nii.gz", "p2/scan.nii.gz", "p4/a.png", "p4/x.nii.gz")
+    fill(masks, "p3.nii.gz", "p3/scan.nii.gz")
+    assert paired(images, masks) == {
+        "p1": ("p1", "p1/scan.nii.gz"),
+        "p2_scan": ("p2/scan.mha", "p2/scan.nii.gz"),  # which has its place
+        "p3": ("p3", "p3.nii.gz"),
+        "p4_a": ("p4/a.png", "p4/a.png"),
+    }
+    said = {(case, f.code) for case, f in pair_trees(images, masks)[1] if "left" in f.severity}
+    assert said == {
+        ("p1_notes", "unsupported_file"),
+        ("p2", "orphan_image"),
+        ("p3_scan", "orphan_mask"),
+        ("p4", "orphan_image"),
+        ("p4_x", "orphan_mask"),
+    }
+
+
+def test_a_mask_with_the_name_of_one_slice_of_several_is_not_that_of_the_series(
+    tmp_path: Path,
+) -> None:
+    write_series(tmp_path / "i" / "p1", HU)
+    masks = fill(tmp_path / "m", "p1/0000.nii.gz")
+    assert (tmp_path / "i" / "p1" / "0000.dcm").exists()
+    assert paired(tmp_path / "i", masks) == {}

@@ -69,6 +69,6 @@ def test_a_slice_beyond_the_lungs_holds_none(z: float) -> None:
     hu, mask = make_slice(make_patient(1), z, 128)
     assert not mask.any()
     body = hu[40:88, 40:88]
-    assert np.median(body) > -50
+    assert np.median(body) > 30  # muscle or liver, no fat
     again, _ = make_slice(make_patient(1), z, 128)
     np.testing.assert_array_equal(hu, again)

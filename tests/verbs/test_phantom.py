@@ -67,6 +67,13 @@ def test_a_volume_runs_from_the_feet_up_in_mm(tmp_path: Path) -> None:
             np.testing.assert_array_equal(slices[k], drawn, strict=True)
 
 
+def test_slices_of_a_volume_are_5_mm_apart_unless_their_number_is_given(tmp_path: Path) -> None:
+    phantom(tmp_path / "raw", patients=1, size=32, volumes=True)
+    volume = sitk.ReadImage(str(tmp_path / "raw" / "images" / "patient01.nii.gz"))
+    assert volume.GetSpacing()[2] == pytest.approx(5.0)
+    assert volume.GetSize() == (32, 32, 58)
+
+
 @pytest.mark.parametrize("slices", [3, 10])
 def test_the_lungs_end_within_a_volume(tmp_path: Path, slices: int) -> None:
     phantom(tmp_path / "raw", patients=3, slices=slices, size=64, volumes=True)

@@ -33,6 +33,7 @@ from lungseg.imaging.dicom.headers import (
     read_header,
     reason_of,
 )
+from lungseg.imaging.dicom.subfolders import where_dicom_is
 from lungseg.imaging.findings import Finding
 from lungseg.system.files import require_regular
 
@@ -107,7 +108,7 @@ def _pick(
     """Return the files of the series with this UID, or of the most likely CT without a UID."""
     series = {_element(given[0], SERIES_UID): [*given]} if given else series_in(folder)
     if not series:
-        raise DataError(origin, "holds no DICOM images.")
+        raise DataError(origin, f"holds no DICOM images.{where_dicom_is(folder)}")
     if series_uid is not None:
         if series_uid not in series:
             raise DataError(
