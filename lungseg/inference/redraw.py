@@ -14,6 +14,7 @@ from lungseg.imaging.masks import decode_mask
 from lungseg.imaging.pixels import read_pixels, to_slice
 from lungseg.imaging.volume_files import read_ct, read_label_volume
 from lungseg.imaging.volumes import geometry_differences
+from lungseg.inference.body import coarse_body
 from lungseg.inference.classes import lung_of
 from lungseg.inference.gallery import (
     GALLERY,
@@ -82,7 +83,8 @@ def _draw(
         raise DataError(path, f"has not the geometry of its CT: {'; '.join(differences)}.")
     # With sides, the labels are not the indices of classes.
     lung = mask > 0 if config.infer.sides else lung_of(mask, classes)
-    sides = find_sides(sitk.Cast(lung > 0, sitk.sitkUInt8), ct.canonical)
+    body = coarse_body(ct.canonical)
+    sides = find_sides(sitk.Cast(lung > 0, sitk.sitkUInt8), body)
     images = (ct.canonical, lung, sides.labels, mask)
     hu, *views = (sitk.GetArrayViewFromImage(image) for image in images)
     return draw_volume(hu, views[0], views[1], views[2], ct.canonical.GetSpacing()[::-1], full=full)
