@@ -32,6 +32,7 @@ SIDE, SLICES, EPOCHS = 256, 12_000, 60
 VARIANTS: dict[str, dict[str, Any]] = {
     "as chosen": {},
     "lesions on half of the slices": {"augment.online.lesion.p": 0.5},
+    "lesions on a quarter of the slices": {"augment.online.lesion.p": 0.25},
     "no lesions": {"augment.online.lesion.p": 0.0},
     "group normalisation": {"model.normalization": "group"},
     "rate 0.001": {"train.learning_rate": 0.001},
