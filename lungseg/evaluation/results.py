@@ -15,6 +15,7 @@ from lungseg.evaluation.cases import CASE_METRICS, LOWER_IS_BETTER, CaseScore
 from lungseg.evaluation.comparison import OtherEvaluation, compare_with
 from lungseg.evaluation.summary import WORST_CASES, per_patient, summarise, why_no_interval
 from lungseg.reporting.report import DrawnCase, Example, PlottedScore, build_report
+from lungseg.system import console
 from lungseg.system.environment import describe_software
 from lungseg.system.files import write_text
 from lungseg.system.tables import to_record, write_csv, write_json
@@ -104,6 +105,8 @@ def finish(
         output: where they are in the end.
         other: an earlier evaluation to compare with.
     """
+    for row in scored.of_model:
+        console.detail(f"{row.case}: {row.class_name} Dice {row.scores.dice:.4f}")
     summary = _summaries(config, scored)
     if other is not None:
         summary["against"] = compare_with(other, scored.of_model, scored.foreground, config)

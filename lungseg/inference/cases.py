@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -29,6 +30,7 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
     # Imported here because plain images do not need SimpleITK.
     from lungseg.inference.volumes import segment_file
 
+    started = time.monotonic()
     try:
         with one_of_many(item.path):
             origin = origin_of(item, predictor.sha256, config.infer)
@@ -36,6 +38,13 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = segmented.labels.GetSize()
+    spacing = " x ".join(f"{mm:.3g}" for mm in segmented.labels.GetSpacing()[::-1])
+    console.detail(
+        f"{item.name}: {depth} slices of {height} x {width} pixels, {spacing} mm, in "
+        f"{time.monotonic() - started:.1f} s"
+    )
+    for remark in segmented.remarks:
+        console.detail(f"{item.name}: {remark}")
     return done_row(
         item,
         f"{item.name}{segmented.ct.suffix}",

@@ -153,7 +153,10 @@ def write_slices(config: Config, pairs: Sequence[Pair], staged: Path) -> _Slices
     histogram = np.zeros(256, dtype=np.int64)
     for result in console.track(results, len(pairs), "prepare"):
         rows += result.rows
-        issues += [IssueRow.of(finding, result.pair.case) for finding in result.findings]
+        found = [IssueRow.of(finding, result.pair.case) for finding in result.findings]
+        for issue in found:
+            console.detail(f"{issue.severity}: {issue}")
+        issues += found
         histogram += result.grey_histogram
     if config.prepare.patient_key is None and any(pair.image.is_dir() for pair in volumes):
         console.note(

@@ -23,7 +23,8 @@ from lungseg.dataset.reading import is_layout, read_layout, read_manifest
 from lungseg.dataset.similarity import Likeness, most_alike_pairs, report_leaks
 from lungseg.dataset.slices import Slice
 from lungseg.dataset.writing import write_dataset
-from lungseg.system.files import existing_folder
+from lungseg.system import console
+from lungseg.system.files import existing_folder, natural_key
 from lungseg.system.outputs import staged_output
 
 
@@ -89,6 +90,9 @@ def split(
     with staged_output(output, "split", read, overwrite=overwrite) as staged:
         for name, (parts, merged) in plans.items():
             warn_of_few_patients(parts["test"], "test")
+            for part, each in parts.items():
+                groups = sorted({s.group for s in each}, key=natural_key)
+                console.detail(f"{name or output.name}, {part}: {', '.join(groups)}")
             audit = most_alike_pairs(parts, config.split)
             report_leaks(audit, config.split)
             write_dataset(staged / name, parts, config.split.hard_links)
