@@ -12,7 +12,7 @@ from lungseg.config.schema import Config, InferConfig
 from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.inference.body import Body, coarse_body
 from lungseg.inference.predictor import Predictor
-from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, find_sides, side_labels
+from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, _divide, find_sides, side_labels
 from lungseg.inference.volumes import Segmentation, segment_ct
 from tests.support.chests import GAS, SIDE, Chest, chest
 from tests.support.networks import write_network
@@ -265,6 +265,19 @@ def test_lungs_that_touch_are_divided_where_they_are_thinnest(where: tuple[slice
     np.testing.assert_array_equal(found > 0, sitk.GetArrayFromImage(mask) > 0)
     drawn = phantom.lungs > 0
     assert (found == phantom.lungs)[drawn].mean() > 0.99
+
+
+def test_two_lungs_meet_at_their_neck_also_if_it_is_not_in_the_middle() -> None:
+    inside = np.zeros((40, 60, 120), np.uint8)
+    inside[:, 10:50, 10:50] = inside[:, 10:50, 70:110] = 1
+    inside[10:30, 24:36, 50:70] = 1
+    inside[:, :, 64:67] = 0
+    inside[18:22, 29:31, 64:67] = 1  # the neck: 4 x 2 voxels in place of 20 x 12
+    divided = _divide(image_of(inside, (1.0, 1.0, 1.0)), np.full(40, 60))
+    found = sitk.GetArrayFromImage(divided)
+    expected = np.where(np.arange(120) < 65, RIGHT, LEFT) * inside
+    np.testing.assert_array_equal(found[:, :, :64], expected[:, :, :64])
+    np.testing.assert_array_equal(found[:, :, 67:], expected[:, :, 67:])
 
 
 @pytest.mark.parametrize("alone", [True, False])
