@@ -272,7 +272,7 @@ def test_two_lungs_meet_at_their_neck_also_if_it_is_not_in_the_middle() -> None:
     inside[:, 10:50, 10:50] = inside[:, 10:50, 70:110] = 1
     inside[10:30, 24:36, 50:70] = 1
     inside[:, :, 64:67] = 0
-    inside[18:22, 29:31, 64:67] = 1  # the neck: 4 x 2 voxels in place of 20 x 12
+    inside[17:23, 27:33, 64:67] = 1  # the neck: 6 x 6 voxels in place of 20 x 12
     divided = _divide(image_of(inside, (1.0, 1.0, 1.0)), np.full(40, 60))
     found = sitk.GetArrayFromImage(divided)
     expected = np.where(np.arange(120) < 65, RIGHT, LEFT) * inside
