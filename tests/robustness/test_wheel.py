@@ -99,7 +99,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     strays = {
         name
         for name in names
-        if not re.fullmatch(r"lungseg/([\w/]+\.(py|json|yaml|html\.j2)|py\.typed)", name)
+        if not re.fullmatch(r"lungseg/([\w/]+\.(py|json|yaml|html\.j2|js|css)|py\.typed)", name)
         and not name.startswith(f"lungseg-{__version__}.dist-info/")
     }
     assert strays == set()

@@ -115,7 +115,8 @@ def test_half():
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("scripts.maintain.forked_pytest.LIBRARIES", ("pytest",))
     for name in ("covering_tests.py", "forked_pytest.py"):
         (tmp_path / "scripts" / "maintain").mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / "scripts" / "maintain" / name, tmp_path / "scripts" / "maintain")
