@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.errors import DataError
+from lungseg.imaging import volume_files
 from lungseg.imaging.volume_files import ct_from_image, read_ct, read_label_volume
 from tests.support.volumes import image_of
 
@@ -141,3 +142,20 @@ def test_a_header_may_list_the_files_beside_it(names: str, tmp_path: Path) -> No
         (tmp_path / f"s{index}.raw").write_bytes(pixels.tobytes())
     (tmp_path / "ct.mhd").write_text(f"{META}ElementDataFile = {names}\n")
     np.testing.assert_array_equal(read_ct(tmp_path / "ct.mhd").hu, hu)
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".mha", ".nrrd"])
+@pytest.mark.parametrize("limit", ["MAX_VOXELS", "MAX_GZIP_RATIO"])
+def test_more_voxels_than_memory_or_file_can_hold_are_refused(
+    suffix: str, limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"ct{suffix}"
+    sitk.WriteImage(sitk.Image(12, 11, 10, sitk.sitkInt16) - 1000, str(path), useCompression=True)
+    assert read_ct(path).canonical.GetSize() == (12, 11, 10)
+    # The voxels are equal, so the compressed file is small. Those of an MHD are in another file.
+    monkeypatch.setattr(volume_files, limit, {"MAX_VOXELS": 1319, "MAX_GZIP_RATIO": 1}[limit])
+    if limit == "MAX_GZIP_RATIO" and suffix == ".mhd":
+        assert read_ct(path).canonical.GetSize() == (12, 11, 10)
+        return
+    with pytest.raises(DataError, match="its header gives 1,320 voxels"):
+        read_ct(path)
