@@ -15,7 +15,7 @@ def main() -> None:
         from lungseg.system.interrupted import message
 
         sys.stderr.write(f"error: {message(sys.argv[1:])}\n")
-        sys.exit(130)
+        sys.exit(130)  # ExitCode.INTERRUPTED, whose module may be the one that was not imported
 
 
 if __name__ == "__main__":

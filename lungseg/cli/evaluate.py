@@ -118,8 +118,8 @@ def show(summary: Mapping[str, Any]) -> None:
     """
     overall = summary["overall"]
     unit = summary["distance_unit"]
+    every = {"model": overall, **summary["baselines"]}
     for class_name in [*summary["classes"], *([summary["joined"]] if summary["joined"] else [])]:
-        every = {"model": overall, **summary["baselines"]}
         methods = {name: values for name, values in every.items() if class_name in values}
         rows = []
         for label, metric, key in (
@@ -137,8 +137,8 @@ def show(summary: Mapping[str, Any]) -> None:
         ):
             values = [method[class_name][metric][key] for method in methods.values()]
             rows.append([label, *(_format(value) for value in values)])
-        accuracy = [method.get("pixel_accuracy", {}).get("mean") for method in methods.values()]
         if class_name in summary["classes"]:
+            accuracy = [method.get("pixel_accuracy", {}).get("mean") for method in methods.values()]
             rows.append(["pixel accuracy", *map(_format, accuracy)])
         part = summary.get("part", summary.get("predictions", ""))
         title = f"{part}: {summary['cases']} cases, {summary['patients']} patients"

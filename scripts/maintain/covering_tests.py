@@ -52,13 +52,8 @@ def find_covering_tests(copy: Path, tests: Sequence[str]) -> None:
     Raises:
         SystemExit: if a test fails.
     """
-    options = ["--cov=lungseg", "--cov-context=test", "--cov-report="]
-    run_pytest(
-        copy,
-        [*options, "-m", "not slow", *tests],
-        timeout=4 * 3600,
-        plugin="scripts.maintain.covering_tests",
-    )
+    options = ["-p", __name__, "--cov=lungseg", "--cov-context=test", "--cov-report="]
+    run_pytest(copy, [*options, "-m", "not slow", *tests], timeout=4 * 3600)
     found: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
     failed = [name for name in found if found[name]["failed"]]
     if failed:

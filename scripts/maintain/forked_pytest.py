@@ -33,24 +33,20 @@ OURS = ("lungseg", "scripts", "tests")
 KILLED = 124
 
 
-def run_pytest(
-    copy: Path, arguments: Sequence[str], timeout: float, plugin: str | None = None
-) -> int:
+def run_pytest(copy: Path, arguments: Sequence[str], timeout: float) -> int:
     """Run pytest in a copy of the tree, with that copy's packages.
 
     Args:
         copy: The root of the copy.
         arguments: Arguments of pytest.
         timeout: The run and its children are killed after this many seconds.
-        plugin: A module of the copy that pytest loads as a plugin.
 
     Returns:
         pytest's exit status, or `KILLED` after the timeout.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(LIBRARIES))
-    options = ["-p", "no:cacheprovider", *(["-p", plugin] if plugin else [])]
-    process = context.Process(target=_run, args=(str(copy), [*options, *arguments]))
+    process = context.Process(target=_run, args=(str(copy), ["-p", "no:cacheprovider", *arguments]))
     process.start()
     assert process.pid is not None
     try:

@@ -32,6 +32,7 @@ SMALLEST = 1000
 COPIED = ("data.csv", "history.csv")
 # What `run.json` says of the machine it was made on beyond its hardware.
 LEFT_OUT = ("command",)
+_PLACE = object()  # stands for a path to leave out
 
 
 def ship(run: Path, folder: Path) -> None:
@@ -71,9 +72,6 @@ def without_places(config: Config) -> Config:
         return _PLACE if isinstance(value, Path) and value.is_absolute() else value
 
     return Config.model_validate(relative(config.model_dump()))
-
-
-_PLACE = object()
 
 
 def _rounded(weights: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lungseg.imaging.dicom.headers import has_magic
 from lungseg.system.files import natural_key
+from lungseg.system.wording import some_of
 
-MOST_NAMED = 3
 MAX_SEARCHED = 1000  # folders; a person may have given the whole disk
 
 
@@ -25,9 +25,8 @@ def where_dicom_is(folder: Path) -> str:
             found.append(Path(place).relative_to(folder).as_posix())
     if not found:
         return ""
-    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     what = "that folder" if len(found) == 1 else "one of these"
-    return f" There are DICOM files in {', '.join(found[:MOST_NAMED])}{more}: read {what}."
+    return f" There are DICOM files in {some_of(found)}: read {what}."
 
 
 def _is_dicom(path: Path) -> bool:
