@@ -1,7 +1,6 @@
 """gallery.html in a real browser: what a person sees, clicks and presses."""
 
 import base64
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -9,20 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lungseg.inference.gallery import draw_image, draw_volume
 from lungseg.reporting.gallery import MAX_BYTES, GalleryCase, write_gallery
 from tests.inference.test_gallery import SPACING, chest
 from tests.support import browser
 from tests.support.accessibility import misplaced, overflowing, pale_texts, tabbed, unnamed
-from tests.support.browser import Page, open_browser, require_browser
+from tests.support.browser import Page, require_browser
+from tests.support.viewer import TITLE, opened, screen
 
 WIDTHS = (1280, 800, 400)
 # The colours of the outlines of the left and the right lung.
 LEFT, RIGHT = (0xFF, 0xB0, 0x00), (0x45, 0xB4, 0xFF)
 CAPTION = "document.querySelector('.caption').textContent"
-TITLE = "document.querySelector('#viewer-title').textContent"
 NAMES = "[...document.querySelectorAll('td:first-child button')].map((e) => e.textContent)"
 
 
@@ -67,12 +65,6 @@ def gallery(cases: list[GalleryCase], tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with open_browser() as page:
-        yield page
-
-
 @pytest.fixture
 def page(tab: Page, gallery: Path) -> Iterator[Page]:
     """Open the page in a wide window; at the end nothing was reported and nothing was loaded."""
@@ -80,23 +72,6 @@ def page(tab: Page, gallery: Path) -> Iterator[Page]:
     tab.open(gallery)
     yield tab
     assert tab.errors == []
-
-
-def opened(page: Page, name: str) -> None:
-    page.click(f'button[data-title="{name}"]')
-    assert page.run(TITLE) == name
-
-
-def screen(page: Page) -> np.ndarray:
-    """Return what is seen of the slice, RGB, when its picture is decoded."""
-    page.run("document.querySelector('.stage img').decode()")
-    page.draw()
-    x, y, width, height = page.run(
-        "(() => { const e = document.querySelector('.stage'); e.scrollIntoView({block: 'center'});"
-        " const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
-    )
-    shot = np.array(Image.open(io.BytesIO(page.picture())).convert("RGB"), int)
-    return np.asarray(shot[round(y) : round(y + height), round(x) : round(x + width)])
 
 
 def at(picture: np.ndarray, row: float, column: float) -> int:

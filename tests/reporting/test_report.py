@@ -15,7 +15,7 @@ from PIL import Image
 from lungseg.config.schema import Config
 from lungseg.verbs.evaluate import evaluate, evaluate_folders
 from tests.support.accessibility import overflowing
-from tests.support.browser import CHROMIUM, Page, open_browser, require_browser
+from tests.support.browser import CHROMIUM, Page, require_browser
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +76,6 @@ LAYOUT = """
   return [broken.length, overlaps, document.body.getBoundingClientRect().height];
 })()
 """
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with open_browser() as page:
-        yield page
 
 
 @pytest.fixture

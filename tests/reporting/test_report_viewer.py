@@ -1,24 +1,22 @@
 """The report's viewer in a real browser: truth and prediction of the worst, median and best."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - its documented name
-from PIL import Image
 
 from lungseg.config.schema import Config
 from lungseg.verbs.evaluate import evaluate_folders
 from tests.inference.test_gallery import SPACING, chest
 from tests.support.accessibility import overflowing, pale_texts, unnamed
-from tests.support.browser import Page, open_browser
+from tests.support.browser import Page
+from tests.support.viewer import TITLE, opened, screen
 from tests.support.volumes import image_of
 
 TRUTH, PREDICTION = (70, 200, 90), (255, 80, 60)
 CAPTION = "document.querySelector('.viewer .caption').textContent"
-TITLE = "document.querySelector('#viewer-title').textContent"
 KINDS = "[...document.querySelectorAll('figcaption')].map((e) => e.innerText.split('\\n')[0])"
 CASES = 14
 
@@ -44,36 +42,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return evaluated(tmp_path_factory.mktemp("volumes"), with_ct=True)
 
 
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    with open_browser() as page:
-        yield page
-
-
 @pytest.fixture
 def page(tab: Page, report: Path) -> Iterator[Page]:
     tab.resize(1280)
     tab.open(report)
     yield tab
     assert tab.errors == []
-
-
-def opened(page: Page, name: str) -> None:
-    page.click(f'button[data-title="{name}"]')
-    assert page.run(TITLE) == name
-
-
-def screen(page: Page) -> np.ndarray:
-    """Return what is seen of the slice, RGB, of an open viewer."""
-    page.run("document.querySelector('.stage').scrollIntoView({block: 'center'})")
-    page.run("document.querySelector('.stage img').decode()")
-    page.draw()
-    x, y, width, height = page.run(
-        "(({x, y, width, height}) => [x, y, width, height])"
-        "(document.querySelector('.stage').getBoundingClientRect())"
-    )
-    shot = np.array(Image.open(io.BytesIO(page.picture())).convert("RGB"), int)
-    return np.asarray(shot[round(y) : round(y + height), round(x) : round(x + width)])
 
 
 def rows_of(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
