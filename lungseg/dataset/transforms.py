@@ -39,12 +39,17 @@ class UpDownFlip(_Mirrored, A.VerticalFlip):  # type: ignore[misc]
     """Flip a slice upside down. It is a mirror image, too: a turned slice keeps its sides."""
 
 
+# The share of random windows that show soft tissue only, as a mediastinal window does.
+MEDIASTINAL = 0.2
+
+
 class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     """Show the slice through another grey window: both ends move by up to `limit` of the range.
 
     A narrower window clips lungs to black or bone to white, as images of other sites have it. A
     wider window shows black as grey, or only metal as white. Values already clipped cannot be
-    recovered. The lower end never rises above soft tissue. Defined for uint8.
+    recovered. The lower end never rises above soft tissue. A share of the draws, `MEDIASTINAL`, is
+    a narrow window around soft tissue, whatever the limit. Defined for uint8.
     """
 
     def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
@@ -60,8 +65,12 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw the two ends; at least a fifth of the range stays between them."""
-        darkest = min(self.limit, 0.6 * soft_tissue(data["image"]) / 255)
+        """Draw the two ends; between those of a wide window stays at least a fifth of the range."""
+        soft = soft_tissue(data["image"]) / 255
+        if self.py_random.random() < MEDIASTINAL:
+            low = soft * self.py_random.uniform(0.6, 0.9)
+            return {"low": low, "high": max(soft * self.py_random.uniform(1.05, 1.5), low + 0.1)}
+        darkest = min(self.limit, 0.6 * soft)
         low = self.py_random.uniform(-self.limit, darkest)
         # The upper end may move far, because the range of a 12-bit scanner reaches 3071 HU.
         wider = self.py_random.choice([1.0, 1.0, 4.0])
