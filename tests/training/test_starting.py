@@ -136,7 +136,7 @@ def test_a_resumed_run_needs_the_first_one_no_more(
 
 def config_start(run: Path) -> Path:
     start = load_config(run / "config.yaml").train.start_from
-    assert start is not None
+    assert isinstance(start, Path)
     return start
 
 
