@@ -70,6 +70,14 @@ def test_both_files_give_the_same_masks() -> None:
     assert (by_onnx.argmax(-1) == 1).any()
 
 
+@pytest.mark.slow
+def test_a_training_by_the_default_config_can_start_from_it() -> None:
+    from lungseg.training.compiling import compile_model
+    from lungseg.training.starting import start_with
+
+    assert start_with(compile_model(Config(), 1), FOLDER) == []
+
+
 def test_it_finds_the_lungs_of_a_phantom() -> None:
     scan, lung = phantom_volume(slices=16, side=256)
     found = sitk.GetArrayFromImage(lungseg.Segmenter().segment_volume(scan).image)

@@ -94,7 +94,9 @@ NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.
 EvaluationOutput = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="Folder for the results; by default the run's. For shipped, a must."
+        "-o",
+        "--output",
+        help="Folder for the results; by default the run's. The shipped network needs one.",
     ),
 ]
 

@@ -78,9 +78,9 @@ def choose_run(config: Config, given: str | Path | None = None) -> Path:
         console.note(f"network: {run}")
         return run
     said = f"network: the shipped one, sha256 {sha256_of_file(run / 'model.onnx')[:12]}"
-    own = config.train.run
-    if default and own.is_dir():
-        said += f"; {own} exists as well, to use it: --run {own}"
+    own = config.train.run if default else Path(SHIPPED)
+    if own.is_dir() and not is_shipped(own):
+        said += f"; {own} exists as well, to use it: --run {own if default else f'./{own}'}"
     console.note(said)
     return run
 

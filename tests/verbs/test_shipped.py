@@ -16,8 +16,10 @@ from lungseg.dataset.reading import read_layout
 from lungseg.system import shipped
 from lungseg.system.tables import read_csv, read_json
 from lungseg.training.run_folder import write_data_list
+from tests.support.dicom_files import write_series
 from tests.support.networks import write_run
 from tests.support.phantoms import SIDE, tiny
+from tests.support.volumes import phantom_arrays
 
 Cli = Callable[..., Result]
 
@@ -82,6 +84,19 @@ def test_infer_names_it_without_its_path(package: Path, raw: Path, lungseg: Cli)
     assert state(package) == before
 
 
+def test_a_dicom_seg_names_it(package: Path, lungseg: Cli) -> None:
+    highdicom = pytest.importorskip("highdicom")
+    write_series(Path("scan"), phantom_arrays()[0])
+    kept = ("-s", "infer.drop_air=false", "-s", "infer.min_component_ml=0")
+    said_by(lungseg("infer", "scan", "-o", "masks", "-s", "infer.dicom_seg=true", *kept))
+    seg = highdicom.seg.segread("masks/scan.dcm")
+    (algorithm,) = seg.get_segment_description(1).SegmentationAlgorithmIdentificationSequence
+    said = str(algorithm.AlgorithmParameters)
+    assert algorithm.AlgorithmName == "lungseg"
+    assert "network=shipped" in said
+    assert f"model_sha256={hash_of(package)}" in said
+
+
 @pytest.mark.parametrize("asked", [(), ("--run", "shipped")])
 def test_a_run_of_ones_own_is_mentioned_if_nothing_was_asked_for(
     asked: tuple[str, ...], package: Path, own_run: Path, raw: Path, lungseg: Cli
@@ -133,7 +148,8 @@ def test_a_folder_of_the_name_is_named_by_its_path(
     own_run.rename("shipped")
     images = raw / "images"
     said_by(lungseg("infer", "--run", "./shipped", images, "-o", "own"))
-    said_by(lungseg("infer", "--run", "shipped", images, "-o", "theirs"))
+    said = said_by(lungseg("infer", "--run", "shipped", images, "-o", "theirs"))
+    assert "to use it: --run ./shipped" in said
     assert networks("own") == {("shipped", hash_of(Path("shipped")))}
     assert networks("theirs") == {("shipped", hash_of(package))} != networks("own")
 
@@ -208,8 +224,8 @@ def test_python_goes_by_the_same_rule(package: Path, own_run: Path, raw: Path) -
     config = api.load_config(None, ["train.run=runs/lung"])
     api.infer(config, raw / "images", "own")
     assert networks("own") == {("lung", hash_of(own_run))}
-    with pytest.raises(api.UsageError, match="-o FOLDER"):
-        api.evaluate(api.Config(), None, raw)
+    with pytest.raises(api.UsageError, match="-o FOLDER"):  # before anything is read
+        api.evaluate(api.Config(), None, "nowhere")
 
 
 def test_a_package_without_its_network_says_so(package: Path, raw: Path, lungseg: Cli) -> None:
