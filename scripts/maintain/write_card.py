@@ -4,21 +4,8 @@ The card is `model-card.md` in the folder of the network; docs/model-card.md sho
 between two comments is written anew: `files` from the files of the network, `scores` from
 `evaluation.json` beside it, and `data` from the `labels.json` of make_labels, if it is given.
 
-`evaluation.json` holds:
-
-    date, hardware       texts
-    commands             the commands of the cross-validation, in order
-    cross_validation     "folds": their number; "patients": for each patient
-                         {patient, collection, kind: "volume" or "slices", dice}, and hd95_mm if
-                         it is known
-    held_out             for each CT {name, dice, command}, and hd95_mm if it is known
-    slices               {name, command, slices}: the last is {case, dice} for each slice, and
-                         patient if it is known
-    negatives            for each CT without lung {name, lung_ml, command}
-    failures             sentences about what goes wrong
-
-All but the first four may be absent. Scores are those of lung, after the tidying of `infer` for
-volumes.
+`evaluation.json` is what make_model writes; its sentences about what goes wrong, `failures`, are
+added by hand. Lung Dice is that of all voxels of a patient together.
 
 Example:
     python -m scripts.maintain.write_card --labels labels/labels.json
@@ -38,7 +25,7 @@ from lungseg.config.schema import Config
 from lungseg.evaluation.summary import bootstrap_interval, per_patient
 from lungseg.inference.origins import sha256_of_models
 from lungseg.system.files import sha256_of_file, write_text
-from lungseg.system.shipped import FOLDER
+from lungseg.system.shipped import CARD, FOLDER
 from lungseg.system.tables import read_csv, read_json
 
 KINDS = {"volume": "volumes", "slices": "single slices"}
@@ -56,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.labels is not None:
         parts["data"] = describe_data(read_json(given.labels))
     path = given.folder / "model-card.md"
-    text = path.read_text(encoding="utf-8")
+    text = (path if path.exists() else CARD).read_text(encoding="utf-8")
     for name, lines in parts.items():
         text = put(text, name, lines)
     write_text(path, text)
@@ -95,47 +82,44 @@ def describe_files(folder: Path) -> list[str]:
 
 def describe_scores(found: Mapping[str, Any]) -> list[str]:
     """Return the scores as lines of Markdown."""
-    validation = found["cross_validation"]
+    validation, held_out = found["cross_validation"], found["held_out"]
+    machine = found["hardware"]
     lines = [
-        f"Lung Dice, measured on {found['date']}, {found['hardware']}.",
+        f"Lung Dice, measured on {found['date']} on {machine['cores']} cores of "
+        f"{machine['processor']}. `make model` trains and measures everything anew.",
         "",
         f"**Patients it was not trained on.** Cross-validation with {validation['folds']} folds: "
         "each patient is scored by a network that was trained on the patients of the other folds. "
-        "The shipped network was trained on all of them.",
+        "The shipped network was trained on all of them. The last column is what is marked in "
+        "slices without lung, in mL per slice.",
         "",
-        "| source | kind | patients | Dice, mean | 95% interval | lowest | HD95, mm, mean |",
+        "| source | kind | patients | Dice, mean | 95% interval | lowest | without lung, mL |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind, name in KINDS.items():
         patients = [p for p in validation["patients"] if p["kind"] == kind]
-        for source in dict.fromkeys(p["collection"] for p in patients):
-            lines.append(_row(source, name, [p for p in patients if p["collection"] == source]))
+        for source in sorted({p["collection"] for p in patients if "collection" in p}):
+            some = [p for p in patients if p.get("collection") == source]
+            lines.append(_row(source, name, some))
         if patients:
             lines.append(_row("**all**", name, patients))
-    lines += ["", "```sh", *found["commands"], "```"]
-    if held_out := found.get("held_out"):
-        lines += ["", "**CTs of other collections,** which no choice was made by.", ""]
-        lines += ["| CT | Dice | HD95, mm | command |", "|---|---|---|---|"]
-        lines += [
-            f"| {ct['name']} | {ct['dice']:.4f} | {_or_dash(ct.get('hd95_mm'))} "
-            f"| `{ct['command']}` |"
-            for ct in held_out
-        ]
-    if slices := found.get("slices"):
-        scored = [{"patient": s["case"], **s} for s in slices["slices"]]
-        lines += [
-            "",
-            f"**{slices['name']}**: {len(scored)} slices, mean {_mean(scored):.4f}, 95% interval "
-            f"{_interval(scored)}, lowest {min(s['dice'] for s in scored):.4f}. "
-            f"`{slices['command']}`",
-        ]
-    if negatives := found.get("negatives"):
-        lines += ["", "**CTs without lung.**", "", "| CT | lung found, mL | command |"]
-        lines += ["|---|---|---|"]
-        lines += [f"| {n['name']} | {n['lung_ml']:.1f} | `{n['command']}` |" for n in negatives]
+    for name, scored in held_out.items():
+        lines += ["", *_held_out(name, scored)]
     if failures := found.get("failures"):
         lines += ["", "What went wrong in these:", "", *(f"- {each}" for each in failures)]
     return lines
+
+
+def _held_out(name: str, scored: Mapping[str, Any]) -> list[str]:
+    """Return the score of a patient, or of single slices, that no training has seen."""
+    if "slices" not in scored or not isinstance(scored["slices"], Mapping):
+        return [f"**{name}**, which was never trained on: Dice {scored['dice']:.4f}."]
+    slices = [{"patient": case, "dice": dice} for case, dice in scored["slices"].items()]
+    return [
+        f"**{name}**, {len(slices)} slices that were never trained on: Dice, mean "
+        f"{_mean(slices):.4f}, 95% interval {_interval(slices)} (as if each were of another "
+        f"patient), lowest {min(each['dice'] for each in slices):.4f}."
+    ]
 
 
 def describe_data(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -156,12 +140,16 @@ def _terms(about: Mapping[str, Any]) -> str:
 
 
 def _row(source: str, kind: str, patients: Sequence[Mapping[str, Any]]) -> str:
-    distances = [p["hd95_mm"] for p in patients if p.get("hd95_mm") is not None]
-    distance = float(np.mean(distances)) if len(distances) == len(patients) else None
-    return (
-        f"| {source} | {kind} | {len(patients)} | {_mean(patients):.4f} | {_interval(patients)} "
-        f"| {min(p['dice'] for p in patients):.4f} | {_or_dash(distance)} |"
+    """Return a row; a patient for whom neither label nor mask has lung has no Dice."""
+    scored = [p for p in patients if p["dice"] is not None]
+    false = [p["false_ml"] for p in patients if p["false_ml"] is not None]
+    dice = (
+        f"{_mean(scored):.4f} | {_interval(scored)} | {min(p['dice'] for p in scored):.4f}"
+        if scored
+        else "- | - | -"
     )
+    marked = f"{np.mean(false):.2f}" if false else "-"
+    return f"| {source} | {kind} | {len(patients)} | {dice} | {marked} |"
 
 
 def _mean(scored: Sequence[Mapping[str, Any]]) -> float:
@@ -175,10 +163,6 @@ def _interval(scored: Sequence[Mapping[str, Any]]) -> str:
     patients, config = list(per_patient(dice, groups).values()), Config()
     interval = bootstrap_interval(patients, config.evaluate.bootstrap, config.seed)
     return "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
-def _or_dash(number: float | None) -> str:
-    return "-" if number is None else f"{number:.1f}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from lungseg.dataset.slices import Slice
 from lungseg.system.tables import read_json, write_json
 from lungseg.training.run_folder import write_data_list
-from scripts.maintain import write_card
+from scripts.maintain import make_labels, write_card
 from tests.support.networks import write_run
 
 CARD = """# A card
@@ -27,24 +27,30 @@ The end.
 """
 
 
-def patient(name: str, collection: str, kind: str, dice: float, **more: float) -> dict[str, Any]:
-    return {"patient": name, "collection": collection, "kind": kind, "dice": dice, **more}
+def patient(
+    name: str, collection: str, kind: str, dice: float | None, false_ml: float | None = None
+) -> dict[str, Any]:
+    row = {"patient": name, "collection": collection, "kind": kind}
+    return {**row, "dice": dice, "false_ml": false_ml}
 
 
+# As make_model writes it.
 EVALUATION: dict[str, Any] = {
     "date": "2026-01-02",
-    "hardware": "3 cores",
-    "commands": ["lungseg train --fold all", "lungseg evaluate"],
+    "hardware": {"machine": "x", "processor": "A chip", "cores": 3},
     "cross_validation": {
         "folds": 5,
         "patients": [
-            *(patient(f"a{n}", "A", "volume", 0.95 + n / 1000, hd95_mm=n) for n in range(40)),
+            *(patient(f"a{n}", "A", "volume", 0.95 + n / 1000, n % 2) for n in range(40)),
             patient("b", "B", "volume", 0.9),
             patient("c", "C", "slices", 0.8),
+            patient("d", "D", "slices", None, 0.25),
         ],
     },
-    "held_out": [{"name": "R01", "dice": 0.98765, "hd95_mm": 2.25, "command": "lungseg infer r"}],
-    "negatives": [{"name": "neck", "lung_ml": 0.25, "command": "lungseg infer n"}],
+    "held_out": {
+        "R01": {"patient": "R01", "kind": "volume", "slices": 9, "dice": 0.98765},
+        "Others": {"mean": 0.9, "slices": {f"s{n}": 0.9 for n in range(20)}},
+    },
     "failures": ["It takes the stomach for lung."],
 }
 
@@ -102,9 +108,9 @@ def test_the_files_are_described(folder: Path) -> None:
 def test_a_source_has_its_mean_and_its_interval() -> None:
     lines = write_card.describe_scores(EVALUATION)
     (row,) = (line for line in lines if line.startswith("| A | volumes | 40 |"))
-    _, _, _, mean, interval, lowest, distance = row.strip("| ").split(" | ")
+    _, _, _, mean, interval, lowest, marked = row.strip("| ").split(" | ")
     values = [0.95 + n / 1000 for n in range(40)]
-    assert (mean, lowest, distance) == (f"{statistics.fmean(values):.4f}", "0.9500", "19.5")
+    assert (mean, lowest, marked) == (f"{statistics.fmean(values):.4f}", "0.9500", "0.50")
     # For many patients the bootstrap's interval is that of the normal distribution.
     half = 1.96 * statistics.pstdev(values) / math.sqrt(40)
     low, high = (float(bound) for bound in interval.split(" to "))
@@ -115,32 +121,43 @@ def test_a_source_has_its_mean_and_its_interval() -> None:
 def test_too_few_patients_have_no_interval_and_kinds_are_not_mixed() -> None:
     lines = write_card.describe_scores(EVALUATION)
     assert "| B | volumes | 1 | 0.9000 | - | 0.9000 | - |" in lines
-    everyone = [line for line in lines if line.startswith("| **all** |")]
-    assert [line.split(" | ")[1:3] for line in everyone] == [
-        ["volumes", "41"],
-        ["single slices", "1"],
-    ]
+    everyone = [line.split(" | ")[1:4] for line in lines if line.startswith("| **all** |")]
+    mean = statistics.fmean([*(0.95 + n / 1000 for n in range(40)), 0.9])
+    assert everyone == [["volumes", "41", f"{mean:.4f}"], ["single slices", "2", "0.8000"]]
 
 
-def test_several_slices_of_a_patient_count_as_one() -> None:
-    slices = [{"case": f"s{n}", "patient": f"p{n % 4}", "dice": 0.9} for n in range(20)]
-    found = {**EVALUATION, "slices": {"name": "Others", "command": "x", "slices": slices}}
-    (line,) = (line for line in write_card.describe_scores(found) if "**Others**" in line)
-    assert "20 slices, mean 0.9000, 95% interval -, lowest 0.9000" in line
-    for each in slices:
-        del each["patient"]  # then each slice counts
-    (line,) = (line for line in write_card.describe_scores(found) if "**Others**" in line)
-    assert "95% interval 0.9000 to 0.9000" in line
-
-
-def test_the_other_ct_are_listed_with_their_commands() -> None:
+def test_a_patient_without_lung_has_no_dice() -> None:
     lines = write_card.describe_scores(EVALUATION)
-    assert "| R01 | 0.9877 | 2.2 | `lungseg infer r` |" in lines
-    assert "| neck | 0.2 | `lungseg infer n` |" in lines
+    assert "| D | single slices | 1 | - | - | - | 0.25 |" in lines
+
+
+def test_what_was_never_trained_on_has_a_line_of_its_own() -> None:
+    lines = write_card.describe_scores(EVALUATION)
+    assert "**R01**, which was never trained on: Dice 0.9877." in lines
+    (line,) = (line for line in lines if line.startswith("**Others**, 20 slices"))
+    assert "mean 0.9000, 95% interval 0.9000 to 0.9000 (as if each were of another patient)" in line
     assert lines[-1] == "- It takes the stomach for lung."
-    for key in ("held_out", "negatives", "failures", "slices"):
-        short = {k: v for k, v in EVALUATION.items() if k != key}
-        assert write_card.describe_scores(short)
+    assert "on 3 cores of A chip" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("citation", "name"),
+    [
+        (
+            "Armato SG III et al. Data From LIDC-IDRI. The Cancer Imaging Archive, 2015, x",
+            "LIDC-IDRI",
+        ),
+        ("CPTAC. The Clinical Things (CPTAC-PDA). The Cancer Imaging Archive, 2018", "CPTAC-PDA"),
+        ("RIDER Pilot (Data from RIDER Pilot). The Cancer Imaging Archive, doi:1", "RIDER Pilot"),
+        (
+            "Kirk S et al. The Cancer Genome Atlas (TCGA-LUSC). The Cancer Imaging Archive, 2016 | "
+            "Kirk S et al. The Cancer Genome Atlas (TCGA-LUAD). The Cancer Imaging Archive, 2016",
+            "TCGA-LUSC, TCGA-LUAD",
+        ),
+    ],
+)
+def test_a_collection_has_a_short_name(citation: str, name: str) -> None:
+    assert make_labels.name_collection(citation) == name
 
 
 def test_a_collection_has_one_row_and_its_terms() -> None:
