@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from lungseg.config.schema import Config
-from lungseg.evaluation.summary import bootstrap_interval, per_patient
+from lungseg.evaluation.summary import bootstrap_interval
 from lungseg.inference.origins import sha256_of_models
 from lungseg.system.files import sha256_of_file, write_text
 from lungseg.system.shipped import CARD, FOLDER
@@ -114,7 +114,7 @@ def _held_out(name: str, scored: Mapping[str, Any]) -> list[str]:
     """Return the score of a patient, or of single slices, that no training has seen."""
     if "slices" not in scored or not isinstance(scored["slices"], Mapping):
         return [f"**{name}**, which was never trained on: Dice {scored['dice']:.4f}."]
-    slices = [{"patient": case, "dice": dice} for case, dice in scored["slices"].items()]
+    slices = [{"dice": dice} for dice in scored["slices"].values()]
     return [
         f"**{name}**, {len(slices)} slices that were never trained on: Dice, mean "
         f"{_mean(slices):.4f}, 95% interval {_interval(slices)} (as if each were of another "
@@ -157,10 +157,8 @@ def _mean(scored: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _interval(scored: Sequence[Mapping[str, Any]]) -> str:
-    """Return the interval of the mean by patient; a dash if there are too few patients."""
-    dice = {str(number): each["dice"] for number, each in enumerate(scored)}
-    groups = {str(number): each["patient"] for number, each in enumerate(scored)}
-    patients, config = list(per_patient(dice, groups).values()), Config()
+    """Return the interval of the mean; a dash if there are too few patients."""
+    config, patients = Config(), [[each["dice"]] for each in scored]
     interval = bootstrap_interval(patients, config.evaluate.bootstrap, config.seed)
     return "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
 
