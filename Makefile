@@ -42,14 +42,17 @@ $(VENV)/.installed: pyproject.toml
 	fi
 	@touch $@
 
-demo: setup  ## run the five main commands on 12 synthetic patients, into demo/
+demo: setup  ## run the main commands on 12 synthetic patients, and the shipped network, into demo/
 	@rm -rf demo
 	$(LUNGSEG) phantom -o demo/raw --patients 12 --slices 8
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
+	$(LUNGSEG) phantom -o demo/scan --patients 1 --volumes
+	$(LUNGSEG) infer demo/scan/images -o demo/shipped-masks
 	@echo
 	@echo "Open demo/run/report.html in a browser: scores, training, and slices with their outlines."
-	@echo "demo/masks/gallery.html shows the masks that infer wrote."
+	@echo "demo/masks/gallery.html shows the masks that this network made, and"
+	@echo "demo/shipped-masks/gallery.html the mask that the shipped network made of a CT volume."
 
 smoke: setup  ## run the demo with tiny data into smoke/, as CI does
 	@rm -rf smoke

@@ -230,6 +230,7 @@ def _write(
             sides=settings.sides,
             series_uid=settings.series_uid,
             files=item.files,
+            made_by={"network": predictor.name, "model_sha256": predictor.sha256},
         )
         for remark in not_written:
             console.warn(f"{name}: {remark}")

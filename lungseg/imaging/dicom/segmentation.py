@@ -7,7 +7,7 @@ such an object repeat the patient's name, ID and dates from its series.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def write_dicom_seg(
     sides: bool = False,
     series_uid: str | None = None,
     files: Sequence[Path] = (),
+    made_by: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Write the labels of a DICOM series as a DICOM-SEG object.
 
@@ -51,6 +52,7 @@ def write_dicom_seg(
         sides: whether left and right lung are labelled apart.
         series_uid: the series that was read; None for the series that `read_dicom` chooses.
         files: the files that were read, if they are not those in `source`.
+        made_by: names and values that say which network made the labels.
 
     Returns:
         Remarks. If there is no series to refer to, no lung, or a header lacks what the standard
@@ -67,7 +69,7 @@ def write_dicom_seg(
     if not restored.any():
         return ["no DICOM-SEG: no lung was found"]
     structures = (LEFT_LUNG, RIGHT_LUNG, LUNG)[: max(2, restored.max())] if sides else (LUNG,)
-    segments = segment_descriptions(structures)
+    segments = segment_descriptions(structures, made_by or {})
     slices = source_files(source, series_uid, files)
     if len(set(slices)) < len(slices):
         return ["no DICOM-SEG: it can refer to a series of one slice per file only"]
@@ -89,7 +91,7 @@ def _lack(problem: Exception) -> str:
     return f"the headers of the series do not suffice: {problem}"
 
 
-def segment_descriptions(structures: Sequence[Structure]) -> list[Any]:
+def segment_descriptions(structures: Sequence[Structure], made_by: Mapping[str, str]) -> list[Any]:
     """Return highdicom's description of each segment; the first describes label 1."""
     import highdicom
 
@@ -98,6 +100,7 @@ def segment_descriptions(structures: Sequence[Structure]) -> list[Any]:
         name="lungseg",
         family=highdicom.sr.CodedConcept("123109", "DCM", "Neural Network"),
         version=__version__,
+        parameters=dict(made_by) or None,
     )
     return [
         highdicom.seg.SegmentDescription(
