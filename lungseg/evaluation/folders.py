@@ -31,7 +31,7 @@ from lungseg.system.wording import some_of
 from lungseg.system.written import is_output
 
 # In an output of `infer`, what lies beside the masks.
-EXTRA_FOLDERS = (("overlays",), ("probabilities",))
+EXTRA_FOLDERS = (("overlays",), ("probabilities",), ("rtstruct",))
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,23 @@ def read_rtstruct(path: Path) -> list[Structure]:
 
 
 def _contour(item: Any) -> Contour:
-    points = np.array([float(value) for value in item.get("ContourData") or []])
+    points = _numbers(item)
     if len(points) % 3 or not np.isfinite(points).all():
         raise ValueError("a contour's coordinates are not groups of three finite numbers")
     return Contour(str(item.get("ContourGeometricType") or CLOSED), points.reshape(-1, 3))
+
+
+def _numbers(item: Any) -> NDArray[np.float64]:
+    """Return the coordinates of a contour, from the text in the file if pydicom still has that.
+
+    pydicom needs a minute to turn a million coordinates into numbers.
+    """
+    if "ContourData" not in item:
+        return np.zeros(0)
+    value = item.get_item("ContourData").value
+    if isinstance(value, bytes):
+        value = value.decode("ascii").rstrip(" \0").split("\\") if value.strip(b" \0") else []
+    return np.array([float(each) for each in value or []])
 
 
 def draw(structure: Structure, image: Any, path: Path) -> Drawn:
