@@ -95,7 +95,8 @@ def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     guessed, true, *shown = (_masks_in(folder, folders) for folder in folders)
     if not true:
         raise DataError(
-            truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG), at any depth."
+            truth,
+            "holds no mask (PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG or RTSTRUCT), at any depth.",
         )
     pictures = shown[0] if shown else {}
     cases = [
