@@ -48,8 +48,8 @@ demo: setup  ## run the five main commands on 12 synthetic patients, into demo/
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
 	@echo
+	@echo "The masks that infer wrote are in demo/masks."
 	@echo "Open demo/run/report.html in a browser: scores, training, and slices with their outlines."
-	@echo "demo/masks/gallery.html shows the masks that infer wrote."
 
 smoke: setup  ## run every main command on tiny data into smoke/, as CI does
 	@rm -rf smoke

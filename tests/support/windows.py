@@ -1,7 +1,6 @@
 """What Windows does otherwise, on the system that the tests run on."""
 
 import errno
-import fcntl
 import os
 import sys
 import types
@@ -24,6 +23,7 @@ def lock_as_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     As in the original, one byte is locked from where the descriptor is, and another process has a
     `PermissionError` at once. Locks of Linux that belong to an open file act alike.
     """
+    import fcntl
 
     def locking(descriptor: int, mode: int, count: int) -> None:
         assert (mode, count) == (2, 1)
