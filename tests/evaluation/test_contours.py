@@ -66,7 +66,8 @@ def test_without_a_prediction_they_are_drawn_in_the_ct_or_the_case_is_an_error(
     path = write_rtstruct(tmp_path / "a.dcm", {"Lungs": outlines(image, lung())})
     loaded = load_masks(Case("a", path, None, tmp_path / "ct.nii.gz"), CONFIG)
     np.testing.assert_array_equal(loaded.truth, lung())
-    assert (loaded.problem, loaded.prediction.any()) == ("there is no prediction", False)
+    assert loaded.problem == "there is no prediction"
+    assert not loaded.prediction.any()
     with pytest.raises(DataError, match=r"a\.dcm: is an RTSTRUCT, .* --images"):
         load_masks(Case("a", path, None), CONFIG)
 

@@ -34,7 +34,7 @@ def lock_as_windows(monkeypatch: pytest.MonkeyPatch) -> None:
             raise PermissionError(errno.EACCES, "Permission denied") from None
 
     module = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
-    monkeypatch.setitem(sys.modules, "msvcrt", module)  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "fcntl", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "msvcrt", module)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setattr(locks, "WINDOWS", True)
     monkeypatch.setattr(files, "WINDOWS", True)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="imitates Window
 
 HOLD = """
 import sys
+import time
 from pathlib import Path
 from lungseg.system.locks import hold
 with hold(Path("lock"), Path("out")):
@@ -41,9 +43,11 @@ def test_the_lock_names_its_holder_and_ends_with_it_even_if_it_is_killed(
     try:
         assert first.stdout is not None
         assert first.stdout.readline() == b"held\n"
-        for look in (lambda: refuse_if_held(Path("lock"), Path("out")), _take):
-            with pytest.raises(UsageError, match=f"out: process {first.pid} is writing here"):
-                look()
+        said = f"out: process {first.pid} is writing here"
+        with pytest.raises(UsageError, match=said):
+            refuse_if_held(Path("lock"), Path("out"))
+        with pytest.raises(UsageError, match=said):
+            _take()
     finally:
         first.kill()
         first.communicate()
@@ -93,7 +97,7 @@ def test_a_file_that_is_open_for_a_moment_is_replaced_and_one_that_stays_open_is
         return real(self, to)
 
     monkeypatch.setattr(files, "WINDOWS", True)
-    monkeypatch.setattr(files.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     monkeypatch.setattr(Path, "replace", scanned)
     write_text(target, "new")
     assert (target.read_text(), len(waited)) == ("new", 3)
