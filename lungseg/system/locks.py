@@ -46,15 +46,16 @@ def hold(lock: Path, output: Path) -> Iterator[None]:
     except OSError as problem:
         reason = problem.strerror or problem
         raise DataError(output, f"cannot be written: {reason}.") from None
-    with stream:
-        try:
-            yield
-        finally:
-            # Removed while it is held, so whoever opened this file finds that it is gone.
-            if not WINDOWS:
+    try:
+        with stream:
+            try:
+                yield
+            finally:
+                # Removed while it is held, so whoever opened this file finds that it is gone.
                 _remove(lock)
-    if WINDOWS:  # where a file that is open cannot be removed, by us or by anyone else
-        _remove(lock)
+    finally:
+        if WINDOWS:  # where a file that is open cannot be removed, by us or by anyone else
+            _remove(lock)
 
 
 def _remove(lock: Path) -> None:

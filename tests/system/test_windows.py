@@ -82,6 +82,9 @@ def test_the_lock_file_is_removed_after_it_is_closed(
     with hold(lock, tmp_path):
         assert lock.exists()
     assert not lock.exists()
+    with pytest.raises(KeyError), hold(lock, tmp_path):
+        raise KeyError
+    assert not lock.exists()
 
 
 def test_a_file_that_is_open_for_a_moment_is_replaced_and_one_that_stays_open_is_said(
