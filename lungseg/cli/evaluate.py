@@ -64,7 +64,8 @@ def evaluate(
     The main score is lung Dice. Trivial baselines stand beside every score. A true mask without a
     prediction scores as if the prediction were empty. Writes report.html, evaluation.csv,
     evaluation.json and per_case.csv. Needs no TensorFlow.
-    With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
+    With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG. A true
+    mask may also be an RTSTRUCT.
     """
     with shell(quiet, verbose, debug, json):
         if (pred is None) != (truth is None):

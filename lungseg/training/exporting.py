@@ -26,7 +26,7 @@ from lungseg.system.outputs import staged_output
 from lungseg.system.privacy import private_import
 from lungseg.system.run_files import EXPORTED_FILES, open_run
 from lungseg.system.tables import read_json, write_json
-from lungseg.training.backend import import_tensorflow
+from lungseg.training.backend import import_tensorflow, require_tensorflow
 
 # The largest difference allowed between a probability of Keras and of the exported file is at least
 # this.
@@ -63,6 +63,7 @@ def export_run(
     for needed in (path, run / "config.yaml"):
         if not needed.is_file():
             raise UsageError(f"{needed}: there is no such file; {run} is not a finished run.")
+    require_tensorflow()  # before the run folder is changed
     if output is None:
         with open_run(run, EXPORTED_FILES):
             return export_best(run, format)

@@ -260,10 +260,13 @@ def _segment(
 ) -> None:
     """Segment the images in batches, then the volumes one after the other; or on a cluster."""
     if scheduler is not None:
+        of_volumes = {item.name for item in items if item.is_volume}
         with console.progress(len(items), "infer", "case") as bar:
             for row in map_cases(scheduler, items, paths, output, config):
                 log([row])
                 bar.advance(1)
+                if row.case in of_volumes:
+                    console.note(in_words(row))
         return
     images = [item for item in items if not item.is_volume]
     if images:

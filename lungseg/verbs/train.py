@@ -31,6 +31,7 @@ from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
 from lungseg.system.shipped import as_run
 from lungseg.system.tables import read_json, read_rows, write_json
+from lungseg.training.backend import require_tensorflow
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_best
 from lungseg.training.run_folder import (
@@ -152,6 +153,7 @@ def train(
     """
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other.")
+    require_tensorflow()  # before anything is read or written
     dataset, run = Path(dataset), Path(run)
     dataset = _check_folders(config, dataset, run, resume, overwrite)
     parts, epoch_slices = _read_parts(config, dataset)
