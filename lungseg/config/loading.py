@@ -130,10 +130,15 @@ def with_absolute_paths(config: Config) -> Config:
     return Config.model_validate(_absolute(config.model_dump()))
 
 
-def dump_config(config: Config) -> str:
-    """Return the config as YAML that loads to the same config."""
+def dump_config(config: Config, include: Mapping[str, Any] | None = None) -> str:
+    """Return the config as YAML that loads to the same config.
+
+    Args:
+        config: the config.
+        include: of which sections which keys are wanted; None for all.
+    """
     return yaml.safe_dump(
-        config.model_dump(mode="json"),
+        config.model_dump(mode="json", include=include),
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=None,  # short lists stay on one line

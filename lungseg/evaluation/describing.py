@@ -9,6 +9,7 @@ from typing import Any
 
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
+from lungseg.dataset.patients import what_is_a_group
 from lungseg.dataset.appearance import Appearance
 from lungseg.evaluation.calibration import relate_uncertainty
 from lungseg.evaluation.results import Scored
@@ -32,6 +33,7 @@ def describe(
         "part": first.source.part,
         "caveats": find_caveats(parts, scores.sizes),
         "unknown_patients": sum(not s.named for part in parts for s in part.slices),
+        "group_is": what_is_a_group([s for part in parts for s in part.slices]),
         "seen_in_training": sorted(case for part in parts for case in part.seen),
     }
     if len(parts) > 1:

@@ -25,7 +25,7 @@ from lungseg.evaluation.folders import (
     score_pairs,
     with_patients,
 )
-from lungseg.evaluation.naming import FILES
+from lungseg.evaluation.naming import A_FILE, FILES
 from lungseg.evaluation.results import Evaluation, Scored, finish
 from lungseg.evaluation.runs import pair_runs, score_parts
 from lungseg.evaluation.sources import results_folder
@@ -34,6 +34,14 @@ from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output, refuse_inputs, staged_output
 from lungseg.system.run_files import EVALUATION_FILES, open_run
+
+# The keys by which masks of other tools are scored.
+SCORING = {
+    "seed": True,
+    "data": {"rgb_map", "labels", "structures"},
+    "split": {"group_regex", "group_csv", "group_column"},
+    "evaluate": {"bootstrap", "tolerances", "missing"},
+}
 
 
 def evaluate(
@@ -161,6 +169,7 @@ def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
         "truth": pairing.truth.name,
         "unknown_patients": len(pairing.cases) if pairing.patients_from == FILES else 0,
         "patients_from": pairing.patients_from,
+        "group_is": A_FILE if pairing.patients_from == FILES else None,
         "problems": [asdict(problem) for problem in scores.problems],
         "extra_predictions": pairing.extra,
         "remarks": [asdict(remark) for remark in scores.remarks],
@@ -170,5 +179,5 @@ def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
         rows=scores.rows,
         classes=list(config.data.rgb_map),
         draw=lambda name: draw_case(by_name[name], config),
-        config=dump_config(config),
+        config=dump_config(config, SCORING),
     )
