@@ -20,6 +20,7 @@ from lungseg.config.checking import (
     RENAMED,
     Source,
     check,
+    new_value,
     warn_of_old_name,
     with_new_names,
 )
@@ -255,6 +256,7 @@ def _parse_override(override: str) -> tuple[Sequence[str], Any]:
         raise UsageError(
             f"--set {override!r}: write it as section.key=value, for example train.epochs=3."
         )
+    value = parse_yaml(text, f"--set {name}")
     if keys in RENAMED:
-        warn_of_old_name(f"--set {override}", keys)
-    return RENAMED.get(keys, keys), parse_yaml(text, f"--set {name}")
+        warn_of_old_name(f"--set {override}", keys, value)
+    return RENAMED.get(keys, keys), new_value(keys, value)

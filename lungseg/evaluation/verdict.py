@@ -71,8 +71,10 @@ def _sentence(verdict: Mapping[str, Any], some: str) -> str:
         standing = f"above {baseline} in these cases"
     elif verdict["standing"] == "unclear":
         standing = f"not clearly above {baseline}"
+    name = verdict["class"]
+    of_class = f"Dice of {name} as one" if " + " in name else f"{name} Dice"
     text = (
-        f"{standing}: mean {verdict['class']} Dice {verdict['dice']:.4f} against "
+        f"{standing}: mean {of_class} {verdict['dice']:.4f} against "
         f"{verdict['baseline_dice']:.4f}{some}, a difference of {verdict['difference']:+.4f}"
     )
     if verdict["ci95"] is None:

@@ -95,8 +95,6 @@ def distributions(scores: Sequence[PlottedScore], unit: str) -> list[Plot]:
             m: np.array([getattr(each, metric) for each in scores if each.method == m])
             for m in shown
         }
-        for position, (method, values) in enumerate(drawn.items()):
-            _draw_cases(axis, position, values, METHOD_COLOURS[method])
         axis.set_xticks(range(len(shown)), [m.replace("_", " ") for m in shown])
         axis.set_xlim(-0.6, len(shown) - 0.4)
         every = np.concatenate(list(drawn.values()))
@@ -104,6 +102,8 @@ def distributions(scores: Sequence[PlottedScore], unit: str) -> list[Plot]:
             fit_to_zero(axis, every, unit)
         else:
             fit_to_one(axis, every)
+        for position, (method, values) in enumerate(drawn.items()):
+            _draw_cases(axis, position, values, METHOD_COLOURS[method])
         axis.set_title(label)
         axis.grid(axis="y", alpha=0.3)
         plots.append(_plot(figure, f"{label} of each case: {', '.join(shown)}".replace("_", " ")))
@@ -112,7 +112,8 @@ def distributions(scores: Sequence[PlottedScore], unit: str) -> list[Plot]:
 
 def _draw_cases(axis: Any, position: int, values: NDArray[np.float64], colour: str) -> None:
     """Draw a dot for each case, their median, and, of many, the shape of their distribution."""
-    if len(values) >= FEWEST_FOR_A_VIOLIN and np.ptp(values) > 0:
+    linear = axis.get_yscale() == "linear"
+    if linear and len(values) >= FEWEST_FOR_A_VIOLIN and np.ptp(values) > 0:
         body = axis.violinplot(values, [position], widths=0.8, showextrema=False)
         for part in body["bodies"]:
             part.set_facecolor(colour)

@@ -30,10 +30,11 @@ from lungseg.evaluation.results import Evaluation, Scored, finish
 from lungseg.evaluation.runs import pair_runs, score_parts
 from lungseg.evaluation.sources import results_folder
 from lungseg.inference.predictor import model_paths
+from lungseg.reporting.model_card import write_model_card
 from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output, refuse_inputs, staged_output
-from lungseg.system.run_files import EVALUATION_FILES, open_run
+from lungseg.system.run_files import EVALUATION_FILES, claim_card, open_run
 
 # The keys by which masks of other tools are scored.
 SCORING = {
@@ -157,9 +158,13 @@ def _add_to_run(run: Path, results: Path, read: Sequence[Path | None]) -> Iterat
     files = [results / name for name in EVALUATION_FILES]
     for file in files:
         refuse_inputs(file, read)
-    with open_run(run, [file.relative_to(run).as_posix() for file in files]):
+    with open_run(run, [file.relative_to(run).as_posix() for file in files]) as output:
+        # The card of a run has the scores of its own test part.
+        may_write_card = results == run and (run / "run.json").is_file() and claim_card(output)
         results.mkdir(exist_ok=True)
         yield results
+        if may_write_card:
+            write_model_card(run)
 
 
 def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:

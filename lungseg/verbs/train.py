@@ -26,9 +26,11 @@ from lungseg.dataset.slices import SeenRow, Slice, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import read_slice
 from lungseg.inference.certainty import Usual
+from lungseg.reporting.model_card import write_model_card
+from lungseg.system.environment import check_installed
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
-from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
+from lungseg.system.run_files import ALSO, TRAINING_FILES, claim_card, open_run
 from lungseg.system.tables import read_json, read_rows, write_json
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_best
@@ -170,7 +172,11 @@ def train(
         if not keep:
             write_config(config, dataset, run)
         write_data_list(run / "data.csv", parts, before)
-        return _train(config, parts, epoch_slices, run, command)
+        may_write_card = claim_card(output)
+        result = _train(config, parts, epoch_slices, run, command)
+        if may_write_card:
+            write_model_card(run)
+        return result
 
 
 def _train(
@@ -234,6 +240,8 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
     """Return the data set, after a check that it exists and that the run folder may be written."""
     dataset = existing_folder(dataset, "slices")
     check_layout(dataset)
+    if "mlflow" in config.train.log:
+        check_installed("mlflow", "mlflow", "train.log: mlflow")
     mirrored_classes(config.augment.online, list(config.data.rgb_map))  # before a run is begun
     if is_chief():
         read = _folders_read(config, dataset)
