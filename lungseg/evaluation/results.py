@@ -137,6 +137,7 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
     return {
         "format": 1,
         **scored.head,
+        "group_is": scored.group_is,
         "cases": len(scored.groups),
         "patients": len(patients),
         "classes": scored.foreground,

@@ -95,6 +95,7 @@ def test_scores_of_another_part_are_not_those_of_the_card(
 def test_a_card_that_was_changed_is_kept(
     run: Path, dataset: Path, tiny_config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "lungseg")
     (run / "MODEL_CARD.md").write_text("my own words")
     evaluate(tiny_config, run, dataset)
     assert (run / "report.html").is_file()
