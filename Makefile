@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs pictures clean \
-        soak fuzz mutate lock audit \
+        soak fuzz mutate lock audit model \
         prepare split train evaluate infer
 
 help:  ## list the targets
@@ -132,6 +132,9 @@ docs: setup  ## take the screenshots again, and build the documentation site, in
 	$(BIN)/python -m scripts.maintain.make_screenshots
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+model: setup  ## train the shipped network: DATA=folder of CTs WORK=folder of the steps
+	$(BIN)/python -m scripts.maintain.make_model --data $(or $(DATA),../shared/data) -o $(or $(WORK),work/model)
 
 pictures: setup  ## draw the pictures in docs/ again
 	$(BIN)/python -m scripts.maintain.make_doc_pictures

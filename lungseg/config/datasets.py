@@ -22,7 +22,9 @@ class PrepareConfig(Section):
         description="resize a mask of another size to its image; false: refuse it",
     )
     empty_slices: Amount = Field(
-        default=0.25, description="volumes: slices without lung kept per slice with lung"
+        default=0.25,
+        description="volumes: slices without lung kept per slice with lung; of a volume without "
+        "lung, kept per slice",
     )
     near_duplicate: Probability = Field(
         default=0.97, description="report two images this similar or more (0 to 1)"

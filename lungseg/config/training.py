@@ -174,6 +174,11 @@ class TrainConfig(Section):
         default=None,
         description="slices per epoch; 0: each once; null: each once, but at least 200",
     )
+    patient_balance: Probability = Field(
+        default=0.0,
+        description="0: all slices are shown alike often; 1: all patients; 0.5: in between, for "
+        "volumes beside single slices",
+    )
     batch_size: Positive = Field(default=4, description="slices per training step")
     loss: LossName = Field(
         default="ce_dice",

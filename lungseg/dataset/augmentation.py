@@ -67,13 +67,19 @@ class Augmenter:
     def __call__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Apply one random transform to a slice `(H, W)` or `(H, W, 3)` and its labels `(H, W)`."""
+        """Apply one random transform to a slice `(H, W)` or `(H, W, 3)` and its labels `(H, W)`.
+
+        Args:
+            image: the slice.
+            labels: its labels.
+            seed: 0 to 2**32 - 1, as `draw_seed` returns it.
+        """
         try:
             compose = self._idle.pop()  # atomic, so it needs no lock
         except IndexError:
             compose = build_pipeline(self._transforms, self._swap)
         if compose.transforms:
-            compose.set_random_seed(seed % 2**32)
+            compose.set_random_seed(seed)
             moved = compose(image=image, mask=labels)
             image, labels = moved["image"], moved["mask"]
         self._idle.append(compose)

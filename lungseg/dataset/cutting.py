@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     """Read a pair of volumes and cut it into axial slices.
 
     A mask on another grid is resampled onto its image by nearest neighbour, and that is reported.
-    Slices without lung are kept in the ratio `prepare.empty_slices`, evenly spaced.
+    Slices without lung are kept in the ratio `prepare.empty_slices`, evenly spaced. If no slice has
+    lung, the ratio is that of all slices, and at least one is kept.
 
     Returns:
         The slices, their number, and the findings.
@@ -81,6 +83,9 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
         detail = f"{np.count_nonzero(~usable)} of {len(hu)} slices are not labelled"
         findings.append(Finding("unlabelled_slices", "left_out", detail, pair.mask))
     keep = _slices_to_keep(has_lung & usable, ~has_lung & usable, config.prepare.empty_slices)
+    if not has_lung.any():
+        detail = "no voxel of the mask is lung; is this a CT without lung?"
+        findings.append(Finding("no_lung", "warning", detail, pair.mask))
     if len(keep) < np.count_nonzero(usable):
         empty = np.count_nonzero(usable) - len(keep)
         detail = f"{empty} of {len(hu)} slices hold no lung and are left out"
@@ -159,9 +164,14 @@ def onto_grid_of(scan: Any, mask: LabelVolume, path: Path) -> tuple[LabelVolume,
 def _slices_to_keep(
     has_lung: NDArray[np.bool_], has_none: NDArray[np.bool_], ratio: float
 ) -> list[int]:
-    """Return the slices with lung and, per slice with lung, `ratio` evenly spaced ones without."""
+    """Return the slices with lung and, per slice with lung, `ratio` evenly spaced ones without.
+
+    A CT of the neck or the abdomen has none with lung, and teaches what is no lung: of its slices
+    `ratio` are kept, at least one.
+    """
     full, empty = np.flatnonzero(has_lung), np.flatnonzero(has_none)
-    wanted = min(len(empty), round(ratio * len(full)))
+    wanted = round(ratio * len(full)) if len(full) else math.ceil(ratio * len(empty))
+    wanted = min(len(empty), wanted)
     chosen = empty[np.linspace(0, len(empty) - 1, wanted).round().astype(int)] if wanted else []
     return sorted(int(k) for k in (*full, *chosen))
 

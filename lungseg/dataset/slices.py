@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,3 +150,27 @@ def mix_sources(own: list[Slice], added: list[Slice], share: float) -> list[Slic
         return own + added
     times = math.ceil(len(added) * (1 - share) / (share * len(own)))
     return own * max(1, times) + added
+
+
+def balance_patients(slices: Sequence[Slice], strength: float) -> list[Slice]:
+    """Repeat the slices of patients that have few.
+
+    Args:
+        slices: the slices to train on.
+        strength: 0 changes nothing. With 1 each patient has as many as the one with most. Between
+            them, a patient with `n` slices of at most `m` has `n (m / n) ** strength`.
+
+    Returns:
+        The slices, each as often as the others of the patient, or once more.
+    """
+    if not strength:
+        return list(slices)
+    patients: dict[str, list[Slice]] = {}
+    for each in slices:
+        patients.setdefault(each.group, []).append(each)
+    most = max(map(len, patients.values()), default=0)
+    shown: list[Slice] = []
+    for own in patients.values():
+        wanted = round(len(own) * (most / len(own)) ** strength)
+        shown += [own[k * len(own) // wanted] for k in range(wanted)]
+    return shown

@@ -22,7 +22,7 @@ from lungseg.dataset.reading import (
 )
 from lungseg.dataset.seen import BEFORE
 from lungseg.dataset.similarity import most_alike_pairs, report_leaks
-from lungseg.dataset.slices import SeenRow, Slice, mix_sources
+from lungseg.dataset.slices import SeenRow, Slice, balance_patients, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import read_slice
 from lungseg.inference.certainty import Usual
@@ -272,7 +272,8 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
 
     Returns:
         The slices of each part, with those of `data.train_only` in `train`; and the slices of an
-        epoch, in which the slices of the data set are repeated.
+        epoch, in which slices are repeated by `train.patient_balance` and those of the data set
+        until the others have at most their share.
     """
     parts = read_layout(dataset, config)
     own = list(parts["train"])
@@ -281,7 +282,9 @@ def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], 
         slices = read_manifest(prepared, config.data)
         parts["train"] += assign_patients(slices, config.split)[0]
     _check_parts(parts, config, dataset)
-    added = parts["train"][len(own) :]
+    balance = config.train.patient_balance
+    added = balance_patients(parts["train"][len(own) :], balance)
+    own = balance_patients(own, balance)
     return parts, mix_sources(own, added, config.data.train_only_share)
 
 

@@ -1,5 +1,6 @@
 """A volume is cut into slices that are not stretched, and few of those without lung are kept."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,20 @@ def test_slices_without_lung_are_kept_evenly_spaced(
     assert [finding.detail for finding in findings] == (
         [f"{left_out} of 10 slices hold no lung and are left out"] if left_out else []
     )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "kept"), [(0.0, []), (0.04, [1]), (0.25, [1, 5, 10]), (9.0, range(1, 11))]
+)
+def test_a_ct_without_lung_keeps_a_share_of_its_slices(
+    ratio: float, kept: Sequence[int], tmp_path: Path
+) -> None:
+    hu = np.full((10, 4, 4), -1000, np.int16)
+    config = with_overrides(Config(), {"prepare.empty_slices": ratio})
+    pair = write_pair(tmp_path, hu, np.zeros(hu.shape, np.uint8))
+    slices, count, findings = cut_volume(pair, config)
+    assert [piece.case for piece in slices] == [f"case_z{number:04d}" for number in kept]
+    assert count == len(kept)
+    assert "no voxel of the mask is lung; is this a CT without lung?" in [
+        f.detail for f in findings
+    ]

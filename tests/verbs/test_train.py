@@ -400,6 +400,21 @@ def test_slices_of_other_sources_are_at_most_their_share_of_what_is_shown(
     assert len(mix_sources(some(100, "own"), some(4, "more"), share)) == 104
 
 
+def test_an_epoch_shows_patients_with_few_slices_as_often_as_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lungseg.verbs import train as verb
+
+    named = [("a", k) for k in range(4)] + [("b", 0)]
+    some = [Slice(f"{g}{k}", "", g, Path(), Path(), 0.2, f"{g}{k}", "") for g, k in named]
+    parts = {"train": some, "valid": [], "test": []}
+    monkeypatch.setattr(verb, "read_layout", lambda *_: parts)
+    given = {"train": {"patient_balance": 1, "monitor": "last"}}
+    listed, shown = verb._read_parts(check_config(given, "t"), tmp_path)
+    assert [s.group for s in shown] == ["a"] * 4 + ["b"] * 4
+    assert listed["train"] == some
+
+
 def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
     dataset: Path, tiny_config: Config, tmp_path: Path
 ) -> None:
