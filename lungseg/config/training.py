@@ -137,6 +137,10 @@ MetricName = Literal[
 LogName = Literal["csv", "tensorboard", "mlflow"]
 
 
+def _default_log() -> list[LogName]:
+    return ["csv"]
+
+
 def _default_metrics() -> list[MetricName]:
     return ["lung_dice", "dice_coef_multiclass"]
 
@@ -228,7 +232,7 @@ class TrainConfig(Section):
         default=None, description="folder of the images to draw; null: the valid part"
     )
     log: list[LogName] = Field(
-        default_factory=lambda: ["csv"],
+        default_factory=_default_log,
         description="csv: history.csv and plots, always written; also tensorboard, and mlflow into "
         "mlruns/ beside the run",
     )

@@ -13,19 +13,34 @@ from typing import Any
 
 from lungseg.config.loading import load_config
 from lungseg.config.schema import Config
+from lungseg.errors import UsageError
 from lungseg.reporting.glossary import term
+from lungseg.system import console
 from lungseg.system.files import sha256_of_file, write_text
-from lungseg.system.run_files import MODEL_CARD
+from lungseg.system.in_place import Output
 from lungseg.system.tables import read_csv, read_json
 from lungseg.system.wording import counted
 
+MODEL_CARD = "MODEL_CARD.md"
 # The scores of a card, if they are there.
 SCORES = ("dice", "hd95", "nsd_2", "boundary_iou")
 MOST_CLASSES = 20
 
 
-def write_model_card(run: Path) -> None:
-    """Write the card of a run that was trained, with the scores of its test part if it has them."""
+def write_model_card(run: Path, output: Output) -> None:
+    """Write the card of a run that was trained, with the scores of its test part if it has them.
+
+    A card that a person has written or changed is left as it is.
+
+    Args:
+        run: the run folder.
+        output: the same folder, opened.
+    """
+    try:
+        output.claim([MODEL_CARD])
+    except UsageError:
+        console.note(f"{MODEL_CARD} was changed by someone, so it is left as it is")
+        return
     write_text(run / MODEL_CARD, model_card(run))
 
 

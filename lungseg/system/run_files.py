@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lungseg.errors import UsageError
-from lungseg.system import console
 from lungseg.system.in_place import Output, open_output
 
 TRAINING_FILES = (
@@ -24,23 +22,9 @@ TRAINING_FILES = (
     "epoch_change_infer/",
     "tensorboard/",
 )
-MODEL_CARD = "MODEL_CARD.md"
 EXPORTED_FILES = ("model.onnx", "model.json", "model.tflite", "saved_model/")
 ALSO = "continue its training with --resume (resume=True), "
 EVALUATION_FILES = ("per_case.csv", "evaluation.csv", "evaluation.json", "report.html")
-
-
-def claim_card(output: Output) -> bool:
-    """Claim the model card of a run, and return whether it may be written.
-
-    A card that a person has written or changed is left as it is.
-    """
-    try:
-        output.claim([MODEL_CARD])
-    except UsageError:
-        console.note(f"{MODEL_CARD} was changed by someone, so it is left as it is")
-        return False
-    return True
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from lungseg.reporting.model_card import write_model_card
 from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output, refuse_inputs, staged_output
-from lungseg.system.run_files import EVALUATION_FILES, claim_card, open_run
+from lungseg.system.run_files import EVALUATION_FILES, open_run
 
 # The keys by which masks of other tools are scored.
 SCORING = {
@@ -159,12 +159,10 @@ def _add_to_run(run: Path, results: Path, read: Sequence[Path | None]) -> Iterat
     for file in files:
         refuse_inputs(file, read)
     with open_run(run, [file.relative_to(run).as_posix() for file in files]) as output:
-        # The card of a run has the scores of its own test part.
-        may_write_card = results == run and (run / "run.json").is_file() and claim_card(output)
         results.mkdir(exist_ok=True)
         yield results
-        if may_write_card:
-            write_model_card(run)
+        if results == run and (run / "run.json").is_file():
+            write_model_card(run, output)  # it has the scores of the run's own test part
 
 
 def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
