@@ -48,6 +48,14 @@ class StrengthConfig(Section):
     )
 
 
+class WindowConfig(StrengthConfig):
+    """Another grey window."""
+
+    mediastinal: Probability = Field(
+        default=0.0, description="share of the windows that show soft tissue only"
+    )
+
+
 def _strength(limit: float, meaning: str) -> Any:
     return Field(default_factory=lambda: StrengthConfig(limit=limit), description=meaning)
 
@@ -73,7 +81,10 @@ class TransformsConfig(Section):
     lesion: StrengthConfig = _strength(
         0.4, "part of a lung made opaque; largest radius / sqrt(lung area)"
     )
-    window: StrengthConfig = _strength(0.2, "another grey window: limit as a share of its width")
+    window: WindowConfig = Field(
+        default_factory=WindowConfig,
+        description="another grey window: limit as a share of its width",
+    )
     gamma: StrengthConfig = _strength(0.2, "gamma correction, exponent 1 - limit to 1 + limit")
     noise: StrengthConfig = _strength(0.05, "Gaussian noise; limit as a share of white")
     blur: StrengthConfig = _strength(
@@ -87,7 +98,7 @@ def _online_default() -> TransformsConfig:
         affine=AffineConfig(p=0.8, rotate=12, scale=0.25, shift=0.06),
         elastic=ElasticConfig(p=0.2),
         lesion=StrengthConfig(p=0.1, limit=0.4),
-        window=StrengthConfig(p=0.6, limit=0.45),
+        window=WindowConfig(p=0.6, limit=0.45, mediastinal=0.2),
         gamma=StrengthConfig(p=0.4, limit=0.4),
         noise=StrengthConfig(p=0.3, limit=0.05),
         blur=StrengthConfig(p=0.2, limit=0.5),

@@ -44,13 +44,15 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
 
     A narrower window clips lungs to black or bone to white, as images of other sites have it. A
     wider window shows black as grey, or only metal as white. Values already clipped cannot be
-    recovered. The lower end never rises above soft tissue. Defined for uint8.
+    recovered. The lower end never rises above soft tissue. A share of the windows, `mediastinal`,
+    is narrow and around soft tissue, whatever the limit. Defined for uint8.
     """
 
-    def __init__(self, limit: float = 0.2, p: float = 0.5) -> None:
-        """Set the largest shift of an end, as a fraction of the grey range."""
+    def __init__(self, limit: float = 0.2, mediastinal: float = 0.0, p: float = 0.5) -> None:
+        """Set the largest shift of an end, as a fraction of the grey range, and the share."""
         super().__init__(p=p)
         self.limit = limit
+        self.mediastinal = mediastinal
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -60,8 +62,12 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw the two ends; at least a fifth of the range stays between them."""
-        darkest = min(self.limit, 0.6 * soft_tissue(data["image"]) / 255)
+        """Draw the two ends; between those of a wide window stays at least a fifth of the range."""
+        soft = soft_tissue(data["image"]) / 255
+        if self.py_random.random() < self.mediastinal:
+            low = soft * self.py_random.uniform(0.6, 0.9)
+            return {"low": low, "high": max(soft * self.py_random.uniform(1.05, 1.5), low + 0.1)}
+        darkest = min(self.limit, 0.6 * soft)
         low = self.py_random.uniform(-self.limit, darkest)
         # The upper end may move far, because the range of a 12-bit scanner reaches 3071 HU.
         wider = self.py_random.choice([1.0, 1.0, 4.0])
@@ -207,7 +213,7 @@ def build(transforms: TransformsConfig, swap: Sequence[int]) -> A.Compose:
             distort_limit=(-t.grid.limit, t.grid.limit), p=t.grid.p, **nearest, **border
         ),
         RandomLesion(limit=t.lesion.limit, p=t.lesion.p),
-        RandomWindow(limit=t.window.limit, p=t.window.p),
+        RandomWindow(t.window.limit, t.window.mediastinal, p=t.window.p),
         A.RandomGamma(
             gamma_limit=(max(1, 100 * (1 - t.gamma.limit)), 100 * (1 + t.gamma.limit)), p=t.gamma.p
         ),

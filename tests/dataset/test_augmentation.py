@@ -168,18 +168,23 @@ def test_windows_clip_and_lift() -> None:
     assert all((np.diff(line.astype(int)) >= 0).all() for line in seen)
 
 
-def test_windows_move_both_ends_within_their_limits() -> None:
-    # The ends of a window of a grey ramp are where its line reaches 0 and 255.
-    limit = 0.2
-    augment = Augmenter(TransformsConfig.model_validate({"window": {"p": 1.0, "limit": limit}}))
+def windows(draws: int, **settings: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of random windows of a grey ramp: where its line reaches 0 and 255."""
+    augment = Augmenter(TransformsConfig.model_validate({"window": {"p": 1.0, **settings}}))
     ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
     ends = []
-    for seed in range(300):
+    for seed in range(draws):
         line = augment(ramp, np.zeros_like(ramp), seed)[0][0].astype(float)
         free = np.flatnonzero((line > 0) & (line < 255))
         slope, offset = np.polyfit(free, line[free], 1)
         ends.append([-offset / slope / 255, (255 - offset) / slope / 255])
     low, high = np.array(ends).T
+    return low, high
+
+
+def test_windows_move_both_ends_within_their_limits() -> None:
+    limit = 0.2
+    low, high = windows(300, limit=limit)
     assert low.min() == pytest.approx(-limit, abs=0.01)
     assert low.max() == pytest.approx(limit, abs=0.01)
     # The upper end falls by half of the limit at most. Once in three it may rise by four limits.
@@ -187,6 +192,16 @@ def test_windows_move_both_ends_within_their_limits() -> None:
     assert high.max() == pytest.approx(1 + 4 * limit, abs=0.05)
     # A uniform draw between -0.1 and 0.8 is above 0.2 in two thirds of the cases.
     assert np.mean(high > 1 + limit + 0.01) == pytest.approx(1 / 3 * 2 / 3, abs=0.07)
+
+
+def test_mediastinal_windows_show_soft_tissue_only() -> None:
+    soft = 191.5 / 255  # of the ramp: the median above the mean
+    low, high = windows(200, limit=0.2, mediastinal=1.0)
+    assert (low.min() / soft, low.max() / soft) == pytest.approx((0.6, 0.9), abs=0.02)
+    assert (high.min() / soft, high.max() / soft) == pytest.approx((1.05, 1.5), abs=0.03)
+    # Others begin at 0.2 or below.
+    low, _ = windows(300, limit=0.2, mediastinal=0.25)
+    assert np.mean(low > 0.3) == pytest.approx(0.25, abs=0.07)
 
 
 def test_a_new_thread_does_not_build_the_pipeline_anew(monkeypatch: pytest.MonkeyPatch) -> None:
