@@ -22,6 +22,7 @@ from lungseg.system.tables import read_csv, read_json
 from lungseg.system.wording import counted
 
 MODEL_CARD = "MODEL_CARD.md"
+NEEDED = ("config.yaml", "run.json", "data.csv", "model.json", "model.onnx")
 # The scores of a card, if they are there.
 SCORES = ("dice", "hd95", "nsd_2", "boundary_iou")
 MOST_CLASSES = 20
@@ -30,12 +31,15 @@ MOST_CLASSES = 20
 def write_model_card(run: Path, output: Output) -> None:
     """Write the card of a run that was trained, with the scores of its test part if it has them.
 
-    A card that a person has written or changed is left as it is.
+    A card that a person has written or changed is left as it is. A network that was copied without
+    the files that a card is made of gets none.
 
     Args:
         run: the run folder.
         output: the same folder, opened.
     """
+    if not all((run / name).is_file() for name in NEEDED):
+        return
     try:
         output.claim([MODEL_CARD])
     except UsageError:
@@ -48,8 +52,7 @@ def model_card(run: Path) -> str:
     """Return the card of a run as Markdown.
 
     Args:
-        run: run folder with `config.yaml`, `run.json`, `data.csv` and `model.json`, and maybe
-            `evaluation.json`.
+        run: run folder with the files `NEEDED`, and maybe `evaluation.json`.
     """
     config = load_config(run / "config.yaml")
     record, model = read_json(run / "run.json"), read_json(run / "model.json")

@@ -161,7 +161,7 @@ def _add_to_run(run: Path, results: Path, read: Sequence[Path | None]) -> Iterat
     with open_run(run, [file.relative_to(run).as_posix() for file in files]) as output:
         results.mkdir(exist_ok=True)
         yield results
-        if results == run and (run / "run.json").is_file():
+        if results == run:
             write_model_card(run, output)  # it has the scores of the run's own test part
 
 

@@ -105,6 +105,16 @@ def test_a_card_that_was_changed_is_kept(
     assert (run / "MODEL_CARD.md").read_text() == "my own words"
 
 
+def test_a_network_that_was_copied_alone_gets_none(
+    run: Path, dataset: Path, tiny_config: Config
+) -> None:
+    for name in ("MODEL_CARD.md", "data.csv"):
+        (run / name).unlink()
+    evaluate(tiny_config, run, dataset, run / "scores")
+    evaluate(tiny_config, run, dataset)
+    assert not list(run.rglob("MODEL_CARD.md"))
+
+
 def test_names_are_shown_not_run(run: Path) -> None:
     renamed = run.rename(run.with_name("a`|<img onerror=alert(1)>"))
     title = model_card(renamed).splitlines()[0]
