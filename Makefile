@@ -126,7 +126,8 @@ lock: setup  ## write .ci/requirements.lock again: the newest allowed versions, 
 audit: setup  ## list known vulnerabilities of the locked packages
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r $(LOCK)
 
-docs: setup  ## build the documentation site, into site/
+docs: setup  ## take the screenshots again, and build the documentation site, into site/
+	$(BIN)/python -m scripts.maintain.make_screenshots
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

@@ -23,6 +23,7 @@ from lungseg.cli.options import (
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
+from lungseg.system.wording import counted
 
 
 @app.command(
@@ -120,6 +121,7 @@ def show(summary: Mapping[str, Any]) -> None:
     """
     overall = summary["overall"]
     unit = summary["distance_unit"]
+    group_is = summary["group_is"]
     every = {"model": overall, **summary["baselines"]}
     for class_name in [*summary["classes"], *([summary["joined"]] if summary["joined"] else [])]:
         methods = {name: values for name, values in every.items() if class_name in values}
@@ -143,10 +145,12 @@ def show(summary: Mapping[str, Any]) -> None:
             accuracy = [method.get("pixel_accuracy", {}).get("mean") for method in methods.values()]
             rows.append(["pixel accuracy", *map(_format, accuracy)])
         part = summary.get("part", summary.get("predictions", ""))
-        title = f"{part}: {summary['cases']} cases, {summary['patients']} patients"
+        title = f"{part}: {summary['cases']} cases, {counted(summary['patients'], group_is)}"
         console.table(title, [class_name, *methods], rows)
-    if summary["no_interval"]:
-        console.note(f"no 95% interval: {summary['no_interval']}")
+    verdict = summary["verdict"]
+    (console.warn if verdict["standing"] == "below" else console.note)(verdict["sentence"])
+    if group_is:
+        console.note(group_is)
     worst = overall[summary["classes"][0]]["dice"]["worst"]
     console.note("worst: " + ", ".join(f"{case} {value:.4f}" for case, value in worst))
     if "categorical_crossentropy" in overall:
@@ -157,12 +161,16 @@ def show(summary: Mapping[str, Any]) -> None:
         )
     for class_name in summary["classes"] if "against" in summary else ():
         difference = summary["against"][class_name]["dice"]
-        p = difference["wilcoxon"]["p"]
+        p, interval = difference["wilcoxon"]["p"], difference["ci95"]
+        said = f"95% interval {_format(interval)}" if interval else "no 95% interval"
         console.note(
             f"against {summary['against']['other']}: {class_name} Dice differs by "
-            f"{difference['mean_difference']:+.4f} ({_format(difference['ci95'])}), Wilcoxon "
-            f"p {'-' if p is None else format(p, '.3g')} over {difference['patients']} patients"
+            f"{difference['mean_difference']:+.4f} ({said}), Wilcoxon "
+            f"p {'-' if p is None else format(p, '.3g')} over "
+            f"{counted(difference['patients'], group_is)}"
         )
+    if "against" in summary and summary["against"]["no_interval"]:
+        console.note(f"no 95% interval of the difference: {summary['against']['no_interval']}")
 
 
 def _format(value: float | Sequence[float] | None) -> str:

@@ -61,13 +61,17 @@ def split(
 
 def show(result: "SplitResult") -> None:
     """Print the table of a split, the groups it made, and its audit."""
+    from lungseg.dataset.patients import what_is_a_group
+
+    every = [s for slices in result.parts.values() for s in slices]
+    people = "groups" if what_is_a_group(every) else "patients"
     rows = []
     for part, slices in result.parts.items():
         originals = [s for s in slices if not s.is_copy]
         area = sum(s.lung_fraction for s in originals) / max(len(originals), 1)
         groups = len({s.group for s in slices})
         rows.append([part, len(originals), len(slices) - len(originals), groups, f"{area:.1%}"])
-    console.table(str(result.folder), ["part", "slices", "copies", "groups", "lung area"], rows)
+    console.table(str(result.folder), ["part", "slices", "copies", people, "lung area"], rows)
     for cases in result.merged:
         console.note(f"one group, because they look alike: {', '.join(cases)}")
     for like in result.audit:

@@ -18,6 +18,7 @@ from lungseg.system import console
 RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("prepare", "workers"): ("prepare", "threads"),
     ("evaluate", "workers"): ("evaluate", "threads"),
+    ("train", "tensorboard"): ("train", "log"),
 }
 
 # Plain data, and the file or override that it comes from.
@@ -62,15 +63,27 @@ def with_new_names(data: dict[str, Any], origin: str) -> dict[str, Any]:
             raise UsageError(
                 f"{origin}: {'.'.join(old)} is the old name of {'.'.join(new)}; give one of them."
             )
-        warn_of_old_name(origin, old)
+        warn_of_old_name(origin, old, section[old[1]])
         # The new key takes the place of the old one, so the order of the keys stays.
-        renamed = {new[1] if key == old[1] else key: value for key, value in section.items()}
+        renamed = {
+            new[1] if key == old[1] else key: new_value(old, value) if key == old[1] else value
+            for key, value in section.items()
+        }
         data = {**data, old[0]: renamed}
     return data
 
 
-def warn_of_old_name(origin: str, old: tuple[str, ...]) -> None:
+def new_value(old: tuple[str, ...], value: Any) -> Any:
+    """Return what the value of a key of version 0.1 is called under its new name."""
+    if old == ("train", "tensorboard") and isinstance(value, bool):
+        return ["csv", "tensorboard"] if value else ["csv"]
+    return value
+
+
+def warn_of_old_name(origin: str, old: tuple[str, ...], value: Any) -> None:
     """Warn about a key with a name of version 0.1."""
+    if old == ("train", "tensorboard") and value is False:
+        return  # it is in the config of every old run, and asks for nothing
     console.warn(
         f"{origin}: {'.'.join(old)} is now called {'.'.join(RENAMED[old])}; the old name works in "
         "this version only."

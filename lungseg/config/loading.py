@@ -20,6 +20,7 @@ from lungseg.config.checking import (
     RENAMED,
     Source,
     check,
+    new_value,
     warn_of_old_name,
     with_new_names,
 )
@@ -130,10 +131,15 @@ def with_absolute_paths(config: Config) -> Config:
     return Config.model_validate(_absolute(config.model_dump()))
 
 
-def dump_config(config: Config) -> str:
-    """Return the config as YAML that loads to the same config."""
+def dump_config(config: Config, include: Mapping[str, Any] | None = None) -> str:
+    """Return the config as YAML that loads to the same config.
+
+    Args:
+        config: the config.
+        include: of which sections which keys are wanted; None for all.
+    """
     return yaml.safe_dump(
-        config.model_dump(mode="json"),
+        config.model_dump(mode="json", include=include),
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=None,  # short lists stay on one line
@@ -250,6 +256,7 @@ def _parse_override(override: str) -> tuple[Sequence[str], Any]:
         raise UsageError(
             f"--set {override!r}: write it as section.key=value, for example train.epochs=3."
         )
+    value = parse_yaml(text, f"--set {name}")
     if keys in RENAMED:
-        warn_of_old_name(f"--set {override}", keys)
-    return RENAMED.get(keys, keys), parse_yaml(text, f"--set {name}")
+        warn_of_old_name(f"--set {override}", keys, value)
+    return RENAMED.get(keys, keys), new_value(keys, value)

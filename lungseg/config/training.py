@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lungseg.config.fields import Amount, Count, Positive, PositiveAmount, Probability, Section
 
@@ -145,6 +145,13 @@ MetricName = Literal[
 ]
 
 
+LogName = Literal["csv", "tensorboard", "mlflow"]
+
+
+def _default_log() -> list[LogName]:
+    return ["csv"]
+
+
 def _default_metrics() -> list[MetricName]:
     return ["lung_dice", "dice_coef_multiclass"]
 
@@ -235,7 +242,11 @@ class TrainConfig(Section):
     mini_test: Path | None = Field(
         default=None, description="folder of the images to draw; null: the valid part"
     )
-    tensorboard: bool = Field(default=False, description="also write tensorboard/ for TensorBoard")
+    log: list[LogName] = Field(
+        default_factory=_default_log,
+        description="csv: history.csv and plots, always written; also tensorboard, and mlflow into "
+        "mlruns/ beside the run",
+    )
     time_budget: Annotated[str, Field(pattern=TIME_BUDGET)] | None = Field(
         default=None, description="time for the training, such as 45s, 60min or 2h; null: no limit"
     )
@@ -267,6 +278,11 @@ class TrainConfig(Section):
         if self.samples_per_epoch is None:
             return max(slices, SHORTEST_EPOCH)
         return self.samples_per_epoch or slices
+
+    @field_validator("log")
+    @classmethod
+    def _csv_is_always_written(cls, log: list[LogName]) -> list[LogName]:
+        return list(dict.fromkeys(["csv", *log]))
 
     @model_validator(mode="after")
     def _rate_is_set_once(self) -> TrainConfig:

@@ -19,6 +19,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.system import console
 from lungseg.system.files import natural_key
 from lungseg.system.tables import read_csv
+from lungseg.system.wording import counted
 
 FEW_PATIENTS = 5  # with fewer, a part says little about other patients
 REMEDY = (
@@ -115,12 +116,23 @@ def warn_of_unknown_patients(slices: Sequence[Slice]) -> int:
     return unknown
 
 
+def what_is_a_group(slices: Sequence[Slice]) -> str | None:
+    """Return a sentence that says what a group is; None if each is a patient known by name."""
+    named = {s.named for s in slices}
+    if False not in named:
+        return None
+    alike = "the slices that look alike, because"
+    if True in named:
+        return f"A group is a named patient, or {alike} some patients are not named."
+    return f"A group is {alike} the patients are not named."
+
+
 def warn_of_few_patients(slices: Sequence[Slice], part: str) -> None:
     """Warn if a part has so few patients that its scores say little about others."""
     patients = len({s.group for s in slices})
     if 0 < patients < FEW_PATIENTS:
         console.warn(
-            f"the {part} part has {patients} patient{'' if patients == 1 else 's'}. Its scores say "
+            f"the {part} part has {counted(patients, what_is_a_group(slices))}. Its scores say "
             f"little about other patients; {FEW_PATIENTS} is the least to go by."
         )
 

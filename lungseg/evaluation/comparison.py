@@ -105,7 +105,11 @@ def read_other(folder: Path | None) -> OtherEvaluation | None:
 
 
 def compare_with(
-    other: OtherEvaluation, rows: Sequence[CaseScore], classes: Sequence[str], config: Config
+    other: OtherEvaluation,
+    rows: Sequence[CaseScore],
+    classes: Sequence[str],
+    config: Config,
+    group_is: str | None = None,
 ) -> dict[str, Any]:
     """Compare each score of each class with the other evaluation's.
 
@@ -114,6 +118,7 @@ def compare_with(
         rows: the scores of this one, of the method `model`.
         classes: names of the classes without the background.
         config: gives the number of bootstrap resamples and the seed.
+        group_is: as for `lungseg.system.wording.counted`.
 
     Raises:
         DataError: if the two have no case in common, or differ in truth or units.
@@ -136,7 +141,7 @@ def compare_with(
         comparison[class_name] = compared
     common = {row.case for row in rows} & {case for case, _ in other.cells}
     patients = len({groups[case] for case in common})
-    comparison["no_interval"] = why_no_interval(patients, config.evaluate.bootstrap)
+    comparison["no_interval"] = why_no_interval(patients, config.evaluate.bootstrap, group_is)
     in_one_only = {row.case for row in rows} ^ {case for case, _ in other.cells}
     if in_one_only:
         console.warn(

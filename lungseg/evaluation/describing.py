@@ -10,10 +10,12 @@ from typing import Any
 from lungseg.config.loading import dump_config
 from lungseg.config.schema import Config
 from lungseg.dataset.appearance import Appearance
+from lungseg.dataset.patients import what_is_a_group
 from lungseg.evaluation.calibration import relate_uncertainty
 from lungseg.evaluation.results import Scored
 from lungseg.evaluation.runs import RunScores, ScoredPart, audit_parts
 from lungseg.system import console
+from lungseg.system.files import sha256_of_file
 from lungseg.system.tables import read_csv, read_json
 
 
@@ -32,7 +34,11 @@ def describe(
         "data": dataset.name,
         "part": first.source.part,
         "caveats": find_caveats(parts, scores.sizes),
+        "network_sha256": (
+            sha256_of_file(first.predictor.path) if len(first.predictor) == 1 else None
+        ),
         "unknown_patients": sum(not s.named for part in parts for s in part.slices),
+        "group_is": what_is_a_group([s for part in parts for s in part.slices]),
         "seen_in_training": sorted(case for part in parts for case in part.seen),
     }
     if len(parts) > 1:

@@ -66,7 +66,7 @@ def draw_volume_pair(
         in_hu=hu is not None,
     )
     image = None if hu is None else apply_window(hu[worst], WINDOWS["lung"])
-    return DrawnCase(two_outlines(image, truth[worst], prediction[worst]), views)
+    return DrawnCase(two_outlines(image, truth[worst], prediction[worst]), views, worst + 1)
 
 
 def _with(number: int, numbers: Sequence[int]) -> list[int]:

@@ -13,6 +13,7 @@ from lungseg.system.tables import read_csv
 
 # Nothing names the patients. `split` would now look for slices that look alike.
 FILES = "files"
+A_FILE = "A group is a file, because the patients are not named."
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from lungseg.config.schema import Config
 from lungseg.evaluation.cases import CASE_METRICS, LOWER_IS_BETTER, CaseScore
 from lungseg.evaluation.comparison import OtherEvaluation, compare_with
 from lungseg.evaluation.summary import WORST_CASES, per_patient, summarise, why_no_interval
-from lungseg.reporting.report import DrawnCase, Example, PlottedScore, build_report
+from lungseg.evaluation.verdict import judge
+from lungseg.reporting.figures import PlottedScore
+from lungseg.reporting.report import DrawnCase, Example, build_report
 from lungseg.system import console
 from lungseg.system.environment import describe_software
 from lungseg.system.files import write_text
@@ -84,6 +86,12 @@ class Scored:
         return [row for row in self.rows if row.method == "model" and row.class_name in names]
 
     @property
+    def group_is(self) -> str | None:
+        """What a group of cases is; None if each is a patient known by name."""
+        said: str | None = self.head.get("group_is")
+        return said
+
+    @property
     def groups(self) -> dict[str, str]:
         """The patient of each case."""
         return {row.case: row.group for row in self.rows}
@@ -109,7 +117,9 @@ def finish(
         console.detail(f"{row.case}: {row.class_name} Dice {row.scores.dice:.4f}")
     summary = _summaries(config, scored)
     if other is not None:
-        summary["against"] = compare_with(other, scored.of_model, scored.foreground, config)
+        summary["against"] = compare_with(
+            other, scored.of_model, scored.foreground, config, scored.group_is
+        )
     html = build_report(summary, _plotted(scored), _examples(scored), scored.history, scored.config)
     _write(folder, scored, summary, html)
     return Evaluation(summary, scored.rows, output)
@@ -127,6 +137,7 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
     return {
         "format": 1,
         **scored.head,
+        "group_is": scored.group_is,
         "cases": len(scored.groups),
         "patients": len(patients),
         "classes": scored.foreground,
@@ -134,7 +145,8 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
         "distance_unit": of_model[0].scores.distance_unit,
         "volume_unit": of_model[0].scores.volume_unit,
         "flags": {flag: flags.count(flag) for flag in sorted(set(flags))},
-        "no_interval": why_no_interval(len(patients), config.evaluate.bootstrap),
+        "no_interval": why_no_interval(len(patients), config.evaluate.bootstrap, scored.group_is),
+        "verdict": _verdict(config, scored),
         "overall": summaries.pop("model"),
         "baselines": summaries,
         "per_patient": {
@@ -146,6 +158,40 @@ def _summaries(config: Config, scored: Scored) -> dict[str, Any]:
         "seed": config.seed,
         "software": describe_software(),
     }
+
+
+def _verdict(config: Config, scored: Scored) -> dict[str, Any]:
+    """Compare the model with the baselines on the class that the grey threshold finds.
+
+    Without a threshold that is the lung, or the first class.
+    """
+    by_threshold = [row.class_name for row in scored.rows if row.method == "grey_threshold"]
+    name = [*by_threshold, *([scored.joined] if scored.joined else []), scored.foreground[0]][0]
+    dice: dict[str, dict[str, float]] = {}
+    for row in scored.rows:
+        if row.class_name == name:
+            dice.setdefault(row.method, {})[row.case] = row.scores.dice
+    verdict = judge(
+        "The network is" if "run" in scored.head else "The predictions are",
+        name,
+        dice,
+        scored.groups,
+        config.evaluate.bootstrap,
+        config.seed,
+        scored.group_is,
+    )
+    if not by_threshold:
+        why = _why_no_threshold(scored)
+        verdict["sentence"] += f" There is no grey threshold to compare with: {why}."
+    return verdict
+
+
+def _why_no_threshold(scored: Scored) -> str:
+    if not lung_classes(scored.classes):
+        return "no class is lung by its name"
+    if scored.rows[0].scores.volume_unit == "mL":
+        return "it is computed for plain images, not for volumes"
+    return "it needs the images (--images)"
 
 
 def _summaries_of(method: str, config: Config, scored: Scored) -> dict[str, Any]:

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from lungseg.config.datasets import SplitConfig
 from lungseg.config.schema import Config
-from lungseg.dataset.patients import warn_of_few_patients, warn_of_unknown_patients
+from lungseg.dataset.patients import (
+    warn_of_few_patients,
+    warn_of_unknown_patients,
+    what_is_a_group,
+)
 from lungseg.dataset.reading import fold_folders
 from lungseg.dataset.seen import seen_in_training
 from lungseg.dataset.similarity import Likeness, most_alike_pairs
@@ -253,7 +257,9 @@ def audit_parts(parts: Sequence[ScoredPart], split: SplitConfig) -> dict[str, An
             known = closest.get(likeness.parts)
             if known is None or likeness.similarity > known.similarity:
                 closest[likeness.parts] = likeness
+    every = [s for slices in parts[0].source.parts.values() for s in slices]
     return {
+        "group_is": what_is_a_group(every),
         "parts": {
             name: {
                 "slices": sum(not s.is_copy for s in slices),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lungseg.system.wording import counted
+
 WORST_CASES = 5
 
 # The bootstrap's interval is too narrow if there are few patients: from 4 it is about half as wide
@@ -15,12 +17,18 @@ WORST_CASES = 5
 MIN_PATIENTS = 5
 
 
-def why_no_interval(patients: int, resamples: int) -> str | None:
-    """Return the reason why there is no interval; None if there is one."""
+def why_no_interval(patients: int, resamples: int, group_is: str | None = None) -> str | None:
+    """Return the reason why there is no interval; None if there is one.
+
+    Args:
+        patients: their number.
+        resamples: number of bootstrap resamples.
+        group_is: as for `lungseg.system.wording.counted`.
+    """
     if not resamples:
         return "evaluate.bootstrap is 0"
     if patients < MIN_PATIENTS:
-        return f"it needs at least {MIN_PATIENTS} patients, not {patients}"
+        return f"it needs at least {counted(MIN_PATIENTS, group_is)}, not {patients}"
     return None
 
 

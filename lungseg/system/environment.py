@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -74,7 +75,17 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError:
-        raise UsageError(f'{purpose} needs {module}: pip install "lungseg[{extra}]".') from None
+        raise _not_installed(module, extra, purpose) from None
+
+
+def check_installed(module: str, extra: str, purpose: str) -> None:
+    """Check, as `require` does, that a package is there, without the time to import it."""
+    if find_spec(module) is None:
+        raise _not_installed(module, extra, purpose)
+
+
+def _not_installed(module: str, extra: str, purpose: str) -> UsageError:
+    return UsageError(f'{purpose} needs {module}: pip install "lungseg[{extra}]".')
 
 
 def this_command() -> list[str]:

@@ -4,6 +4,7 @@
 - albumentations looks for a newer version on the internet.
 - Keras writes `~/.keras/keras.json`, and reads settings from it that change a network.
 - Matplotlib writes a list of the fonts to a cache.
+- MLflow sends telemetry to its maker.
 
 Each has an environment variable against it that counts at the time of the import only.
 """
@@ -14,11 +15,11 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
-Package = Literal["albumentations", "keras", "matplotlib", "onnxruntime"]
+Package = Literal["albumentations", "keras", "matplotlib", "mlflow", "onnxruntime"]
 
 _environment = threading.RLock()
 
@@ -33,15 +34,24 @@ def private_import(package: Package) -> Iterator[None]:
     if package in sys.modules:
         yield
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _environment:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         private = {
             "ORT_DISABLE_TELEMETRY": "1",
             "NO_ALBUMENTATIONS_UPDATE": "1",
             "KERAS_HOME": os.devnull,  # a folder in which no file can be made or read
             "MPLCONFIGDIR": folder,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        before = {name: os.environ.get(name) for name in private}
-        os.environ.update(private)
+        with environment(private):
+            yield
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables in this block, and put back what they were."""
+    with _environment:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         try:
             yield
         finally:

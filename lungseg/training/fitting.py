@@ -32,6 +32,7 @@ from lungseg.training.distribution import is_chief, patch_for_workers
 from lungseg.training.pipeline import Pipeline
 from lungseg.training.recorder import Recorder, last_checkpoint
 from lungseg.training.starting import start_with
+from lungseg.training.tracking import MlflowLog, told_the_end
 
 
 def fit(
@@ -72,7 +73,8 @@ def fit(
     callbacks, recorder = _callbacks(config, run, pipeline, parts, state, deadline)
     epochs_done = int(state.get("epochs_done", 0))
     if epochs_done < settings.epochs and not _stopped_early(state, settings.patience):
-        _fit_epochs(model, pipeline, epochs_done, settings.epochs, callbacks, recorder)
+        with told_the_end(callbacks):
+            _fit_epochs(model, pipeline, epochs_done, settings.epochs, callbacks, recorder)
     if recorder.best is None:
         raise DataError(
             run,
@@ -176,8 +178,11 @@ def _callbacks(
         if slices:
             folder = run / "epoch_change_infer"
             callbacks.append(EpochChangeInference(folder, names, slices, average))
-    if settings.tensorboard and writes:
+    if "tensorboard" in settings.log and writes:
         callbacks.append(keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False))
+    if "mlflow" in settings.log and writes:
+        stateful.append(MlflowLog(run, config))
+        callbacks.append(stateful[-1])
     if deadline is not None:
         callbacks.append(StopAtDeadline(deadline))
     return callbacks, Recorder(run, config, stateful, state, average, writes)

@@ -32,6 +32,7 @@ SECONDS_BETWEEN_PLOTS = 10.0
 STATE_OF = {
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
+    "MlflowLog": ("run_id",),
 }
 
 
@@ -241,7 +242,7 @@ def _random_state_variables(model: keras.Model) -> list[Any]:
     return [variable for variable in model.variables if "seed_generator" in variable.path]
 
 
-def _to_json(value: Any) -> float | int:
+def _to_json(value: Any) -> float | int | str | None:
     """Convert a NumPy scalar, as in Keras' callbacks, to a Python number."""
-    number: float | int = value.item() if hasattr(value, "item") else value
-    return number
+    plain: float | int | str | None = value.item() if hasattr(value, "item") else value
+    return plain

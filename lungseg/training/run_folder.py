@@ -153,6 +153,7 @@ def _settled(config: Config) -> Config:
 MAY_CHANGE_ON_RESUME = {
     "train.epochs",
     "train.patience",
+    "train.log",
     "train.run",
     "data.dataset",
     "data.images",
@@ -171,7 +172,7 @@ def check_same_config(config: Config, run: Path) -> None:
     if not path.exists():
         return
     old, new = (
-        _flatten(with_absolute_paths(_settled(each)).model_dump(mode="json"))
+        flatten(with_absolute_paths(_settled(each)).model_dump(mode="json"))
         for each in (load_config(path), config)
     )
     allowed = set(MAY_CHANGE_ON_RESUME)
@@ -188,11 +189,11 @@ def check_same_config(config: Config, run: Path) -> None:
         )
 
 
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Turn nested dicts into one with dotted keys, such as `train.epochs`."""
     if not (isinstance(tree, dict) and tree):
         return {prefix: tree}
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return flat

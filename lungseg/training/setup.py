@@ -12,6 +12,7 @@ from typing import Any
 
 from lungseg.config.schema import Config
 from lungseg.system import console
+from lungseg.system.environment import check_installed
 from lungseg.system.tables import read_json, write_json
 from lungseg.training import budget
 from lungseg.training.backend import Execution, start_tensorflow
@@ -41,6 +42,16 @@ class Setup:
         """Return the settings and the plan, for `run.json`."""
         settings = {"execution": asdict(self.execution)}
         return settings if self.plan is None else {**settings, "plan": asdict(self.plan)}
+
+
+def check_packages(config: Config) -> None:
+    """Check that the packages of `train.log` are installed, before a run is begun.
+
+    Raises:
+        UsageError: if one is missing; the message gives the command that installs it.
+    """
+    if "mlflow" in config.train.log:
+        check_installed("mlflow", "mlflow", "train.log: mlflow")
 
 
 def set_up(

@@ -25,16 +25,25 @@ from lungseg.evaluation.folders import (
     score_pairs,
     with_patients,
 )
-from lungseg.evaluation.naming import FILES
+from lungseg.evaluation.naming import A_FILE, FILES
 from lungseg.evaluation.results import Evaluation, Scored, finish
 from lungseg.evaluation.runs import pair_runs, score_parts
 from lungseg.evaluation.sources import results_folder
 from lungseg.inference.predictor import model_paths
+from lungseg.reporting.model_card import write_model_card
 from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output, refuse_inputs, staged_output
 from lungseg.system.run_files import EVALUATION_FILES, open_run
 from lungseg.system.shipped import as_run, choose_run, refuse_shipped
+
+# The keys by which masks of other tools are scored.
+SCORING = {
+    "seed": True,
+    "data": {"rgb_map", "labels", "structures"},
+    "split": {"group_regex", "group_csv", "group_column"},
+    "evaluate": {"bootstrap", "tolerances", "missing"},
+}
 
 
 def evaluate(
@@ -153,9 +162,11 @@ def _add_to_run(run: Path, results: Path, read: Sequence[Path | None]) -> Iterat
     files = [results / name for name in EVALUATION_FILES]
     for file in files:
         refuse_inputs(file, read)
-    with open_run(run, [file.relative_to(run).as_posix() for file in files]):
+    with open_run(run, [file.relative_to(run).as_posix() for file in files]) as output:
         results.mkdir(exist_ok=True)
         yield results
+        if results == run:
+            write_model_card(run, output)  # it has the scores of the run's own test part
 
 
 def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
@@ -165,6 +176,7 @@ def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
         "truth": pairing.truth.name,
         "unknown_patients": len(pairing.cases) if pairing.patients_from == FILES else 0,
         "patients_from": pairing.patients_from,
+        "group_is": A_FILE if pairing.patients_from == FILES else None,
         "problems": [asdict(problem) for problem in scores.problems],
         "extra_predictions": pairing.extra,
         "remarks": [asdict(remark) for remark in scores.remarks],
@@ -174,5 +186,5 @@ def _describe(pairing: Pairing, scores: FolderScores, config: Config) -> Scored:
         rows=scores.rows,
         classes=list(config.data.rgb_map),
         draw=lambda name: draw_case(by_name[name], config),
-        config=dump_config(config),
+        config=dump_config(config, SCORING),
     )

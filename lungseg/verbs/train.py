@@ -26,6 +26,7 @@ from lungseg.dataset.slices import SeenRow, Slice, balance_patients, mix_sources
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import read_slice
 from lungseg.inference.certainty import Usual
+from lungseg.reporting.model_card import write_model_card
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
@@ -43,7 +44,7 @@ from lungseg.training.run_folder import (
     write_config,
     write_data_list,
 )
-from lungseg.training.setup import set_up
+from lungseg.training.setup import check_packages, set_up
 from lungseg.training.starting import check_start, slices_before
 
 # The usual certainty is that of so many slices.
@@ -173,7 +174,9 @@ def train(
         if not keep:
             write_config(config, dataset, run)
         write_data_list(run / "data.csv", parts, before)
-        return _train(config, parts, epoch_slices, run, command)
+        result = _train(config, parts, epoch_slices, run, command)
+        write_model_card(run, output)
+        return result
 
 
 def _train(
@@ -237,6 +240,7 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
     """Return the data set, after a check that it exists and that the run folder may be written."""
     dataset = existing_folder(dataset, "slices")
     check_layout(dataset)
+    check_packages(config)
     mirrored_classes(config.augment.online, list(config.data.rgb_map))  # before a run is begun
     if is_chief():
         read = _folders_read(config, dataset)

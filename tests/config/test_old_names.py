@@ -43,6 +43,30 @@ def test_an_override_may_use_the_old_name(
     assert caplog.text.count("is now called") == 1
 
 
+@pytest.mark.parametrize("override", ["train.tensorboard=true", "train={tensorboard: true}"])
+def test_tensorboard_is_now_a_log(override: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert load_config(None, [override]).train.log == ["csv", "tensorboard"]
+    assert "train.tensorboard is now called train.log" in caplog.text
+
+
+def test_no_tensorboard_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    """It is in the config of every run of version 0.1."""
+    assert load_config(OLD_RUN).train.log == ["csv"]
+    assert load_config(None, ["train.tensorboard=false"]).train.log == ["csv"]
+    assert "tensorboard" not in caplog.text
+
+
+def test_csv_is_always_written() -> None:
+    assert load_config(None, ["train.log=[mlflow, tensorboard, mlflow]"]).train.log == [
+        "csv", "mlflow", "tensorboard",
+    ]  # fmt: skip
+    assert load_config(None, ["train.log=[]"]).train.log == ["csv"]
+    with pytest.raises(UsageError, match=r"train\.log"):
+        load_config(None, ["train.log=[wandb]"])
+    with pytest.raises(UsageError, match=r"train\.log"):
+        load_config(None, ["train.tensorboard=maybe"])
+
+
 def test_the_new_name_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert load_config(None, ["prepare.threads=3"]).prepare.threads == 3
     assert caplog.text == ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.dataset.patients import assign_groups, patient_in
+from lungseg.dataset.patients import assign_groups, patient_in, what_is_a_group
 from lungseg.dataset.slices import Slice
 from lungseg.errors import UsageError
 
@@ -26,6 +26,22 @@ def test_each_alternative_names_a_patient() -> None:
     assert patient_in("scan7", r"^(p\d+)_|^scan(\d+)") == "7"
     with pytest.raises(UsageError, match="does not match the case 'x'"):
         patient_in("x", r"^x(\d*)")  # an empty name is none
+
+
+@pytest.mark.parametrize(
+    ("named", "meaning"),
+    [
+        ([True, True], None),
+        ([], None),
+        ([False, False], "A group is the slices that look alike, because the patients are not "
+         "named."),
+        ([True, False], "A group is a named patient, or the slices that look alike, because some "
+         "patients are not named."),
+    ],
+)  # fmt: skip
+def test_what_is_no_named_patient_is_a_group(named: list[bool], meaning: str | None) -> None:
+    slices = [replace(slice_of(str(k)), named=known) for k, known in enumerate(named)]
+    assert what_is_a_group(slices) == meaning
 
 
 @pytest.mark.parametrize("seed", range(8))

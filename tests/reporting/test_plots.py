@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungseg.reporting import report
+from lungseg.reporting import figures
 from lungseg.reporting.plots import MOST_CLASSES, class_columns, history_figure
 
 NAMES = ["left lung", "right lung", "infection"]
@@ -79,10 +79,11 @@ def test_of_many_classes_the_worst_are_shown() -> None:
 def test_the_report_shows_classes_if_several_were_watched(
     classes: list[str], rows: list[dict[str, str]], lines: int
 ) -> None:
-    source = report._classes(rows, classes)
-    assert bool(source) == bool(lines)
-    if source:
-        picture = Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2])))
+    plots = figures.classes(rows, classes)
+    assert bool(plots) == bool(lines)
+    if plots:
+        encoded = plots[0].source.partition("base64,")[2]
+        picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
         # As many colours as classes, besides greys.
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
         strong = pixels[np.ptp(pixels.astype(int), axis=1) > 100]

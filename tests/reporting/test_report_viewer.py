@@ -68,6 +68,16 @@ def test_worst_median_and_best_cases_can_be_opened(page: Page) -> None:
     assert about == "Best case, Dice 1.0000"
 
 
+def test_the_slice_with_the_most_wrong_pixels_is_shown_and_named(page: Page) -> None:
+    _, lung, _ = chest()
+    # Case 13 lies 13 rows behind. Slices count from the feet, which is where the array begins.
+    wrong = (lung != np.roll(lung, 13, 1)).sum(axis=(1, 2))
+    number = int(wrong.argmax()) + 1
+    caption = page.run("document.querySelector('figcaption').innerText.split('\\n').at(-1)")
+    assert caption == f"slice {number} of 20"
+    assert page.run(CAPTION) == f"Axial slice {number} of 20"
+
+
 def test_truth_and_prediction_lie_where_they_are(page: Page) -> None:
     opened(page, "case10")
     picture = screen(page)

@@ -92,7 +92,7 @@ def test_a_missing_prediction_is_still_compared(tmp_path: Path) -> None:
 
 
 def test_few_patients_have_no_interval_and_the_reason_is_there(tmp_path: Path) -> None:
-    for patients, reason in ((4, "it needs at least 5 patients, not 4"), (5, None)):
+    for patients, reason in ((4, "it needs at least 5 groups, not 4"), (5, None)):
         truth = write_masks(tmp_path / f"truth{patients}", cases=patients)
         pred = write_masks(tmp_path / f"pred{patients}", shift=1, cases=patients)
         evaluate_folders(Config(), truth, truth, tmp_path / f"best{patients}")
@@ -105,6 +105,6 @@ def test_few_patients_have_no_interval_and_the_reason_is_there(tmp_path: Path) -
         assert found.summary["against"].get("no_interval") == reason
         for summary in (found.summary["overall"], found.summary["against"]):
             assert (summary["lung"]["dice"]["ci95"] is None) == (reason is not None)
-        assert html.count("95% interval: it needs at least 5 patients, not 4") == 3 * (
+        assert html.count("95% interval: it needs at least 5 groups, not 4") == 4 * (
             reason is not None
         )

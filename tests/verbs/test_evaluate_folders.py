@@ -366,7 +366,7 @@ def test_patients_are_found_as_split_finds_them(
     assert summary["patients_from"] == named_by
     assert ("each file counts as one patient" in result.stderr) == files
     html = (out / "report.html").read_text()
-    assert ("Each file counts as one patient" in html) == files
+    assert ("A group is a file, because the patients are not named" in html) == files
     assert (f"The patients are named by {named_by}." in html) == (not files)
 
 

@@ -84,17 +84,21 @@ def test_infer_names_it_without_its_path(package: Path, raw: Path, lungseg: Cli)
     assert state(package) == before
 
 
-def test_a_dicom_seg_names_it(package: Path, lungseg: Cli) -> None:
-    highdicom = pytest.importorskip("highdicom")
+def test_dicom_objects_name_it(package: Path, lungseg: Cli) -> None:
+    highdicom, pydicom = pytest.importorskip("highdicom"), pytest.importorskip("pydicom")
     write_series(Path("scan"), phantom_arrays()[0])
     kept = ("-s", "infer.drop_air=false", "-s", "infer.min_component_ml=0")
-    said_by(lungseg("infer", "scan", "-o", "masks", "-s", "infer.dicom_seg=true", *kept))
+    contours = ("-s", "infer.rtstruct=true")
+    said_by(lungseg("infer", "scan", "-o", "masks", "-s", "infer.dicom_seg=true", *kept, *contours))
     seg = highdicom.seg.segread("masks/scan.dcm")
     (algorithm,) = seg.get_segment_description(1).SegmentationAlgorithmIdentificationSequence
     said = str(algorithm.AlgorithmParameters)
     assert algorithm.AlgorithmName == "lungseg"
     assert "network=shipped" in said
     assert f"model_sha256={hash_of(package)}" in said
+    structures = pydicom.dcmread("masks/rtstruct/scan.dcm")
+    expected = f"network shipped, model_sha256 {hash_of(package)}"
+    assert structures.StructureSetDescription == expected
 
 
 @pytest.mark.parametrize("asked", [(), ("--run", "shipped")])

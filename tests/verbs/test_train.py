@@ -227,7 +227,8 @@ def test_early_stopping_stops_and_stays_stopped(dataset: Path, tmp_path: Path) -
 
 
 def test_tensorboard_files_are_written_when_asked(dataset: Path, tmp_path: Path) -> None:
-    train(check_config(tiny(epochs=1, tensorboard=True), "t"), dataset, tmp_path / "run")
+    config = check_config(tiny(epochs=1, log=["csv", "tensorboard"]), "t")
+    train(config, dataset, tmp_path / "run")
     assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
 
 

@@ -51,8 +51,8 @@ const viewer = (() => {
     image.style.filter = pictures && pictures.hu ? `url(#window-${button.dataset.window})` : "";
   }
 
-  // Shows the case whose pictures are in the element of this name.
-  function open(key, name, about) {
+  // Shows the case whose pictures are in the element of this name, at the slice of a number.
+  function open(key, name, about, number) {
     title.textContent = name;
     find(".about").replaceChildren(...(about ? [about] : []));
     const text = document.getElementById(key);
@@ -72,6 +72,8 @@ const viewer = (() => {
     // Of a plain image it is not known which side is which.
     for (const side of all(".side")) side.hidden = pictures.views[0].name === "image";
     choose_window(find('.windows [aria-pressed="true"]'));
+    const first = pictures.views[0].slices.findIndex((slice) => slice.n === number);
+    if (first >= 0) pictures.views[0].position = first;
     // The next case is shown in the same direction.
     choose_view(pictures.views.find((each) => view && each.name === view.name) || pictures.views[0]);
   }
@@ -111,7 +113,8 @@ function open_case(button) {
   for (const each of openers) each.removeAttribute("aria-current");
   button.setAttribute("aria-current", "true");
   const about = document.getElementById(button.dataset.about);
-  viewer.open(button.dataset.case, button.dataset.title, about && about.content.cloneNode(true));
+  viewer.open(button.dataset.case, button.dataset.title, about && about.content.cloneNode(true),
+    Number(button.dataset.slice));
 }
 for (const button of openers) {
   button.addEventListener("click", () => {
