@@ -151,7 +151,7 @@ def _data(run: Path, config: Config, record: Mapping[str, Any]) -> list[str]:
         added = ", ".join(_code(folder.name) for folder in config.data.train_only)
         sources.append(f"Also trained on slices of {added} (`data.train_only`).")
     if config.train.start_from is not None:
-        start = _code(config.train.start_from.name)
+        start = _code(Path(config.train.start_from).name)
         sources.append(f"It started from the weights of {start}; `before` are what those had seen.")
     if unnamed:
         sources.append(
