@@ -90,20 +90,24 @@ def train(work: Path, recipe: dict[str, str]) -> int:
     return round(float(read_json(run / "run.json")["seconds"]) / 60)
 
 
-def cross_validate(work: Path, recipe: dict[str, str]) -> list[Judged]:
+def cross_validate(work: Path, recipe: dict[str, str], folds: int) -> list[Judged]:
     """Train a network per fold, segment the CTs of its test patients, and judge them.
 
     These trainings are half as long as the final one.
+
+    Args:
+        work: folder of the steps.
+        recipe: settings of the training.
+        folds: number of folds to train and judge, the first ones.
     """
-    run = work / "cross-validation"
-    if not all((run / f"fold_{k}" / "model.onnx").exists() for k in range(1, FOLDS + 1)):
-        resume = ["--resume"] if run.exists() else []
-        folds = ["--data", work / "folds", "--run", run, "--fold", "all"]
-        lungseg("train", *folds, *settings(recipe | SHORTER), *resume)
-    labels = work / "labels"
+    run, labels = work / "cross-validation", work / "labels"
     described = read_json(labels / "labels.json")
     judged: list[Judged] = []
-    for k in range(1, FOLDS + 1):
+    for k in range(1, folds + 1):
+        if not (run / f"fold_{k}" / "model.onnx").exists():
+            resume = ["--resume"] if (run / f"fold_{k}").exists() else []
+            fold = ["--data", work / "folds", "--run", run, "--fold", k]
+            lungseg("train", *fold, *settings(recipe | SHORTER), *resume)
         cases = held_back(work / "folds" / f"fold_{k}")
         cts = [labels / "images" / f"{case}.nii.gz" for case in cases]
         masks = segment(cts, work / "held-back" / f"fold_{k}", run / f"fold_{k}")
@@ -143,11 +147,11 @@ def judge_final(data: Path, work: Path) -> dict[str, Any]:
     return {"R01-001": whole, "lungsegdb-mini": {"mean": mean, "slices": dice}}
 
 
-def usual_certainty(work: Path) -> Usual:
+def usual_certainty(work: Path, folds: int) -> Usual:
     """Return how certain the networks are of slices held back from them, for the flags of infer."""
 
     def predict() -> Iterator[NDArray[np.float32]]:
-        for k in range(1, FOLDS + 1):
+        for k in range(1, folds + 1):
             predictor = Predictor(work / "cross-validation" / f"fold_{k}" / "model.onnx")
             for path in sorted((work / "folds" / f"fold_{k}" / "test" / "images").iterdir()):
                 yield predictor.probabilities([read_slice(path, predictor.data)])[0]
@@ -178,12 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with the CTs")
     parser.add_argument("-o", "--work", type=Path, required=True, help="folder of all steps")
     parser.add_argument("--shipped", type=Path, default=SHIPPED, help="where the network goes")
+    parser.add_argument(
+        "--folds", type=int, default=FOLDS, help="folds to train and judge, for a first look"
+    )
     parser.add_argument("-s", "--set", action="append", default=[], help="setting, KEY=VALUE")
     given = parser.parse_args(arguments)
     recipe = RECIPE | dict(each.split("=", 1) for each in given.set)
     started = time.monotonic()
     make_data(given.data, given.work)
-    held = list(cross_validate(given.work, recipe))
+    held = list(cross_validate(given.work, recipe, given.folds))
     minutes = train(given.work, recipe)
     evaluation = {
         "date": datetime.date.today().isoformat(),
@@ -191,12 +198,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "software": describe_software(),
         "settings": recipe,
         "minutes": {"training": minutes, "all": round((time.monotonic() - started) / 60)},
-        "cross_validation": {"folds": FOLDS, "patients": with_collections(held, given.work)},
+        "cross_validation": {
+            "folds": FOLDS,
+            "measured": given.folds,
+            "patients": with_collections(held, given.work),
+        },
         "held_out": judge_final(given.data, given.work),
     }
     ship(given.work / "final", given.shipped)
     described = given.shipped / "model.json"
-    certainty = asdict(usual_certainty(given.work))
+    certainty = asdict(usual_certainty(given.work, given.folds))
     write_json(described, {**read_json(described), "certainty": certainty})
     write_json(given.shipped / "evaluation.json", evaluation)
     labels = ["--labels", str(given.work / "labels" / "labels.json")]

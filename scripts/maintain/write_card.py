@@ -93,8 +93,16 @@ def describe_scores(found: Mapping[str, Any]) -> list[str]:
         "The shipped network was trained on all of them. The last column is what is marked in "
         "slices without lung, in mL per slice.",
         "",
-        "| source | kind | patients | Dice, mean | 95% interval | lowest | without lung, mL |",
-        "|---|---|---|---|---|---|---|",
+    ]
+    if validation["measured"] < validation["folds"]:
+        lines += [
+            f"Only {validation['measured']} of the {validation['folds']} folds are measured, with "
+            f"{len(validation['patients'])} patients.",
+            "",
+        ]
+    lines += [
+        "| source | kind | patients | Dice, median | mean | 95% interval | lowest | no lung, mL |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for kind, name in KINDS.items():
         patients = [p for p in validation["patients"] if p["kind"] == kind]
@@ -144,9 +152,10 @@ def _row(source: str, kind: str, patients: Sequence[Mapping[str, Any]]) -> str:
     scored = [p for p in patients if p["dice"] is not None]
     false = [p["false_ml"] for p in patients if p["false_ml"] is not None]
     dice = (
-        f"{_mean(scored):.4f} | {_interval(scored)} | {min(p['dice'] for p in scored):.4f}"
+        f"{np.median([p['dice'] for p in scored]):.4f} | {_mean(scored):.4f} | "
+        f"{_interval(scored)} | {min(p['dice'] for p in scored):.4f}"
         if scored
-        else "- | - | -"
+        else "- | - | - | -"
     )
     marked = f"{np.mean(false):.2f}" if false else "-"
     return f"| {source} | {kind} | {len(patients)} | {dice} | {marked} |"

@@ -40,6 +40,7 @@ EVALUATION: dict[str, Any] = {
     "hardware": {"machine": "x", "processor": "A chip", "cores": 3},
     "cross_validation": {
         "folds": 5,
+        "measured": 5,
         "patients": [
             *(patient(f"a{n}", "A", "volume", 0.95 + n / 1000, n % 2) for n in range(40)),
             patient("b", "B", "volume", 0.9),
@@ -105,12 +106,20 @@ def test_the_files_are_described(folder: Path) -> None:
     assert f"| `model.keras` | 0.0 | `{digest}` |" in lines
 
 
+def test_folds_that_are_not_measured_are_said() -> None:
+    found = {**EVALUATION["cross_validation"], "measured": 2}
+    lines = write_card.describe_scores({**EVALUATION, "cross_validation": found})
+    assert "Only 2 of the 5 folds are measured, with 43 patients." in lines
+
+
 def test_a_source_has_its_mean_and_its_interval() -> None:
     lines = write_card.describe_scores(EVALUATION)
     (row,) = (line for line in lines if line.startswith("| A | volumes | 40 |"))
-    _, _, _, mean, interval, lowest, marked = row.strip("| ").split(" | ")
+    _, _, _, median, mean, interval, lowest, marked = row.strip("| ").split(" | ")
     values = [0.95 + n / 1000 for n in range(40)]
     assert (mean, lowest, marked) == (f"{statistics.fmean(values):.4f}", "0.9500", "0.50")
+    assert median == "0.9695"
+    assert not any("are measured" in line for line in lines)
     # For many patients the bootstrap's interval is that of the normal distribution.
     half = 1.96 * statistics.pstdev(values) / math.sqrt(40)
     low, high = (float(bound) for bound in interval.split(" to "))
@@ -120,15 +129,18 @@ def test_a_source_has_its_mean_and_its_interval() -> None:
 
 def test_too_few_patients_have_no_interval_and_kinds_are_not_mixed() -> None:
     lines = write_card.describe_scores(EVALUATION)
-    assert "| B | volumes | 1 | 0.9000 | - | 0.9000 | - |" in lines
-    everyone = [line.split(" | ")[1:4] for line in lines if line.startswith("| **all** |")]
+    assert "| B | volumes | 1 | 0.9000 | 0.9000 | - | 0.9000 | - |" in lines
+    everyone = [line.split(" | ")[1:5] for line in lines if line.startswith("| **all** |")]
     mean = statistics.fmean([*(0.95 + n / 1000 for n in range(40)), 0.9])
-    assert everyone == [["volumes", "41", f"{mean:.4f}"], ["single slices", "2", "0.8000"]]
+    assert everyone == [
+        ["volumes", "41", "0.9690", f"{mean:.4f}"],
+        ["single slices", "2", "0.8000", "0.8000"],
+    ]
 
 
 def test_a_patient_without_lung_has_no_dice() -> None:
     lines = write_card.describe_scores(EVALUATION)
-    assert "| D | single slices | 1 | - | - | - | 0.25 |" in lines
+    assert "| D | single slices | 1 | - | - | - | - | 0.25 |" in lines
 
 
 def test_what_was_never_trained_on_has_a_line_of_its_own() -> None:
