@@ -42,23 +42,21 @@ $(VENV)/.installed: pyproject.toml
 	fi
 	@touch $@
 
-demo: setup  ## run the five main commands on 12 synthetic patients, into demo/
+demo: setup  ## run the main commands on 12 synthetic patients, and the shipped network, into demo/
 	@rm -rf demo
 	$(LUNGSEG) phantom -o demo/raw --patients 12 --slices 8
 	$(MAKE) --no-print-directory prepare split train evaluate CONFIG=configs/smoke.yaml
 	$(LUNGSEG) infer -c configs/smoke.yaml --run demo/run demo/dataset/test/images -o demo/masks
+	$(LUNGSEG) phantom -o demo/scan --patients 1 --volumes
+	$(LUNGSEG) infer demo/scan/images -o demo/shipped-masks
 	@echo
+	@echo "The masks that infer wrote are in demo/masks."
 	@echo "Open demo/run/report.html in a browser: scores, training, and slices with their outlines."
-	@echo "demo/masks/gallery.html shows the masks that infer wrote."
+	@echo "demo/shipped-masks/gallery.html shows the mask that the shipped network made of a CT volume."
 
-smoke: setup  ## run the demo with tiny data into smoke/, as CI does
+smoke: setup  ## run every main command on tiny data into smoke/, as CI does
 	@rm -rf smoke
-	$(LUNGSEG) phantom -o smoke/raw --patients 6 --slices 3 --size 128
-	$(LUNGSEG) prepare -c configs/smoke.yaml --images smoke/raw/images --masks smoke/raw/masks -o smoke/prepared
-	$(LUNGSEG) split -c configs/smoke.yaml --input smoke/prepared -o smoke/dataset
-	$(LUNGSEG) train -c configs/smoke.yaml --data smoke/dataset --run smoke/run -s train.epochs=2
-	$(LUNGSEG) evaluate -c configs/smoke.yaml --run smoke/run --data smoke/dataset
-	$(LUNGSEG) infer -c configs/smoke.yaml --run smoke/run smoke/dataset/test/images -o smoke/masks
+	scripts/smoke.sh $(LUNGSEG) smoke
 
 prepare: setup  ## run lungseg prepare with CONFIG= (by default configs/lung.yaml)
 	$(LUNGSEG) prepare -c $(CONFIG) $(ARGS)

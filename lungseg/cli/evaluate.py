@@ -15,12 +15,11 @@ from lungseg.cli.options import (
     Json,
     Overwrite,
     Quiet,
+    RunFolder,
     ScoredData,
-    ScoredRun,
     Seed,
     Settings,
     Verbose,
-    run_folder,
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
@@ -34,7 +33,7 @@ from lungseg.system.wording import counted
 )
 def evaluate(
     config: ConfigFile = None,
-    run: ScoredRun = None,
+    run: RunFolder = None,
     data: ScoredData = None,
     part: Annotated[str | None, typer.Option(help="Part to score: train, valid or test.")] = None,
     pred: Annotated[
@@ -59,13 +58,15 @@ def evaluate(
 ) -> None:
     """Score a run on its test part, or predicted masks against true ones.
 
+    Without --run, the shipped network is scored, or train.run if the config or -s sets it.
     Without --data, a run is scored on the data set that its config.yaml names; without --config,
     by that config. The report of the run's test part goes to the run folder, any other to a folder
     in it. --data also takes a test/ alone, what prepare wrote, or a folder of images/ and masks/.
     The main score is lung Dice. Trivial baselines stand beside every score. A true mask without a
     prediction scores as if the prediction were empty. Writes report.html, evaluation.csv,
     evaluation.json and per_case.csv. Needs no TensorFlow.
-    With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG.
+    With --pred and --truth, masks are paired by name: PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG. A true
+    mask may also be an RTSTRUCT.
     """
     with shell(quiet, verbose, debug, json):
         if (pred is None) != (truth is None):
@@ -79,18 +80,19 @@ def evaluate(
         cfg = read_config(config, settings, seed)
         from lungseg.evaluation.sources import choose_dataset, is_of_run, stored_config
         from lungseg.system.files import existing_folder
+        from lungseg.system.shipped import choose_run
         from lungseg.verbs.evaluate import evaluate, evaluate_folders
 
         if pred is None or truth is None:
-            run = run_folder(run, cfg.train.run)
-            stored = stored_config(run) if config is None else None
+            network = choose_run(cfg, run)
+            stored = stored_config(network) if config is None else None
             if stored is not None:
                 # The names of patients in other data do not follow the rules of the run's own.
-                elsewhere = data is not None and not is_of_run(data, run)
+                elsewhere = data is not None and not is_of_run(data, network)
                 forget = ["split.group_regex=null", "split.group_csv=null"] if elsewhere else []
                 cfg = read_config(stored, [*forget, *settings], seed)
-            data = choose_dataset(run, cfg, data)
-            result = evaluate(cfg, run, data, output, overwrite=overwrite, against=against)
+            data = choose_dataset(network, cfg, data)
+            result = evaluate(cfg, network, data, output, overwrite=overwrite, against=against)
         else:
             result = evaluate_folders(
                 cfg,

@@ -7,7 +7,7 @@ import typer
 
 # No `from __future__ import annotations`: Typer reads the annotations at run time.
 from lungseg.cli.app import app, shell
-from lungseg.cli.options import Debug, Json, Quiet, Verbose
+from lungseg.cli.options import Debug, Json, Overwrite, Quiet, Verbose
 from lungseg.errors import UsageError
 from lungseg.system import console
 
@@ -17,8 +17,17 @@ from lungseg.system import console
     epilog="Example: lungseg export --run runs/lung --format litert",
 )
 def export(
-    run: Annotated[Path, typer.Option("--run", help="Run folder with model.keras.")],
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run", metavar="RUN|shipped", help="Run folder with model.keras; or shipped, with -o."
+        ),
+    ],
     format: Annotated[str, typer.Option("--format", help="onnx, savedmodel or litert.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write; by default the run.")
+    ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -30,12 +39,14 @@ def export(
     for TensorFlow Serving; litert: model.tflite, for phones and small devices.
     """
     with shell(quiet, verbose, debug, json):
+        from lungseg.system.shipped import as_run
         from lungseg.verbs.export import FILES, export_run
 
         if format not in FILES:
             raise UsageError(f"--format {format}: expected one of {', '.join(FILES)}.")
-        difference = export_run(run, format)
-        path = run / FILES[format]
+        folder = as_run(run)
+        difference = export_run(folder, format, output, overwrite=overwrite)
+        path = (output or folder) / FILES[format]
         console.note(f"{path}: differs from Keras by {difference:.1e} at most")
         if json:
             console.emit_json({format: path, "difference": difference})

@@ -19,7 +19,6 @@ from lungseg.cli.options import (
     Seed,
     Settings,
     Verbose,
-    run_folder,
 )
 from lungseg.errors import ExitCode, UsageError
 from lungseg.system import console
@@ -28,7 +27,7 @@ from lungseg.system.tables import to_record
 
 @app.command(
     short_help="Predict lung masks.",
-    epilog="Example: lungseg infer --run runs/lung ct/ -o masks --overlay",
+    epilog="Example: lungseg infer ct/ -o masks --overlay",
 )
 def infer(
     inputs: Annotated[
@@ -66,6 +65,8 @@ def infer(
 ) -> None:
     """Predict lung masks in each input's own size and geometry.
 
+    Without --run or --model, the network is the shipped one (lungseg models), or train.run if the
+    config or -s sets it.
     Reads PNG, JPG, TIF and BMP slices, and CT in HU: DICOM folders and zips, NIfTI, MHA, NRRD.
     cases.csv lists the volume (mL), density (HU) and emphysema index of the lungs in each CT, flags
     for masks to look at, and the inputs that failed (exit code 4).
@@ -74,15 +75,17 @@ def infer(
         cfg = read_config(
             config, [*(settings or []), *(["infer.overlay=true"] if overlay else [])], seed
         )
+        from lungseg.system.shipped import choose_run
         from lungseg.verbs.infer import check, infer
 
         if run is not None and model is not None:
-            raise UsageError("Give the trained model: either --run RUN or --model FILE.onnx.")
-        if model is None:
-            run = run_folder(run, cfg.train.run)
+            raise UsageError("--run and --model exclude each other.")
+        if model is not None:
+            console.note(f"network: {model}")
+        network = choose_run(cfg, run) if model is None else None
         if dry_run:
             items, *_ = check(
-                inputs, output, run=run, model=model, overwrite=overwrite, resume=resume
+                inputs, output, run=network, model=model, overwrite=overwrite, resume=resume
             )
             console.note(f"{len(items)} inputs would be segmented into {output}")
             if json:
@@ -93,7 +96,7 @@ def infer(
             cfg,
             inputs,
             output,
-            run=run,
+            run=network,
             model=model,
             overwrite=overwrite,
             resume=resume,

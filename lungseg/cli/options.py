@@ -34,18 +34,6 @@ def input_folder(
     return existing_folder(path, what, option)
 
 
-def run_folder(given: Path | None, configured: Path) -> Path:
-    """Return the run folder to read: the command line's, or the config's if `--run` is absent.
-
-    Raises:
-        UsageError: if the folder does not exist.
-    """
-    path = given or configured
-    if not path.is_dir():
-        raise UsageError(f"{path}: there is no such run folder (--run). lungseg train makes one.")
-    return path
-
-
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -103,14 +91,24 @@ ScoredData = Annotated[
 
 NewRun = Annotated[Path | None, typer.Option("--run", help="Run folder to write.")]
 
-ScoredRun = Annotated[Path | None, typer.Option("--run", help="Run folder to score.")]
-
 EvaluationOutput = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Folder for the results; by default the run's."),
+    typer.Option(
+        "-o",
+        "--output",
+        help="Folder for the results; by default the run's. The shipped network needs one.",
+    ),
 ]
 
-RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder with model.onnx.")]
+# A text, because `shipped` is the shipped network and `./shipped` a folder.
+RunFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="RUN|shipped",
+        help="Run folder; by default train.run if it is set, otherwise the shipped network.",
+    ),
+]
 
 ModelFile = Annotated[
     Path | None, typer.Option("--model", help="ONNX file, with its model.json beside it.")

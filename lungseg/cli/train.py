@@ -75,7 +75,12 @@ def train(
     data: DataFolder = None,
     run: NewRun = None,
     start_from: Annotated[
-        Path | None, typer.Option("--from", help="Run whose weights the training starts with.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN|shipped",
+            help="Run whose weights the training starts with; or shipped, the shipped network.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped.")

@@ -173,6 +173,10 @@ class InferConfig(Section):
         default=False,
         description="DICOM folders: also write DICOM-SEG, with the patient's identity",
     )
+    rtstruct: bool = Field(
+        default=False,
+        description="likewise RTSTRUCT, contours for radiotherapy, to rtstruct/",
+    )
 
 
 class Config(Section):

@@ -180,9 +180,9 @@ class TrainConfig(Section):
     """How a network is trained."""
 
     run: Path = Field(default=Path("runs/lung"), description="run folder to write (--run)")
-    start_from: Path | None = Field(
+    start_from: Path | Literal["shipped"] | None = Field(
         default=None,
-        description="run whose weights the training starts with (--from); null: random weights",
+        description="run, or shipped, whose weights to start with (--from); null: random weights",
     )
     epochs: Positive = Field(default=60, description="number of epochs, at most")
     samples_per_epoch: Count | None = Field(

@@ -54,6 +54,7 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     # Imported here: folders of plain images do not need it.
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
+    from lungseg.imaging.dicom.contours import frame_of_reference
     from lungseg.imaging.labels import look_for_air, map_labels, merge_labels, without_unlabelled
     from lungseg.imaging.structures import has_names, read_structures
     from lungseg.imaging.volume_files import read_ct, read_label_volume
@@ -62,9 +63,11 @@ def cut_volume(pair: Pair, config: Config) -> tuple[Iterator[VolumeSlice], int, 
     data = config.data
     ct = read_ct(pair.image, name=pair.case, files=pair.files)
     named = has_names(pair.mask)
-    given, findings = (
-        read_structures(pair.mask, ct.image, data) if named else (read_label_volume(pair.mask), [])
-    )
+    if named:
+        frame = "" if pair.mask.is_dir() else frame_of_reference(pair.image, pair.files)
+        given, findings = read_structures(pair.mask, ct.image, data, frame)
+    else:
+        given, findings = read_label_volume(pair.mask), []
     mask, unlabelled = without_unlabelled(given)
     if not named:
         # Mapped before it is resampled: only what is left of the classes matters.

@@ -30,6 +30,7 @@ def describe(
     first = parts[0]
     head = {
         "run": run.name,
+        "model_sha256": [part.predictor.sha256 for part in parts],
         "data": dataset.name,
         "part": first.source.part,
         "caveats": find_caveats(parts, scores.sizes),

@@ -31,7 +31,7 @@ from lungseg.system.wording import some_of
 from lungseg.system.written import is_output
 
 # In an output of `infer`, what lies beside the masks.
-EXTRA_FOLDERS = (("overlays",), ("probabilities",))
+EXTRA_FOLDERS = (("overlays",), ("probabilities",), ("rtstruct",))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def pair_masks(predictions: Path, truth: Path, images: Path | None = None) -> Pa
     guessed, true, *shown = (_masks_in(folder, folders) for folder in folders)
     if not true:
         raise DataError(
-            truth, "holds no mask (PNG, TIF, NIfTI, MHA, NRRD or DICOM-SEG), at any depth."
+            truth,
+            "holds no mask (PNG, TIF, NIfTI, MHA, NRRD, DICOM-SEG or RTSTRUCT), at any depth.",
         )
     pictures = shown[0] if shown else {}
     cases = [

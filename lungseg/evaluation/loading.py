@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.evaluation.cases import ClassIndices
 from lungseg.evaluation.metrics import PixelSize
+from lungseg.imaging.dicom.contours import frame_of_reference, is_rtstruct
 from lungseg.imaging.folders import stem_of, volume_suffix
-from lungseg.imaging.labels import map_labels, merge_labels
+from lungseg.imaging.labels import UNLABELLED, map_labels, merge_labels
 from lungseg.imaging.masks import decode_mask
 from lungseg.imaging.pixels import read_pixels
-from lungseg.imaging.volume_files import read_label_volume
+from lungseg.imaging.structures import read_structures
+from lungseg.imaging.volume_files import read_ct, read_label_volume
 from lungseg.imaging.volumes import LabelVolume, match_grids
 
 
@@ -54,9 +58,10 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
 
     Raises:
         DataError: if the true mask cannot be read, or a mask holds a label without a class.
+        UsageError: if the truth is an RTSTRUCT and pydicom is not installed.
     """
-    truth, truth_remarks = _read_mask(case.truth, config, own=False)
     prediction, prediction_remarks, problem = _read_prediction(case, config)
+    truth, truth_remarks, unlabelled = _read_truth(case, prediction, config)
     if isinstance(truth, LabelVolume) and isinstance(prediction, LabelVolume):
         prediction, truth, differences = match_grids(prediction, truth)
         if differences:
@@ -70,11 +75,50 @@ def load_masks(case: Case, config: Config) -> LoadedMasks:
         problem = f"prediction is {size_of(predicted)}, truth {size_of(true)}; nothing is resized"
     if problem:
         predicted = np.zeros_like(true)
+    if unlabelled is not None:
+        predicted = np.where(unlabelled, 0, predicted).astype(predicted.dtype)
     remarks = [
         *(f"truth: {remark}" for remark in truth_remarks),
         *(f"prediction: {remark}" for remark in prediction_remarks),
     ]
     return LoadedMasks(true, predicted, pixel_size, remarks, problem)
+
+
+def _read_truth(
+    case: Case, prediction: LabelVolume | ClassIndices | None, config: Config
+) -> tuple[LabelVolume | ClassIndices, list[str], NDArray[np.bool_] | None]:
+    """Return the truth, remarks about it, and where it does not say what is lung.
+
+    Contours are drawn in the slices of the case's CT, or else of the prediction. The slices that
+    have none between others that have some are not scored.
+    """
+    if not is_rtstruct(case.truth):
+        truth, remarks = _read_mask(case.truth, config, own=False)
+        return truth, remarks, None
+    scan, drawn_in = _grid(case, prediction)
+    frame = frame_of_reference(drawn_in)
+    drawn, findings = read_structures(case.truth, scan, config.data, frame)
+    labels = drawn.labels
+    unlabelled = labels == UNLABELLED
+    remarks = [finding.detail for finding in findings]
+    if unlabelled.any():
+        count = int(unlabelled.any(axis=(1, 2)).sum())
+        remarks.append(f"{count} slices between contours have none and are not scored")
+    known = drawn.with_labels(np.where(unlabelled, 0, labels).astype(np.uint8))
+    return known, remarks, unlabelled if len(labels) > 1 else None
+
+
+def _grid(case: Case, prediction: LabelVolume | ClassIndices | None) -> tuple[Any, Path]:
+    """Return the slices, a SimpleITK image, in which the contours of a case lie, and their file."""
+    if case.image is not None and volume_suffix(case.image):
+        return read_ct(case.image).image, case.image
+    if case.prediction and isinstance(prediction, LabelVolume) and not prediction.sparse:
+        return prediction.image, case.prediction  # a DICOM-SEG may lack the slices without lung
+    raise DataError(
+        case.truth,
+        "is an RTSTRUCT, whose contours are drawn in the slices of its CT. There is neither a "
+        "prediction as a volume of all slices nor a CT: name a folder of CT volumes with --images.",
+    )
 
 
 def _read_prediction(
@@ -99,6 +143,8 @@ def _read_mask(
 ) -> tuple[LabelVolume | ClassIndices, list[str]]:
     """Read a mask as class indices; `own` as in `map_labels`."""
     data = config.data
+    if is_rtstruct(path):
+        raise DataError(path, "is an RTSTRUCT, which is read as a true mask only (--truth).")
     if volume_suffix(path):
         volume = read_label_volume(path)
         mapped, findings = map_labels(volume, data, path, own=own)

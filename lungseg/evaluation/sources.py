@@ -17,13 +17,19 @@ from lungseg.dataset.slices import PARTS, Slice
 from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.naming import FILES, name_patients, rule_of
 from lungseg.system.files import existing_folder
+from lungseg.system.shipped import is_shipped, name_of
 from lungseg.system.tables import read_csv
 
 LIKENESS = "likeness"
 
 
 def stored_config(run: Path) -> Path | None:
-    """Return the config of a run, or of its first fold; None if it has none."""
+    """Return the config of a run, or of its first fold; None if it has none.
+
+    That of the shipped network is about the data of its developers, so it counts as none.
+    """
+    if is_shipped(run):
+        return None
     paths = [folder / "config.yaml" for folder in fold_folders(run) or [run]]
     return next((path for path in paths if path.exists()), None)
 
@@ -32,7 +38,8 @@ def datasets_of(run: Path) -> list[Path]:
     """Return the data set that a run was trained on, by its `config.yaml`.
 
     For a run of folds it is the folder of folds, followed by its folds. The list is empty if the
-    run has no config, as a network that was copied alone.
+    run has no config, as a network that was copied alone, or only a relative path, as the shipped
+    one.
     """
     folds = fold_folders(run)
     stored = [folder / "config.yaml" for folder in folds or [run]]
@@ -63,7 +70,9 @@ def choose_dataset(run: Path, config: Config, given: Path | None) -> Path:
     if named is not None and not own:
         return existing_folder(named, "slices", "data.dataset")
     if not own:
-        raise UsageError(f"{run}: has no config.yaml that names its data set: name one by --data.")
+        raise UsageError(
+            f"{name_of(run)}: no config.yaml names its data set here: name the slices by --data."
+        )
     if named is not None and os.path.realpath(named) not in map(os.path.realpath, own):
         raise UsageError(
             f"{named}: the config names this data set, but {run} was trained on {own[0]}. Choose "

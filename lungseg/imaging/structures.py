@@ -27,7 +27,9 @@ def has_names(path: Path) -> bool:
     return path.is_dir() or is_rtstruct(path)
 
 
-def read_structures(path: Path, scan: Any, data: DataConfig) -> tuple[Any, list[Finding]]:
+def read_structures(
+    path: Path, scan: Any, data: DataConfig, frame: str = ""
+) -> tuple[Any, list[Finding]]:
     """Read the structures that `data.structures` names as class indices.
 
     A voxel of several classes is of the one that comes first in `data.rgb_map`. Contours are drawn
@@ -38,16 +40,20 @@ def read_structures(path: Path, scan: Any, data: DataConfig) -> tuple[Any, list[
         path: the RTSTRUCT, or the folder.
         scan: the CT as SimpleITK image, in its own orientation.
         data: gives classes and names.
+        frame: FrameOfReferenceUID of the CT; empty if it has none, as other formats than DICOM.
 
     Returns:
         A `LabelVolume`, on the CT's grid for an RTSTRUCT and else on that of the organs' files; and
         the findings, which say which structures were taken.
 
     Raises:
-        DataError: if the mask cannot be read, or no structure is named or drawn.
+        DataError: if the mask cannot be read, no structure is named or drawn, or its contours lie
+            in another frame of reference than the CT.
         UsageError: if pydicom is not installed.
     """
-    return _read_organs(path, data) if path.is_dir() else _read_contours(path, scan, data)
+    if path.is_dir():
+        return _read_organs(path, data)
+    return _read_contours(path, scan, data, frame)
 
 
 def choose(names: Sequence[str], data: DataConfig, path: Path) -> tuple[list[int], Finding]:
@@ -80,7 +86,9 @@ def _listed(names: Sequence[str]) -> str:
     return some_of(names, MOST_SHOWN) or "(none)"
 
 
-def _read_contours(path: Path, scan: Any, data: DataConfig) -> tuple[Any, list[Finding]]:
+def _read_contours(
+    path: Path, scan: Any, data: DataConfig, frame: str
+) -> tuple[Any, list[Finding]]:
     import SimpleITK as sitk  # noqa: N813 - its documented name
 
     from lungseg.imaging.dicom.contours import draw, read_rtstruct
@@ -94,6 +102,14 @@ def _read_contours(path: Path, scan: Any, data: DataConfig) -> tuple[Any, list[F
     for index, structure in sorted(zip(indices, structures, strict=True), key=lambda each: each[0]):
         if not index:
             continue
+        if frame and structure.frame and structure.frame != frame:
+            raise DataError(
+                path,
+                f"the contours of {structure.name} lie in the frame of reference "
+                f"{structure.frame}, the CT in {frame}. In this CT they would be at a wrong place. "
+                "Give the RTSTRUCT that was drawn in it, or carry the contours over with the "
+                "program that registered both scans.",
+            )
         result = draw(structure, scan, path)
         labels[result.mask & (labels == 0)] = index
         drawn |= result.slices

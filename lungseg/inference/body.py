@@ -108,7 +108,7 @@ def coarse_body(ct: Any) -> Body:
     step = (
         max(1, round(side / spacing[0])),
         max(1, round(side / spacing[1])),
-        max(1, int(side / spacing[2])),
+        min(size[2], max(1, int(side / spacing[2]))),  # a CT may be thinner than a voxel here
     )
     small = sitk.BinShrink(ct[:, :, step[2] // 2 :: step[2]], [step[0], step[1], 1])
     hu, mm = sitk.GetArrayFromImage(small), small.GetSpacing()

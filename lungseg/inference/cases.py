@@ -33,7 +33,7 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
     started = time.monotonic()
     try:
         with one_of_many(item.path):
-            origin = origin_of(item, predictor.sha256, config.infer)
+            origin = origin_of(item, predictor.sha256, config.infer, predictor.name)
             segmented = segment_file(predictor, item, output, config)
     except DataError as problem:
         return failed_row(item, problem)

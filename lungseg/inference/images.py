@@ -116,7 +116,7 @@ def _write_mask(
         (1, *loaded.size),
         lung_pixels,
         "; ".join(filter(None, remarks)),
-        origin_of(loaded.item, predictor.sha256, settings),
+        origin_of(loaded.item, predictor.sha256, settings, predictor.name),
         quality=None if certainty.value is None else Quality(certainty.value),
         flags=[code for code, _ in flags],
     )

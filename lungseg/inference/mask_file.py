@@ -13,7 +13,7 @@ from lungseg.imaging.folders import MASK_SUFFIXES, Input, is_image, volume_suffi
 from lungseg.system import console
 
 # What is written beside masks in a folder.
-EXTRAS = ("overlay", "video", "probabilities", "dicom_seg")
+EXTRAS = ("overlay", "video", "probabilities", "dicom_seg", "rtstruct")
 
 
 def names_a_file(output: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from lungseg.config.schema import InferConfig
@@ -18,36 +18,39 @@ NOT_ABOUT_MASKS = {"batch_size", "device", "threads", "gallery"}
 
 @dataclass(frozen=True)
 class Origin:
-    """The SHA-256 of what a mask was made from, in hexadecimal; the last columns of `cases.csv`.
+    """What a mask was made from, with SHA-256 in hexadecimal; the last columns of `cases.csv`.
 
     Attributes:
         input_sha256: of the input. For a file it is that of `sha256sum`; for a folder it covers the
             names and contents of its files.
         model_sha256: of the ONNX files and the `model.json` beside each.
         settings_sha256: of the settings that a mask depends on.
+        network: name of the network, which is not compared; empty in tables of older versions.
     """
 
     input_sha256: str
     model_sha256: str
     settings_sha256: str
+    network: str = ""
 
     def changed(self, before: Origin) -> list[str]:
         """Return which of `input`, `model` and `settings` differ."""
-        names = [each.name.removesuffix("_sha256") for each in fields(self)]
-        pairs = zip(astuple(before), astuple(self), strict=True)
-        return [name for name, (old, new) in zip(names, pairs, strict=True) if old != new]
+        hashes = [each.name for each in fields(self) if each.name.endswith("_sha256")]
+        differing = [name for name in hashes if getattr(before, name) != getattr(self, name)]
+        return [name.removesuffix("_sha256") for name in differing]
 
 
-def origin_of(item: Input, model_sha256: str, settings: InferConfig) -> Origin:
+def origin_of(item: Input, model_sha256: str, settings: InferConfig, network: str) -> Origin:
     """Return the origin of the mask of an input.
 
     Args:
         item: the input.
         model_sha256: from `sha256_of_models`.
         settings: the settings, of which those that change no mask do not count.
+        network: name of the network.
     """
     text = settings.model_dump_json(exclude=NOT_ABOUT_MASKS)
-    return Origin(sha256_of(item.path, item.files), model_sha256, _digest(text.encode()))
+    return Origin(sha256_of(item.path, item.files), model_sha256, _digest(text.encode()), network)
 
 
 def sha256_of_models(paths: Iterable[Path]) -> str:

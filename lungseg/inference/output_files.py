@@ -17,7 +17,8 @@ def files_of(item: Input) -> list[str]:
         return [f"{folder}{item.name}.png" for folder in ("", "overlays/", "probabilities/")]
     masks = [f"{item.name}{suffix}" for suffix in VOLUME_SUFFIXES]
     pictures = [f"overlays/{item.name}.{suffix}" for suffix in ("png", "gif")]
-    return [*masks, *(f"probabilities/{mask}" for mask in masks), *pictures]
+    contours = f"rtstruct/{item.name}.dcm"
+    return [*masks, *(f"probabilities/{mask}" for mask in masks), *pictures, contours]
 
 
 def written_for(rows: Sequence[CaseRow], output: Path) -> list[str]:
@@ -29,6 +30,7 @@ def written_for(rows: Sequence[CaseRow], output: Path) -> list[str]:
         for name in (
             row.mask,
             f"{row.case}.dcm",
+            f"rtstruct/{row.case}.dcm",
             f"probabilities/{row.mask}",
             f"overlays/{row.case}.png",
             f"overlays/{row.case}.gif",

@@ -36,19 +36,17 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
     together.
 
     Raises:
-        UsageError: if neither or both are given, or a path does not exist.
+        UsageError: if both are given, or a path does not exist.
     """
-    if (run is None) == (model is None):
-        raise UsageError(
-            "Give the trained model: either a run folder (run) or an ONNX file (model)."
-        )
+    if run is not None and model is not None:
+        raise UsageError("run and model exclude each other.")
     if model is not None:
         if not model.is_file():
             raise UsageError(f"{model}: there is no such model file.")
         return [model]
     assert run is not None
     if not run.is_dir():
-        raise UsageError(f"{run}: there is no such run folder. lungseg train makes one.")
+        raise UsageError(f"{run}: there is no such run folder (--run). lungseg train makes one.")
     folders = fold_folders(run) or [run]
     for folder in folders:
         if not (folder / "model.onnx").is_file():
@@ -118,6 +116,17 @@ class Predictor:
         providers = _providers(device)
         self._sessions = [self._open(path, threads, providers) for path in files]
         self.provider = self._sessions[0].get_providers()[0]
+
+    @cached_property
+    def name(self) -> str:
+        """Name of the network for results: `shipped`, or that of the run folder or ONNX file.
+
+        A path would tell about the machine, so it is the name alone.
+        """
+        if self.path.name != "model.onnx":
+            return self.path.name
+        folder = self.path.resolve().parent
+        return folder.parent.name if len(self) > 1 else folder.name
 
     @cached_property
     def sha256(self) -> str:

@@ -20,6 +20,7 @@ from lungseg.imaging.volumes import Ct
 from lungseg.inference.predictor import Predictor, model_paths
 from lungseg.inference.slices import predict_slices
 from lungseg.inference.volumes import Segmentation, segment_ct
+from lungseg.system.shipped import SHIPPED, as_run
 
 
 class Segmenter:
@@ -28,6 +29,7 @@ class Segmenter:
     The networks of a run of folds predict together.
 
     Examples:
+        >>> lungs = lungseg.Segmenter()  # the shipped network
         >>> lungs = lungseg.Segmenter("demo/run")  # a run folder, or its model.onnx
         >>> hu = np.load("ct.npy")  # (slices, rows, columns)
         >>> mask = lungs.segment(hu)
@@ -38,12 +40,18 @@ class Segmenter:
     """
 
     def __init__(
-        self, model: str | Path, *, device: str = "auto", threads: int = 0, flips: bool = False
+        self,
+        model: str | Path = SHIPPED,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        flips: bool = False,
     ) -> None:
         """Load a network.
 
         Args:
-            model: a run folder, a folder of folds, or an ONNX file with `model.json` beside it.
+            model: a run folder, a folder of folds, or an ONNX file with `model.json` beside it; by
+                default the shipped network.
             device: `cpu`, `gpu`, or `auto`, which uses a GPU if there is one.
             threads: number of CPU threads; 0 uses every core.
             flips: average each prediction with that of the mirrored slice. This takes twice the
@@ -54,7 +62,7 @@ class Segmenter:
                 `gpu`.
             DataError: if the model is damaged.
         """
-        path = Path(model)
+        path = as_run(model)
         if not path.exists():
             raise UsageError(f"{path}: there is no such run folder or model file.")
         infer = {"device": device, "threads": threads, "flips": flips}

@@ -213,28 +213,42 @@ def _write(
         window = predictor.data.window
         frames = (volume_frame(hu, labels, k, window) for k in reversed(range(len(hu))))
         write_gif(output / "overlays" / f"{name}.gif", frames)
-    classes = list(predictor.data.rgb_map)[1:]
-    if settings.dicom_seg and not (len(classes) == 1 and is_lung(classes[0])):
-        has = f"the network has the class{'es' if len(classes) > 1 else ''} {', '.join(classes)}"
-        remark = f"no DICOM-SEG: it is of lung alone, and {has}"
+    not_written = _write_dicom(result, predictor, item, output, settings)
+    for remark in not_written:
         console.warn(f"{name}: {remark}")
-        return replace(result, not_written=[remark])
-    if settings.dicom_seg:
-        from lungseg.imaging.dicom.segmentation import write_dicom_seg
+    return replace(result, not_written=not_written)
 
-        not_written = write_dicom_seg(
+
+def _write_dicom(
+    result: Segmentation, predictor: Predictor, item: Input, output: Path, settings: InferConfig
+) -> list[str]:
+    """Write the DICOM objects that the config asks for; return why one could not be written."""
+    wanted = {"DICOM-SEG": settings.dicom_seg, "RTSTRUCT": settings.rtstruct}
+    kinds = [kind for kind, asked in wanted.items() if asked]
+    classes = list(predictor.data.rgb_map)[1:]
+    if not (len(classes) == 1 and is_lung(classes[0])):
+        has = f"the network has the class{'es' if len(classes) > 1 else ''} {', '.join(classes)}"
+        return [f"no {kind}: it is of lung alone, and {has}" for kind in kinds]
+    if not kinds:
+        return []
+    from lungseg.imaging.dicom.segmentation import write_dicom_seg
+    from lungseg.imaging.dicom.structure_set import write_structure_set
+
+    not_written = []
+    for kind in kinds:
+        contours = kind == "RTSTRUCT"
+        folder = output / "rtstruct" if contours else output
+        not_written += (write_structure_set if contours else write_dicom_seg)(
             item.path,
             result.ct,
             result.labels,
-            output / f"{name}.dcm",
+            folder / f"{result.ct.name}.dcm",
             sides=settings.sides,
             series_uid=settings.series_uid,
             files=item.files,
+            made_by={"network": predictor.name, "model_sha256": predictor.sha256},
         )
-        for remark in not_written:
-            console.warn(f"{name}: {remark}")
-        return replace(result, not_written=not_written)
-    return result
+    return not_written
 
 
 def _draw(result: Segmentation, output: Path, settings: InferConfig) -> None:

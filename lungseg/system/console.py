@@ -171,6 +171,17 @@ def emit_json(document: object) -> None:
     sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
 
 
+def emit_markdown(text: str) -> None:
+    """Write Markdown to standard output: laid out on a terminal, otherwise as it is."""
+    view = _console(stderr=False)
+    if not view.is_terminal:
+        emit_text(text)
+        return
+    from rich.markdown import Markdown
+
+    view.print(Markdown(text))
+
+
 def emit_text(text: str) -> None:
     """Write a result to standard output."""
     sys.stdout.write(text + "\n")

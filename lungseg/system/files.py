@@ -8,12 +8,16 @@ import os
 import re
 import shutil
 import stat
+import sys
+import time
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
 
 # File names may hold any bytes; Python represents those that are no UTF-8 as surrogates.
 UNDECODED = "surrogateescape"
+WINDOWS = sys.platform == "win32"
+ATTEMPTS = 10
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -83,7 +87,10 @@ def write_bytes(path: Path, content: bytes) -> None:
         put_in_place(partial, target)
     except OSError as problem:
         partial.unlink(missing_ok=True)
-        raise DataError(path, f"cannot be written: {problem.strerror or problem}.") from None
+        what = f"cannot be written: {problem.strerror or problem}."
+        if WINDOWS and isinstance(problem, PermissionError):
+            what += " If another program has it open, close it there."
+        raise DataError(path, what) from None
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -98,8 +105,24 @@ def put_in_place(partial: Path, path: Path) -> None:
     for file in files:
         with file.open("rb+") as stream:
             os.fsync(stream.fileno())
-    partial.replace(path)
+    rename(partial, path)
     sync_folder(path.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file or a folder; a file at the new path is replaced.
+
+    On Windows this fails while another program has one of them open, and virus scanners open new
+    files for a moment. So there it is tried again for a second.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if not WINDOWS or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(1 / ATTEMPTS)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""What is said after Ctrl-C. It imports no other module, because Ctrl-C may stop an import."""
+"""What is said after Ctrl-C. It imports no module of ours, because Ctrl-C may stop an import."""
 
 import shlex
+import sys
 
 
 def command_that_goes_on(arguments: list[str]) -> str:
@@ -11,7 +12,12 @@ def command_that_goes_on(arguments: list[str]) -> str:
     if arguments[:1] in (["train"], ["infer"]):
         arguments = [each for each in arguments if each not in ("--overwrite", "--resume")]
         arguments.append("--resume")
-    return shlex.join(["lungseg", *arguments])
+    command = ["lungseg", *arguments]
+    if sys.platform == "win32":
+        from subprocess import list2cmdline  # which quotes as its shells read it
+
+        return list2cmdline(command)
+    return shlex.join(command)
 
 
 def message(arguments: list[str]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +17,8 @@ from lungseg.errors import DataError, UsageError
 from lungseg.system import console
 
 LOCK = ".lungseg.lock"
+WINDOWS = sys.platform == "win32"
+LOCKED_BYTE = 1 << 30
 
 ATTEMPTS = 5
 SECONDS_BETWEEN_ATTEMPTS = 0.05
@@ -27,8 +31,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 def hold(lock: Path, output: Path) -> Iterator[None]:
     """Hold a lock while the block runs. It ends with the process, even if that is killed.
 
-    On Windows nothing is locked, because it has no such lock. The same is true of some network
-    file systems. There the program says so and goes on.
+    Some network file systems have no locks. There the program says so and goes on.
 
     Args:
         lock: the lock file, which the end of the block removes; its folder is made if needed.
@@ -43,13 +46,21 @@ def hold(lock: Path, output: Path) -> Iterator[None]:
     except OSError as problem:
         reason = problem.strerror or problem
         raise DataError(output, f"cannot be written: {reason}.") from None
-    with stream:
-        try:
-            yield
-        finally:
-            # Removed while it is held, so whoever opened this file finds that it is gone.
-            with contextlib.suppress(OSError):
-                lock.unlink(missing_ok=True)
+    try:
+        with stream:
+            try:
+                yield
+            finally:
+                # Removed while it is held, so whoever opened this file finds that it is gone.
+                _remove(lock)
+    finally:
+        if WINDOWS:  # where a file that is open cannot be removed, by us or by anyone else
+            _remove(lock)
+
+
+def _remove(lock: Path) -> None:
+    with contextlib.suppress(OSError):
+        lock.unlink(missing_ok=True)
 
 
 def refuse_if_held(lock: Path, output: Path) -> None:
@@ -71,7 +82,7 @@ def _take(lock: Path, output: Path) -> IO[str]:
             # The process before may have removed the file between our opening and locking it. A
             # third process could then lock a new file at this path.
             try:
-                current = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+                current = WINDOWS or os.path.samestat(os.fstat(stream.fileno()), lock.stat())
             except FileNotFoundError:
                 continue
             if current:
@@ -83,13 +94,9 @@ def _take(lock: Path, output: Path) -> IO[str]:
 
 
 def _lock(stream: IO[str], output: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
     for attempt in range(ATTEMPTS):
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_at_once(stream)
             return
         except BlockingIOError:
             # Whoever only looks holds it for a moment, and a holder needs one to write its number.
@@ -106,6 +113,28 @@ def _lock(stream: IO[str], output: Path) -> None:
         f"{output}: process {holder} is writing here. Wait for it, stop it, or choose another "
         "output."
     )
+
+
+def _lock_at_once(stream: IO[str]) -> None:
+    """Lock an open file.
+
+    Raises:
+        BlockingIOError: if another process holds the lock.
+    """
+    if not WINDOWS:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    # Windows locks bytes, and nobody else can read these: so one behind the holder's number.
+    msvcrt, descriptor = import_module("msvcrt"), stream.fileno()
+    os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    except PermissionError as problem:
+        raise BlockingIOError(problem.errno, problem.strerror) from None
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 @cache

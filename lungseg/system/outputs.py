@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from lungseg.errors import DataError, UsageError
-from lungseg.system.files import sync_folder
+from lungseg.system.files import rename, sync_folder
 from lungseg.system.locks import LOCK, hold, refuse_if_held
 from lungseg.system.wording import some_of
 from lungseg.system.written import (
@@ -200,7 +200,7 @@ def _complete(staged: Path, output: Path, kind: str) -> None:
     folder, claims = staged.parent, {name.casefold() for name in new.files}
     there = [name for name in list_files(folder) if is_claimed(name, claims)]
     refuse_foreign(output, read_written(folder), there)
-    staged.rename(folder / READY)
+    rename(staged, folder / READY)
     sync_folder(folder)
 
 
@@ -219,11 +219,11 @@ def _move_in(folder: Path) -> None:
         (folder / name).mkdir(exist_ok=True)
     for name in sorted(new.files, key=lambda name: ("/" not in name, name)):
         if (ready / name).exists():
-            (ready / name).replace(folder / name)
+            rename(ready / name, folder / name)
     remove_written(folder, old, keep=(*new.files, *new.folders))
     for name in ("", *new.folders):
         sync_folder(folder / name)
-    (ready / LIST).replace(folder / LIST)
+    rename(ready / LIST, folder / LIST)
     shutil.rmtree(ready)
 
 

@@ -34,7 +34,7 @@ def private_import(package: Package) -> Iterator[None]:
     if package in sys.modules:
         yield
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         private = {
             "ORT_DISABLE_TELEMETRY": "1",
             "NO_ALBUMENTATIONS_UPDATE": "1",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lungseg.system.in_place import Output, open_output
+from lungseg.system.shipped import refuse_shipped
 
 TRAINING_FILES = (
     "config.yaml",
@@ -48,6 +49,7 @@ def open_run(
     Raises:
         UsageError: if the folder may not be written, or another process writes there.
     """
+    refuse_shipped(run)
     with open_output(run, "train", inputs, overwrite=overwrite, resume=resume, also=ALSO) as output:
         old = (run / "config.yaml").is_file() and (
             (run / "data.csv").is_file() or (run / "run.json").is_file()

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from lungseg.config.schema import Config
@@ -92,6 +93,25 @@ def start_tensorflow(execution: Execution) -> Any:
     return tensorflow
 
 
+def require_tensorflow() -> None:
+    """Check that TensorFlow and Keras are installed, which takes no time.
+
+    Raises:
+        UsageError: if one is not; the message says how to install them.
+    """
+    for package, name in (("tensorflow", "TensorFlow"), ("keras", "Keras")):
+        try:
+            found = package in sys.modules or find_spec(package) is not None
+        except ImportError:
+            found = False
+        if not found:
+            raise UsageError(
+                f"This needs {name}, which is not installed: only train, inspect and export do. "
+                "Install all of lungseg, in its checkout: pip install . (for an NVIDIA GPU see "
+                "Install in README.md)."
+            )
+
+
 def import_tensorflow() -> Any:
     """Import TensorFlow without its log messages and leave its settings as they are.
 
@@ -99,18 +119,16 @@ def import_tensorflow() -> Any:
         The module `tensorflow`.
 
     Raises:
-        UsageError: if TensorFlow is not installed.
+        UsageError: if TensorFlow or Keras is not installed, or cannot be imported.
     """
+    require_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     console.note("loading TensorFlow ...")
     try:
         with _silenced_stderr(), private_import("keras"):
             import tensorflow
-    except ImportError:
-        raise UsageError(
-            "This needs TensorFlow, which is not installed: pip install tensorflow-cpu, "
-            'or for an NVIDIA GPU pip install "lungseg[gpu]".'
-        ) from None
+    except ImportError as problem:
+        raise UsageError(f"TensorFlow is installed, but cannot be imported: {problem}") from None
     return tensorflow
 
 

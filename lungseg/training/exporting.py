@@ -22,10 +22,11 @@ from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.system import console
 from lungseg.system.files import put_in_place
+from lungseg.system.outputs import staged_output
 from lungseg.system.privacy import private_import
 from lungseg.system.run_files import EXPORTED_FILES, open_run
 from lungseg.system.tables import read_json, write_json
-from lungseg.training.backend import import_tensorflow
+from lungseg.training.backend import import_tensorflow, require_tensorflow
 
 # The largest difference allowed between a probability of Keras and of the exported file is at least
 # this.
@@ -40,30 +41,39 @@ ROUNDINGS = 32
 FILES = {"onnx": "model.onnx", "savedmodel": "saved_model", "litert": "model.tflite"}
 
 
-def export_run(run: Path, format: str = "onnx") -> float:
+def export_run(
+    run: Path, format: str = "onnx", output: Path | None = None, *, overwrite: bool = False
+) -> float:
     """Write the best model of a run as ONNX (with `model.json`), SavedModel or LiteRT.
 
     Args:
         run: a run folder with `model.keras` and `config.yaml`.
         format: a key of `FILES`.
+        output: folder to write; by default the run.
+        overwrite: replace an `output` that `export` wrote.
 
     Returns:
         The largest difference of a probability between Keras and the runtime of the format.
 
     Raises:
-        UsageError: if the run or its model is missing.
+        UsageError: if the run or its model is missing, or the folder may not be written.
         DataError: if the model is damaged, or the exported file differs from Keras.
     """
     path = run / "model.keras"
     for needed in (path, run / "config.yaml"):
         if not needed.is_file():
             raise UsageError(f"{needed}: there is no such file; {run} is not a finished run.")
-    with open_run(run, EXPORTED_FILES):
-        return export_best(run, format)
+    require_tensorflow()  # before the run folder is changed
+    if output is None:
+        with open_run(run, EXPORTED_FILES):
+            return export_best(run, format)
+    with staged_output(output, "export", [run], overwrite=overwrite) as folder:
+        return export_best(run, format, folder)
 
 
-def export_best(run: Path, format: str = "onnx") -> float:
-    """Do the same in a run folder that is locked already."""
+def export_best(run: Path, format: str = "onnx", output: Path | None = None) -> float:
+    """Do the same in a folder that is locked already: the run's, or `output`."""
+    folder = output or run
     import_tensorflow()
     console.note(f"writing {FILES[format]} ...")
     best = load_best(run)
@@ -73,9 +83,11 @@ def export_best(run: Path, format: str = "onnx") -> float:
         from lungseg.training.compiling import build_in_float32
 
         best = build_in_float32(config, best.get_weights())
-    if format == "onnx":
-        return export_onnx(best, config, run)
-    return export(best, config, run, format)
+    if format != "onnx":
+        return export(best, config, folder, format)
+    if folder != run and (run / "model.json").exists():
+        shutil.copyfile(run / "model.json", folder / "model.json")  # for what `export_onnx` keeps
+    return export_onnx(best, config, folder)
 
 
 def load_best(run: Path) -> Any:

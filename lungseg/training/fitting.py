@@ -16,6 +16,7 @@ from lungseg.imaging.folders import list_images
 from lungseg.imaging.pixels import read_slice
 from lungseg.system import console
 from lungseg.system.files import existing_folder
+from lungseg.system.shipped import as_run
 from lungseg.training.averaging import NormalizationStatistics, ValidatedWeights
 from lungseg.training.backend import Execution
 from lungseg.training.budget import Deadline
@@ -92,7 +93,7 @@ def _load_or_compile(
         if checkpoint is None:
             model = compile_model(config, steps, execution)
             if config.train.start_from is not None:
-                start_with(model, config.train.start_from)
+                start_with(model, as_run(config.train.start_from))
             return model, {}
         path, state = checkpoint
         model = keras.saving.load_model(path, safe_mode=True)

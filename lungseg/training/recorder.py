@@ -51,6 +51,25 @@ def is_better(name: str, value: float, best: float | None) -> bool:
     return value < best if direction(name) == "min" else value > best
 
 
+def epoch_in_words(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> str:
+    """Return the line about an epoch.
+
+    Args:
+        row: its row in `history.csv`.
+        epochs: how many there are to be.
+        monitor: name of the value by which the best epoch is chosen, or `last`.
+        better: whether this epoch is the best so far. A Dice of 0, as a network has in its first
+            steps, is kept if there is no other, but not called the best.
+    """
+    values = ", ".join(
+        f"{key} {value:.4f}" for key, value in row.items() if key not in ("epoch", "learning_rate")
+    )
+    named = better and monitor != "last"
+    nothing = named and direction(monitor) == "max" and f"{row[monitor]:.4f}" == "0.0000"
+    mark = "  best" if named and not nothing else ""
+    return f"epoch {row['epoch']:.0f}/{epochs}: {values}{mark}"
+
+
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a model to a Keras file.
 
@@ -133,13 +152,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self.best, self.best_epoch = value, epoch + 1
         if self.writes:
             self._write(epoch, better)
-        values = ", ".join(
-            f"{key} {value:.4f}"
-            for key, value in row.items()
-            if key not in ("epoch", "learning_rate")
-        )
-        mark = "  best" if better and self.monitor != "last" else ""
-        console.note(f"epoch {epoch + 1}/{self.config.train.epochs}: {values}{mark}")
+        console.note(epoch_in_words(row, self.config.train.epochs, self.monitor, better))
 
     def _write(self, epoch: int, better: bool) -> None:
         # Save the best model before the checkpoint: swapping in the averaged weights rounds them,

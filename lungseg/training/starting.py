@@ -11,6 +11,7 @@ from lungseg.dataset.seen import TRAINED
 from lungseg.dataset.slices import SeenRow
 from lungseg.errors import UsageError
 from lungseg.system import console
+from lungseg.system.shipped import name_of
 from lungseg.system.tables import read_rows
 from lungseg.training.exporting import load_best
 
@@ -67,7 +68,7 @@ def start_with(model: Any, run: Path) -> list[str]:
     share = sum(_size(mine) for mine, _ in carried) / sum(_size(mine) for mine in own)
     if len(given) != len(own) or share < 0.5:
         raise UsageError(
-            f"{run}: its network has other layers than the config's, so a training cannot start "
+            f"{name_of(run)}: it has other layers than the config's, so a training cannot start "
             f"from it. Section model must be as in {run / 'config.yaml'}."
         )
     for mine, its in carried:
@@ -75,7 +76,7 @@ def start_with(model: Any, run: Path) -> list[str]:
     kept = {id(mine) for mine, _ in carried}
     new = [f"{mine.path} {tuple(mine.shape)}" for mine in own if id(mine) not in kept]
     console.note(
-        f"starts with the weights of {run}: {share:.1%} of them carried over"
+        f"starts with the weights of {name_of(run)}: {share:.1%} of them carried over"
         + (f"; new: {', '.join(new)}" if new else "")
     )
     return new

@@ -35,6 +35,7 @@ from lungseg.system import console
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output, refuse_inputs, staged_output
 from lungseg.system.run_files import EVALUATION_FILES, open_run
+from lungseg.system.shipped import as_run, choose_run, refuse_shipped
 
 # The keys by which masks of other tools are scored.
 SCORING = {
@@ -47,7 +48,7 @@ SCORING = {
 
 def evaluate(
     config: Config,
-    run: str | Path,
+    run: str | Path | None,
     dataset: str | Path,
     output: str | Path | None = None,
     *,
@@ -62,11 +63,12 @@ def evaluate(
 
     Args:
         config: section `evaluate` is used, and the seed for the bootstrap.
-        run: run folder with `model.onnx`, or with one in each of `fold_1`, `fold_2` and so on.
+        run: run folder with `model.onnx`, or with one in each of `fold_1`, `fold_2` and so on; or
+            `"shipped"`. None is `train.run` if the config sets it, otherwise the shipped network.
         dataset: data set in the `train|valid|test` layout, of which `evaluate.part` is scored; a
             folder of folds; or prepared slices, or `images` and `masks`, which are scored whole.
         output: folder for the results; by default the run folder for the test part of the run's
-            own data set, and a folder in it for other slices.
+            own data set, and a folder in it for other slices. The shipped network needs one.
         overwrite: replace an `output` that `evaluate` wrote.
         against: results of another evaluation of the same cases, to compare with.
 
@@ -80,7 +82,9 @@ def evaluate(
         >>> 0 <= result.summary["overall"]["lung"]["dice"]["mean"] <= 1
         True
     """
-    run = Path(run)
+    run = choose_run(config) if run is None else as_run(run)
+    if output is None:
+        refuse_shipped(run)
     model_paths(run, None)  # checked first, so that its error comes first
     dataset = existing_folder(dataset, "slices")
     output = None if output is None else Path(output)

@@ -38,6 +38,7 @@ from lungseg.system import console
 from lungseg.system.in_place import Output, open_output
 from lungseg.system.one_file import check_file, open_file
 from lungseg.system.outputs import check_output
+from lungseg.system.shipped import as_run, choose_run
 
 Log = Callable[[list[CaseRow]], None]
 
@@ -90,7 +91,8 @@ def infer(
             DICOM is one volume.
         output: folder for the masks; or, for one input, its mask file (`.png` for an image, one of
             `.nii.gz`, `.nii`, `.mha` and `.nrrd` for a volume), which is then all that is written.
-        run: run folder. Give either `run` or `model`.
+        run: run folder, or `"shipped"`. Without `run` and `model` it is `train.run` if the config
+            sets it, otherwise the shipped network.
         model: ONNX file with its `model.json` beside it.
         overwrite: replace an `output` that `infer` wrote.
         resume: add to an `output` that `infer` wrote. A mask is kept if it was made from the same
@@ -109,10 +111,12 @@ def infer(
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     output = Path(output)
+    if run is None and model is None:
+        run = choose_run(config)
     items, paths, read = check(
         [Path(path) for path in given],
         output,
-        run=None if run is None else Path(run),
+        run=None if run is None else as_run(run),
         model=None if model is None else Path(model),
         overwrite=overwrite,
         resume=resume,
@@ -197,7 +201,7 @@ def _reason_to_repeat(row: CaseRow, item: Input, predictor: Predictor, config: C
     if row.origin is None:
         return "cases.csv does not say what they were made from"
     try:
-        origin = origin_of(item, predictor.sha256, config.infer)
+        origin = origin_of(item, predictor.sha256, config.infer, predictor.name)
     except DataError:
         return "the input cannot be read any more"
     changed = origin.changed(row.origin)
@@ -256,10 +260,13 @@ def _segment(
 ) -> None:
     """Segment the images in batches, then the volumes one after the other; or on a cluster."""
     if scheduler is not None:
+        of_volumes = {item.name for item in items if item.is_volume}
         with console.progress(len(items), "infer", "case") as bar:
             for row in map_cases(scheduler, items, paths, output, config):
                 log([row])
                 bar.advance(1)
+                if row.case in of_volumes:
+                    console.note(in_words(row))
         return
     images = [item for item in items if not item.is_volume]
     if images:

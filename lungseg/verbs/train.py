@@ -30,7 +30,9 @@ from lungseg.reporting.model_card import write_model_card
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
+from lungseg.system.shipped import as_run
 from lungseg.system.tables import read_json, read_rows, write_json
+from lungseg.training.backend import require_tensorflow
 from lungseg.training.distribution import is_chief
 from lungseg.training.exporting import export_best
 from lungseg.training.run_folder import (
@@ -152,6 +154,7 @@ def train(
     """
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other.")
+    require_tensorflow()  # before anything is read or written
     dataset, run = Path(dataset), Path(run)
     dataset = _check_folders(config, dataset, run, resume, overwrite)
     parts, epoch_slices = _read_parts(config, dataset)
@@ -245,13 +248,15 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
         if resume and run.exists():
             check_same_config(config, run)
         elif config.train.start_from is not None:
-            check_start(existing_folder(config.train.start_from, "a trained network", "--from"))
+            start = as_run(config.train.start_from)
+            check_start(existing_folder(start, "a trained network", "--from"))
     return dataset
 
 
 def _folders_read(config: Config, dataset: Path) -> list[Path | None]:
     """Return the folders that a training reads."""
-    others = [config.train.mini_test, config.train.start_from, config.split.group_csv]
+    start = config.train.start_from
+    others = [config.train.mini_test, config.split.group_csv, start and as_run(start)]
     return [dataset, *config.data.train_only, *others]
 
 
@@ -260,7 +265,8 @@ def _slices_before(config: Config, resumed: Path | None) -> list[SeenRow]:
     listing = None if resumed is None else resumed / "data.csv"
     if listing is not None and listing.exists():
         return [row for row in read_rows(listing, SeenRow) if row.part == BEFORE]
-    return [] if config.train.start_from is None else slices_before(config.train.start_from)
+    start = config.train.start_from
+    return [] if start is None else slices_before(as_run(start))
 
 
 def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], list[Slice]]:

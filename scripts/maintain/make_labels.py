@@ -99,6 +99,17 @@ def find_source(path: Path) -> tuple[str, str, str]:
     raise FileNotFoundError(f"{path}: no SOURCE file tells its patient and terms.")
 
 
+def name_collection(citation: str) -> str:
+    """Return the short name of a collection, or of several, from their citation."""
+    names = []
+    for one in citation.split("|"):
+        authors, *titles = one.strip().split(". ")
+        title = titles[0] if titles and not titles[0].startswith("The Cancer Imaging") else authors
+        short = re.search(r"\((.+?)\)$", title)
+        names.append(re.sub(r"^Data (from|for) ", "", short[1] if short else title, flags=re.I))
+    return ", ".join(names)
+
+
 def _field(text: str, key: str) -> str:
     found = re.search(rf"^{key}:\s*(.+)$", text, re.MULTILINE)
     if found is None:

@@ -29,8 +29,9 @@ from lungseg.inference.certainty import Usual
 from lungseg.inference.predictor import Predictor
 from lungseg.system.environment import describe_hardware, describe_software
 from lungseg.system.tables import read_csv, read_json, write_json
+from scripts.maintain import write_card
 from scripts.maintain.judge_model import Judged, by_patient, judge
-from scripts.maintain.make_labels import HELD_BACK
+from scripts.maintain.make_labels import HELD_BACK, name_collection
 from scripts.maintain.ship_model import ship
 
 SHIPPED = Path(__file__).parents[2] / "lungseg" / "shipped"
@@ -111,6 +112,15 @@ def cross_validate(work: Path, recipe: dict[str, str]) -> list[Judged]:
     return judged
 
 
+def with_collections(cases: Sequence[Judged], work: Path) -> list[dict[str, Any]]:
+    """Return a row per patient that names the collection."""
+    described = read_json(work / "labels" / "labels.json").values()
+    cited = {about["patient"]: about["citation"] for about in described}
+    return [
+        {**row, "collection": name_collection(cited[row["patient"]])} for row in by_patient(cases)
+    ]
+
+
 def judge_final(data: Path, work: Path) -> dict[str, Any]:
     """Judge the final network by what it was never trained on."""
     cts = data / "open-ct" / "volumes"
@@ -181,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "software": describe_software(),
         "settings": recipe,
         "minutes": {"training": minutes, "all": round((time.monotonic() - started) / 60)},
-        "cross_validation": {"folds": FOLDS, "patients": by_patient(held)},
+        "cross_validation": {"folds": FOLDS, "patients": with_collections(held, given.work)},
         "held_out": judge_final(given.data, given.work),
     }
     ship(given.work / "final", given.shipped)
@@ -189,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     certainty = asdict(usual_certainty(given.work))
     write_json(described, {**read_json(described), "certainty": certainty})
     write_json(given.shipped / "evaluation.json", evaluation)
+    labels = ["--labels", str(given.work / "labels" / "labels.json")]
+    write_card.main([*labels, "--folder", str(given.shipped)])
     return 0
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def ship(run: Path, folder: Path) -> None:
     model.save(folder / "model.keras")
     _compress(folder / "model.keras")
     export_onnx(model, config, folder)
-    _halve(folder / "model.onnx")
+    kernels = [each.transpose(3, 2, 0, 1) for each in model.get_weights() if each.ndim == 4]
+    _halve(folder / "model.onnx", kernels)
 
 
 def without_places(config: Config) -> Config:
@@ -87,26 +89,56 @@ def _compress(path: Path) -> None:
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
 
 
-def _halve(path: Path) -> None:
-    """Store the large arrays of an ONNX file in 16 bits, with a cast to 32 bits behind each."""
+def _halve(path: Path, kernels: Sequence[np.ndarray]) -> None:
+    """Store the large arrays of an ONNX file in 16 bits, with a cast to 32 bits behind each.
+
+    In the file, kernels are multiplied by the scales of the normalisation that follows them. These
+    products have more digits than 16 bits hold. So the kernel that Keras has is stored, and a
+    multiplication, which ONNX Runtime does once, when it loads the file.
+
+    Args:
+        path: the file.
+        kernels: those of the Keras model, `(outputs, inputs, height, width)`, rounded.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     network = onnx.load(path)
     graph = network.graph
-    casts = []
-    for weights in graph.initializer:
+    nodes = []
+    for weights in list(graph.initializer):
         array = numpy_helper.to_array(weights)
         if weights.data_type != TensorProto.FLOAT or array.size < SMALLEST:
             continue
         name = weights.name
-        weights.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_half"))
-        casts.append(helper.make_node("Cast", [weights.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
+        stored, scale = _factors(array, kernels)
+        weights.CopyFrom(numpy_helper.from_array(stored.astype(np.float16), f"{name}_half"))
+        whole = name if scale is None else f"{name}_kernel"
+        nodes.append(helper.make_node("Cast", [weights.name], [whole], to=TensorProto.FLOAT))
+        if scale is not None:
+            graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+            nodes.append(helper.make_node("Mul", [whole, f"{name}_scale"], [name]))
+    nodes += graph.node
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.checker.check_model(network)
     onnx.save(network, path)
+
+
+def _factors(
+    array: np.ndarray, kernels: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the kernel of which an array is a multiple, and the factor of each output.
+
+    If there is none, it is the array itself, and None.
+    """
+    for kernel in kernels:
+        if kernel.shape == array.shape:
+            size = (kernel**2).sum(axis=(1, 2, 3), keepdims=True)
+            scale = (kernel * array).sum(axis=(1, 2, 3), keepdims=True) / np.maximum(size, 1e-30)
+            if np.allclose(kernel * scale, array, rtol=1e-4, atol=1e-5 * np.abs(array).max()):
+                return kernel, scale.astype(np.float32)
+    return array, None
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import typer
 
 from tests.bad_inputs import (
     configs,
+    contours,
     dicom,
     headers,
     images,
@@ -31,7 +32,7 @@ from tests.bad_inputs import (
 from tests.bad_inputs.kinds import Kind
 
 MODULES = (
-    images, names, volumes, dicom, headers, scales, trees, masks, configs, models, tables,
+    images, names, volumes, dicom, headers, scales, trees, masks, contours, configs, models, tables,
 )  # fmt: skip
 KINDS = {
     value.name: value

@@ -17,7 +17,7 @@ from lungseg.cli.app import app
 Cli = Callable[..., Result]
 VERBS = [
     "prepare", "split", "train", "evaluate", "infer", "inspect", "export",
-    "config", "phantom", "label", "convert",
+    "config", "phantom", "label", "convert", "models",
 ]  # fmt: skip
 
 

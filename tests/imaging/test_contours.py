@@ -8,11 +8,12 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from lungseg.config.loading import check_config
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
-from lungseg.imaging.dicom.contours import is_rtstruct, referenced_series
+from lungseg.imaging.dicom.contours import frame_of_reference, is_rtstruct, referenced_series
 from lungseg.imaging.labels import UNLABELLED
 from lungseg.imaging.structures import has_names, read_structures
 from lungseg.imaging.volume_files import read_ct
@@ -260,6 +261,34 @@ def test_a_damaged_file_is_an_error_with_its_path(tmp_path: Path) -> None:
     odd = [("CLOSED_PLANAR", np.array([1.0, 2.0, 3.0, 4.0]))]
     with pytest.raises(DataError, match="groups of three finite numbers"):
         read_structures(write_rtstruct(tmp_path / "b.dcm", {"Lungs": odd}), image, LUNGS)
+
+
+def test_contours_of_another_frame_of_reference_are_refused(tmp_path: Path) -> None:
+    hu, lungs = phantom_arrays(4)
+    slices = write_series(tmp_path / "ct", hu)
+    ct = read_ct(tmp_path / "ct")
+    rois = {"Lungs": outlines(ct.image, lungs > 0), "Heart": []}
+    path = write_rtstruct(tmp_path / "rs.dcm", rois, slices[0])
+    frame = frame_of_reference(tmp_path / "ct")
+    assert frame == frame_of_reference(slices[0]) == dcmread(slices[0]).FrameOfReferenceUID
+    read_structures(path, ct.image, LUNGS, frame)
+    for change in ("usual", "of the heart", "of the lungs"):
+        dataset = dcmread(path)
+        heart = dataset.StructureSetROISequence[1]
+        if change == "usual":
+            dataset.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = "1.2.3"
+        else:  # a structure may say it by itself, and only those that are taken count
+            roi = heart if change == "of the heart" else dataset.StructureSetROISequence[0]
+            roi.ReferencedFrameOfReferenceUID = "1.2.3"
+        dataset.save_as(tmp_path / "other.dcm")
+        if change == "of the heart":
+            read_structures(tmp_path / "other.dcm", ct.image, LUNGS, frame)
+            continue
+        with pytest.raises(DataError, match=rf"of Lungs lie in .* 1\.2\.3, the CT in {frame}\. .*"):
+            read_structures(tmp_path / "other.dcm", ct.image, LUNGS, frame)
+        read_structures(tmp_path / "other.dcm", ct.image, LUNGS)  # a NIfTI has no frame
+    assert frame_of_reference(tmp_path / "ct.nii.gz") == ""
+    assert frame_of_reference(tmp_path) == ""
 
 
 def test_an_rtstruct_is_known_by_its_header_and_names_its_series(tmp_path: Path) -> None:

@@ -252,3 +252,15 @@ def test_what_is_found_on_the_coarse_grid_is_in_voxels_of_the_ct() -> None:
     inside = (expected >= 7) & (expected < 307)
     np.testing.assert_array_equal(coarse[0, 10], expected * inside)
     assert found.body.step == (3, 3, 1)
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_a_ct_thinner_than_the_coarse_grid_is_looked_at(slices: int) -> None:
+    spacing = (3.0, 3.0, 0.5)  # of 300 mm in the plane: a coarse voxel is 4 slices high
+    coarse = coarse_body(image_of(body()[:slices], spacing))
+    assert coarse.hu.shape[0] == 1
+    lungs = image_of((body()[:slices] == -800).astype(np.uint8), spacing)
+    assert coarse.coarse(lungs, (0, 0, 0)).any()
+    found = look(body()[:slices], spacing).midline
+    assert found is not None
+    assert found.x == pytest.approx(49.5, abs=2)

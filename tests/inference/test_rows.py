@@ -64,6 +64,18 @@ def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
     assert text.startswith("case,input,status,mask,height,width,slices,lung_pixels,lung_fraction,")
 
 
+def test_rows_without_the_name_of_the_network_are_read(tmp_path: Path) -> None:
+    row = done_row(IMAGE, "007.png", (1, 3, 3), 1, "", dataclasses.replace(ORIGIN, network="x"))
+    (tmp_path / "007.png").touch()
+    write_cases(tmp_path, [row])
+    assert read_done(tmp_path) == {"007": row}
+    # As versions wrote it that did not name the network.
+    table = tmp_path / "cases.csv"
+    table.write_text("".join(f"{r.rpartition(',')[0]}\n" for r in table.read_text().splitlines()))
+    assert "network" not in table.read_text()
+    assert read_done(tmp_path)["007"].origin == ORIGIN
+
+
 def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("case,input,status,mask,height\na,a.png,done,a.png,tall\n")
     with pytest.raises(DataError, match=r"cases\.csv: line 2, column height: .* found 'tall'"):

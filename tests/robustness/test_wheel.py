@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg import __version__
+from tests.support.dicom_files import write_series
 from tests.support.installing import run_uv
 from tests.support.places import REPOSITORY
+from tests.support.sealed import require_namespace, watch_privacy
+from tests.support.volumes import phantom_volume
 from tests.support.watch import Watched, watch
 
 pytestmark = pytest.mark.slow
@@ -100,12 +104,44 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         name
         for name in names
         if not re.fullmatch(r"lungseg/([\w/]+\.(py|json|yaml|html\.j2|js|css)|py\.typed)", name)
+        and not re.fullmatch(r"lungseg/shipped/[\w-]+\.(onnx|keras|json|csv|yaml|md)", name)
         and not name.startswith(f"lungseg-{__version__}.dist-info/")
     }
     assert strays == set()
     files = [path for path in (REPOSITORY / "lungseg").rglob("*") if path.is_file()]
     package = {str(p.relative_to(REPOSITORY)) for p in files if "__pycache__" not in p.parts}
     assert package - names == set()
+
+
+def test_the_wheel_holds_the_network_as_it_is_here(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("model.onnx", "model.json", "model.keras", "model-card.md", "data.csv"):
+            here = (REPOSITORY / "lungseg" / "shipped" / name).read_bytes()
+            assert archive.read(f"lungseg/shipped/{name}") == here, name
+
+
+def test_an_installation_segments_without_a_further_step_and_without_a_network(
+    environment: Path, tmp_path: Path
+) -> None:
+    require_namespace()
+    scan, lung = phantom_volume(slices=12, side=128)
+    (tmp_path / "given").mkdir()
+    sitk.WriteImage(scan, str(tmp_path / "given" / "nifti.nii.gz"))
+    write_series(tmp_path / "given" / "dicom", sitk.GetArrayFromImage(scan), step=25.0)
+    package = next(environment.glob("lib/python*/site-packages/lungseg"))
+    before = {path: path.stat().st_mtime_ns for path in (package / "shipped").iterdir()}
+    program = ["env", "-u", "PYTHONPATH", environment / "bin" / "lungseg"]
+    command = [*map(str, program), "infer", "given", "-o", "out"]
+    seen = watch_privacy(command, tmp_path)
+    assert seen.code == 0, seen.said
+    assert "network: the shipped one" in seen.said
+    assert seen.sent == []
+    truth = sitk.GetArrayFromImage(lung) > 0
+    for name in ("nifti", "dicom"):
+        mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"{name}.nii.gz"))) > 0
+        assert mask.shape == truth.shape
+        assert 2 * (mask & truth).sum() > 0.9 * (mask.sum() + truth.sum()), name
+    assert {path: path.stat().st_mtime_ns for path in (package / "shipped").iterdir()} == before
 
 
 def test_the_program_runs_away_from_the_checkout(environment: Path, tmp_path: Path) -> None:

@@ -34,4 +34,17 @@ def test_a_large_file_is_named(
     with pytest.raises(SystemExit) as end:
         check_sizes.main()
     assert end.value.code == 1
-    assert capsys.readouterr().err.startswith("large.png: 200 kB")
+    assert capsys.readouterr().err == "large.png: 200 kB; at most 200 kB.\n"
+
+
+def test_the_shipped_network_has_a_limit_of_its_own(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = repository / "lungseg" / "shipped" / "model.onnx"
+    network.parent.mkdir(parents=True)
+    for size, code in ((10_000_000, 0), (10_000_001, 1)):
+        network.write_bytes(bytes(size))
+        with pytest.raises(SystemExit) as end:
+            check_sizes.main()
+        assert end.value.code == code
+    assert "model.onnx: 10000 kB; at most 10000 kB" in capsys.readouterr().err

@@ -37,7 +37,8 @@ def test_it_gives_the_same_masks_from_both_files(
     assert np.abs(found - expected).max() > 0
     model = keras.saving.load_model(shipped / "model.keras", compile=False)
     by_keras = model.predict(np.stack(images).astype("float32")[..., None], verbose=0)
-    np.testing.assert_allclose(found, by_keras, atol=5e-3)
+    # The weights are the same ones, so only the order of additions differs.
+    np.testing.assert_allclose(found, by_keras, atol=1e-5)
     assert after.usual_certainty == before.usual_certainty is not None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lungseg.config.loading import check_config
 from lungseg.training.averaging import ValidatedWeights
-from lungseg.training.recorder import Recorder, is_better
+from lungseg.training.recorder import Recorder, epoch_in_words, is_better
 from tests.support.averaged import NoStatistics, average_of, network, set_weights
 from tests.support.phantoms import tiny
 
@@ -93,6 +93,25 @@ def test_the_plot_has_one_panel_for_all_classes(
 def test_what_is_no_number_is_never_better(value: float, best: float | None) -> None:
     for name in ("val_loss", "val_lung_dice"):
         assert not is_better(name, value, best)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "value", "marked"),
+    [
+        ("val_lung_dice", 0.0, False),
+        ("val_lung_dice", 0.00004, False),
+        ("val_lung_dice", 0.0001, True),
+        ("val_loss", 0.0, True),
+        ("last", 0.5, False),
+    ],
+)
+def test_an_epoch_that_found_no_lung_is_not_called_the_best(
+    monitor: str, value: float, marked: bool
+) -> None:
+    row = {"epoch": 1, "loss": 0.7, "val_lung_dice": value, "val_loss": value, "learning_rate": 1}
+    line = f"epoch 1/9: loss 0.7000, val_lung_dice {value:.4f}, val_loss {value:.4f}"
+    assert epoch_in_words(row, 9, monitor, better=True) == line + ("  best" if marked else "")
+    assert epoch_in_words(row, 9, monitor, better=False) == line
 
 
 def test_a_value_is_better_only_if_it_differs() -> None:

@@ -13,6 +13,7 @@ from typer.testing import Result
 from lungseg.config.loading import load_config, with_overrides
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
+from lungseg.system import shipped
 from lungseg.system.tables import read_csv
 from lungseg.training.compiling import compile_model
 from lungseg.training.starting import start_with
@@ -136,7 +137,7 @@ def test_a_resumed_run_needs_the_first_one_no_more(
 
 def config_start(run: Path) -> Path:
     start = load_config(run / "config.yaml").train.start_from
-    assert start is not None
+    assert isinstance(start, Path)
     return start
 
 
@@ -185,3 +186,33 @@ def test_the_command_line_names_the_run(
     assert done.exit_code == 0, done.output
     assert f"starts with the weights of {trained_run}" in done.output.replace("\n", " ")
     assert config_start(run) == trained_run
+
+
+def test_the_word_shipped_is_the_network_of_the_package(
+    lungseg: Callable[..., Result],
+    config_file: Path,
+    trained_run: Path,
+    other_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", trained_run)
+    monkeypatch.chdir(tmp_path)
+    given = ("-c", config_file, "--data", other_data, "--run", "run", "-s", "train.epochs=1")
+    start = ("--from", "shipped", "-s", "train.learning_rate=1e-9")
+    done = lungseg("train", *given, *start)
+    assert done.exit_code == 0, done.output
+    said = done.output.replace("\n", " ")
+    assert "starts with the weights of the shipped network: 100.0% of them carried over" in said
+    pairs = zip(
+        best_of(Path("run")).trainable_weights, best_of(trained_run).trainable_weights, strict=True
+    )
+    assert max(float(np.abs(mine - its).max()) for mine, its in pairs) < 1e-6
+    assert load_config(Path("run/config.yaml")).train.start_from == "shipped"
+    trained = {r["sha256"] for r in read_csv(trained_run / "data.csv") if r["part"] == "train"}
+    rows = read_csv(Path("run/data.csv"))
+    assert {row["sha256"] for row in rows if row["part"] == "before"} == trained
+    again = lungseg("train", "--resume", "--run", "run", "--data", other_data)
+    assert again.exit_code == 0, again.output
+    missing = lungseg("train", *given[:-2], "--overwrite", "--from", "./shipped")
+    assert (missing.exit_code, "no such folder" in missing.output) == (2, True)

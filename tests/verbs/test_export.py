@@ -4,15 +4,19 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import Result
 
 from lungseg.config.loading import check_config
 from lungseg.errors import DataError
+from lungseg.inference.predictor import Predictor
 from lungseg.models import build_model
+from lungseg.system import shipped
 from lungseg.system.tables import read_json
 from lungseg.training import exporting as export
 from lungseg.training.exporting import export_run
+from tests.support.phantoms import SIDE
 
 Shell = Callable[..., Result]
 
@@ -43,6 +47,28 @@ def test_what_certainty_is_usual_is_kept(trained_run: Path, run: Path) -> None:
         read_json(run / "model.json")["certainty"]
         == read_json(trained_run / "model.json")["certainty"]
     )
+
+
+def test_the_shipped_network_is_exported_to_another_folder(
+    trained_run: Path, lungseg: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", trained_run)
+    before = {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")}
+    result = lungseg("export", "--run", "shipped")
+    assert (result.exit_code, "-o FOLDER" in result.stderr) == (2, True)
+    output = tmp_path / "out"
+    given = ("--run", "shipped", "-o", output)
+    assert lungseg("export", *given).exit_code == 0
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    new, old = (Predictor(run / "model.onnx") for run in (output, trained_run))
+    np.testing.assert_allclose(new.probabilities([image]), old.probabilities([image]), atol=1e-5)
+    certainty = read_json(output / "model.json")["certainty"]
+    assert certainty == read_json(trained_run / "model.json")["certainty"]
+    assert lungseg("export", *given).exit_code == 2
+    assert lungseg("export", *given, "--format", "litert", "--overwrite").exit_code == 0
+    assert {path.name for path in output.iterdir()} >= {"model.tflite"}
+    assert not (output / "model.onnx").exists()
+    assert {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")} == before
 
 
 @pytest.mark.parametrize("format", export.FILES)

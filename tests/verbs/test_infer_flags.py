@@ -1,6 +1,6 @@
 """Faults are flagged in the tables, on the console and in the result; the exit code stays 0."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,9 @@ import SimpleITK as sitk  # noqa: N813
 from typer.testing import Result
 
 from lungseg.config.schema import Config
+from lungseg.imaging.folders import Input
+from lungseg.inference.cases import segment_case
+from lungseg.inference.rows import CaseRow
 from lungseg.phantom.dataset import write_phantom_volumes
 from lungseg.system.tables import read_csv, read_json
 from lungseg.verbs.infer import infer
@@ -225,3 +228,38 @@ def test_each_volume_is_said_with_its_millilitres_sides_and_flags(
         flags = [each for each in rows[case]["flags"].split() if each != "all_empty"]
         assert said.endswith(f"; flags: {', '.join(flags)}" if flags else "; no flags")
     assert float(rows["a"]["lung_volume_ml"]) > 0
+
+
+def test_on_a_terminal_the_progress_shows_the_tidying_of_each_volume(
+    run: Path, tmp_path: Path, lungseg: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "a.mha")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich then draws as on a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    result = lungseg("infer", "--run", run, tmp_path / "a.mha", "-o", tmp_path / "out")
+    assert "a: tidy, sides" in result.stderr
+    assert "2/2" in result.stderr
+
+
+def test_with_a_scheduler_each_volume_is_said_as_well(
+    run: Path, tmp_path: Path, lungseg: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_workers(
+        scheduler: str, items: list[Input], paths: list[Path], output: Path, config: Config
+    ) -> Iterator[CaseRow]:
+        for item in reversed(items):
+            yield segment_case(item, paths, output, config)
+
+    monkeypatch.setattr("lungseg.verbs.infer.map_cases", on_workers)
+    write_scan(tmp_path / "in" / "a.mha")
+    (tmp_path / "in" / "b.mha").write_bytes(b"no image")
+    cv2.imwrite(str(tmp_path / "in" / "c.png"), np.full((SIDE, SIDE), 200, np.uint8))
+    command = ("infer", "--run", run, tmp_path / "in", "-o")
+    alone = lungseg(*command, tmp_path / "alone").stderr.splitlines()
+    shared = lungseg(*command, tmp_path / "shared", "--scheduler", "tcp://x:1").stderr.splitlines()
+    assert [line for line in alone if "mL of lung" in line] == [
+        line for line in shared if "mL of lung" in line
+    ]
+    assert any(line.startswith("a: ") and "mL of lung (" in line for line in shared)
+    assert any(line.startswith("b: failed: ") for line in shared)
+    assert not [line for line in shared if line.startswith("c: ")]

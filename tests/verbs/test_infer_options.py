@@ -1,4 +1,4 @@
-"""Tiles, flips, probability maps, animations, DICOM-SEG, and cases shared over a cluster."""
+"""Tiles, flips, probability maps, animations, DICOM objects, and cases shared over a cluster."""
 
 import itertools
 import json
@@ -19,11 +19,16 @@ from typer.testing import Result
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
+from lungseg.imaging.labels import UNLABELLED
 from lungseg.imaging.pixels import apply_window, read_pixels, write_png
+from lungseg.imaging.structures import read_structures
+from lungseg.imaging.volume_files import read_ct
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.tiling import tiles
 from lungseg.phantom.drawing import make_slice
 from lungseg.phantom.patient import make_patient
+from lungseg.system.files import sha256_of_file
+from lungseg.system.written import read_written
 from lungseg.verbs.infer import infer
 from tests.support.dicom_files import write_series
 from tests.support.networks import write_classes, write_sides
@@ -167,6 +172,30 @@ def test_a_dicom_seg_refers_to_its_series(
     np.testing.assert_array_equal(pixels, labels)
 
 
+def test_an_rtstruct_lies_in_a_folder_of_its_own_and_is_known_as_written(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    write_series(tmp_path / "case", phantom_arrays()[0])
+    config = with_infer(tiny_config, rtstruct=True, dicom_seg=True, sides=True, min_component_ml=0)
+    result = infer(config, [tmp_path / "case"], tmp_path / "out", run=trained_run)
+    assert not result.failed
+    ct = read_ct(tmp_path / "case")
+    path = tmp_path / "out" / "rtstruct" / "case.dcm"
+    volume, _ = read_structures(path, ct.image, tiny_config.data)
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "case.nii.gz")))
+    assert mask.any()
+    # Slices between others that hold no lung are read as not labelled.
+    drawn = np.where(volume.labels == UNLABELLED, 0, volume.labels)
+    np.testing.assert_array_equal(drawn > 0, mask > 0)
+    written = read_written(tmp_path / "out").files
+    assert written["rtstruct/case.dcm"].sha256 == sha256_of_file(path)
+    assert written["case.dcm"].sha256 == sha256_of_file(tmp_path / "out" / "case.dcm")
+    # What a person changed in it is not overwritten.
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(UsageError, match=r"rtstruct/case\.dcm"):
+        infer(config, [tmp_path / "case"], tmp_path / "out", run=trained_run, overwrite=True)
+
+
 @pytest.mark.parametrize(
     ("greys", "said"),
     [
@@ -183,11 +212,13 @@ def test_what_is_not_lung_alone_has_no_dicom_seg(
 ) -> None:
     run = write_classes(tmp_path / "run", (SIDE, SIDE), greys)
     write_series(tmp_path / "case", phantom_arrays()[0])
-    infer(with_infer(tiny_config, dicom_seg=True), tmp_path / "case", tmp_path / "out", run=run)
+    config = with_infer(tiny_config, dicom_seg=True, rtstruct=True)
+    infer(config, tmp_path / "case", tmp_path / "out", run=run)
     [row] = json.loads((tmp_path / "out" / "cases.json").read_text())
     assert row["detail"].startswith(f"no DICOM-SEG: it is of lung alone, and {said}")
-    assert f"case: no DICOM-SEG: it is of lung alone, and {said}" in caplog.messages
-    assert not (tmp_path / "out" / "case.dcm").exists()
+    for kind in ("DICOM-SEG", "RTSTRUCT"):
+        assert f"case: no {kind}: it is of lung alone, and {said}" in caplog.messages
+    assert not list((tmp_path / "out").rglob("*.dcm"))
 
 
 def test_refused_sides_leave_the_output_as_it_was(tmp_path: Path, tiny_config: Config) -> None:
@@ -208,9 +239,12 @@ def test_a_volume_without_series_has_no_dicom_seg_and_says_so(
     trained_run: Path, tmp_path: Path, tiny_config: Config
 ) -> None:
     source = write_nifti(tmp_path / "ct.nii.gz")
-    infer(with_infer(tiny_config, dicom_seg=True), [source], tmp_path / "out", run=trained_run)
+    config = with_infer(tiny_config, dicom_seg=True, rtstruct=True)
+    infer(config, [source], tmp_path / "out", run=trained_run)
     [row] = json.loads((tmp_path / "out" / "cases.json").read_text())
     assert "no DICOM-SEG" in row["detail"]
+    assert "no RTSTRUCT" in row["detail"]
+    assert not (tmp_path / "out" / "rtstruct").exists()
 
 
 def test_measurements_are_json_too(trained_run: Path, tmp_path: Path, tiny_config: Config) -> None:

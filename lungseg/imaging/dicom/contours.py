@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.errors import DataError
-from lungseg.imaging.dicom.headers import has_magic
+from lungseg.imaging.dicom.headers import FRAME_UID, has_magic
+from lungseg.imaging.dicom.series import element_of, pick_series
 from lungseg.imaging.findings import Finding
+from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.polygons import Points, Polygon, fill
 from lungseg.system.environment import require
 
@@ -50,10 +52,17 @@ class Contour:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """A structure (ROI) of an RTSTRUCT: its name and its contours."""
+    """A structure (ROI) of an RTSTRUCT.
+
+    Attributes:
+        name: its name.
+        contours: its contours.
+        frame: UID of the frame of reference in which they lie; empty if the file does not say.
+    """
 
     name: str
     contours: list[Contour]
+    frame: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +112,22 @@ def referenced_series(path: Path) -> str:
     return ""
 
 
+def frame_of_reference(path: Path, files: Sequence[Path] = ()) -> str:
+    """Return the FrameOfReferenceUID of the CT series that `read_dicom` reads.
+
+    Args:
+        path: a folder or file. What is no DICOM, or cannot be read, has an empty one.
+        files: the files of the one series to read; empty for those in `path`.
+    """
+    if not path.is_dir() and volume_suffix(path) != ".dcm":
+        return ""
+    try:
+        picked = pick_series(path, None, path, files)[0] if path.is_dir() else [path]
+        return element_of(picked[0], FRAME_UID)
+    except (DataError, RuntimeError):  # who reads the series gets the reason
+        return ""
+
+
 def read_rtstruct(path: Path) -> list[Structure]:
     """Read the structures of an RTSTRUCT.
 
@@ -119,8 +144,14 @@ def read_rtstruct(path: Path) -> list[Structure]:
             ]
             for item in dataset.get("ROIContourSequence") or []
         }
+        frames = dataset.get("ReferencedFrameOfReferenceSequence") or []
+        usual = str(frames[0].get("FrameOfReferenceUID") or "") if len(frames) == 1 else ""
         return [
-            Structure(str(item.get("ROIName") or ""), contours.get(int(item.ROINumber), []))
+            Structure(
+                str(item.get("ROIName") or ""),
+                contours.get(int(item.ROINumber), []),
+                str(item.get("ReferencedFrameOfReferenceUID") or usual),
+            )
             for item in dataset.get("StructureSetROISequence") or []
         ]
     except Exception as problem:  # pydicom raises many kinds for a damaged file
@@ -128,10 +159,23 @@ def read_rtstruct(path: Path) -> list[Structure]:
 
 
 def _contour(item: Any) -> Contour:
-    points = np.array([float(value) for value in item.get("ContourData") or []])
+    points = _numbers(item)
     if len(points) % 3 or not np.isfinite(points).all():
         raise ValueError("a contour's coordinates are not groups of three finite numbers")
     return Contour(str(item.get("ContourGeometricType") or CLOSED), points.reshape(-1, 3))
+
+
+def _numbers(item: Any) -> NDArray[np.float64]:
+    """Return the coordinates of a contour, from the text in the file if pydicom still has that.
+
+    pydicom needs a minute to turn a million coordinates into numbers.
+    """
+    if "ContourData" not in item:
+        return np.zeros(0)
+    value = item.get_item("ContourData").value
+    if isinstance(value, bytes):
+        value = value.decode("ascii").rstrip(" \0").split("\\") if value.strip(b" \0") else []
+    return np.array([float(each) for each in value or []])
 
 
 def draw(structure: Structure, image: Any, path: Path) -> Drawn:

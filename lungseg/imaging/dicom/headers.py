@@ -19,7 +19,7 @@ from lungseg.system.files import require_regular
 
 MODALITY, POSITION, ORIENTATION = "0008|0060", "0020|0032", "0020|0037"
 PATIENT_ID, BITS, FRAMES = "0010|0020", "0028|0100", "0028|0008"
-SERIES_UID = "0020|000e"
+SERIES_UID, FRAME_UID = "0020|000e", "0020|0052"
 CLASS, IMAGE_TYPE = "0008|0016", "0008|0008"
 SPACING, THICKNESS, SLOPE, INTERCEPT = "0028|0030", "0018|0050", "0028|1053", "0028|1052"
 # Their geometry is in sequences, one item per frame: enhanced CT, and CT converted to it.

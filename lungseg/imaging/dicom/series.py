@@ -85,7 +85,7 @@ def read_dicom(
         DataError: if there is no such series, or it does not form a volume.
     """
     origin = origin or folder
-    picked, findings = _pick(folder, series_uid, origin, files)
+    picked, findings = pick_series(folder, series_uid, origin, files)
     image, slice_findings = read_files(picked, origin)
     return image, findings + slice_findings
 
@@ -98,15 +98,15 @@ def source_files(
     Raises:
         DataError: if `read_dicom` would raise it.
     """
-    picked = _pick(path, series_uid, path, files)[0] if path.is_dir() else [path]
+    picked = pick_series(path, series_uid, path, files)[0] if path.is_dir() else [path]
     return [header.path for header in _in_order(picked, path)[0]]
 
 
-def _pick(
+def pick_series(
     folder: Path, series_uid: str | None, origin: Path, given: Sequence[Path]
 ) -> tuple[list[Path], list[Finding]]:
     """Return the files of the series with this UID, or of the most likely CT without a UID."""
-    series = {_element(given[0], SERIES_UID): [*given]} if given else series_in(folder)
+    series = {element_of(given[0], SERIES_UID): [*given]} if given else series_in(folder)
     if not series:
         raise DataError(origin, f"holds no DICOM images.{where_dicom_is(folder)}")
     if series_uid is not None:
@@ -154,7 +154,7 @@ def patient_id(folder: Path, files: Sequence[Path] = ()) -> str:
         files: the files of the one series that is read; empty for those in `folder`.
     """
     for series in [files] if files else series_in(folder).values():
-        if identity := _element(series[0], PATIENT_ID):
+        if identity := element_of(series[0], PATIENT_ID):
             return identity
     return ""
 
@@ -168,14 +168,14 @@ def series_uid(folder: Path, files: Sequence[Path] = ()) -> str:
     """
     try:
         for series in [files] if files else series_in(folder).values():
-            return _element(series[0], SERIES_UID)
+            return element_of(series[0], SERIES_UID)
     except (DataError, RuntimeError):  # who reads the series gets the reason
         pass
     return ""
 
 
 @quiet_itk()
-def _element(path: Path, key: str) -> str:
+def element_of(path: Path, key: str) -> str:
     """Return an element of a DICOM file as text, empty if it is missing."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
