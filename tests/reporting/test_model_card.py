@@ -129,3 +129,4 @@ def test_a_run_of_version_0_1_gets_a_card() -> None:
         ["train", "12", "3"], ["valid", "4", "1"], ["test", "4", "1"],
     ]  # fmt: skip
     assert re.search(r"Network: resunet, [\d,]+ parameters", card)
+    assert "| part | slices | patients |" in card  # all are named
