@@ -13,7 +13,7 @@ TENSORFLOW = tensorflow>=2.20,<2.22
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs pictures clean \
+.PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs site pictures clean \
         soak fuzz mutate lock audit model \
         prepare split train evaluate infer
 
@@ -126,8 +126,11 @@ lock: setup  ## write .ci/requirements.lock again: the newest allowed versions, 
 audit: setup  ## list known vulnerabilities of the locked packages
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r $(LOCK)
 
-docs: setup  ## take the screenshots again, and build the documentation site, into site/
+docs: setup  ## take the screenshots again, and build the documentation site
 	$(BIN)/python -m scripts.maintain.make_screenshots
+	$(MAKE) --no-print-directory site
+
+site: setup  ## build the documentation site, into site/, with the screenshots as they are
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
