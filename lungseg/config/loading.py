@@ -6,6 +6,7 @@ that names the nearest known one.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
@@ -24,6 +25,7 @@ from lungseg.config.checking import (
     warn_of_old_name,
     with_new_names,
 )
+from lungseg.config.fields import Section
 from lungseg.config.networks import DEFAULT_NETWORK
 from lungseg.config.schema import Config
 from lungseg.errors import UsageError
@@ -94,6 +96,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
         data = _merge(data, layer)
     for override in [overrides] if isinstance(overrides, str) else overrides:
         keys, value = _parse_override(override)
+        _write_out(data, keys)
         source: Source = (f"--set {override}", {})
         for target in (data, source[1]):
             set_key(target, keys, value)
@@ -158,6 +161,20 @@ def set_key(data: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     if list(keys) == ["model", "name"] and _network_of(target) != value:
         target.clear()
     target[keys[-1]] = value
+
+
+def _write_out(data: dict[str, Any], keys: Sequence[str]) -> None:
+    """Write the inner section that an override changes into the data, with all of its values.
+
+    A file that has `augment.online` names all transforms that it wants, so a section that holds one
+    key means that the others are off. An override of one key leaves the others as they are.
+    """
+    if len(keys) < 3:
+        return
+    with contextlib.suppress(UsageError):  # it is raised again when all is checked
+        section = getattr(getattr(check_config(data, ""), keys[0], None), keys[1], None)
+        if isinstance(section, Section):
+            data.setdefault(keys[0], {})[keys[1]] = section.model_dump(mode="json")
 
 
 def _absolute(value: Any) -> Any:
