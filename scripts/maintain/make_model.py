@@ -207,8 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     ship(given.work / "final", given.shipped)
     described = given.shipped / "model.json"
-    certainty = asdict(usual_certainty(given.work, given.folds))
-    write_json(described, {**read_json(described), "certainty": certainty})
+    if given.folds:
+        certainty = asdict(usual_certainty(given.work, given.folds))
+        write_json(described, {**read_json(described), "certainty": certainty})
     write_json(given.shipped / "evaluation.json", evaluation)
     labels = ["--labels", str(given.work / "labels" / "labels.json")]
     write_card.main([*labels, "--folder", str(given.shipped)])

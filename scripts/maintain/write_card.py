@@ -88,6 +88,21 @@ def describe_scores(found: Mapping[str, Any]) -> list[str]:
         f"Lung Dice, measured on {found['date']} on {machine['cores']} cores of "
         f"{machine['processor']}. `make model` trains and measures everything anew.",
         "",
+    ]
+    if validation["measured"]:
+        lines += _cross_validation(validation)
+    else:
+        lines.append("A cross-validation over patients has not been done yet.")
+    for name, scored in held_out.items():
+        lines += ["", *_held_out(name, scored)]
+    if failures := found.get("failures"):
+        lines += ["", "What went wrong in these:", "", *(f"- {each}" for each in failures)]
+    return lines
+
+
+def _cross_validation(validation: Mapping[str, Any]) -> list[str]:
+    """Return the scores of patients that were held back."""
+    lines = [
         f"**Patients it was not trained on.** Cross-validation with {validation['folds']} folds: "
         "each patient is scored by a network that was trained on the patients of the other folds. "
         "The shipped network was trained on all of them. The last column is what is marked in "
@@ -111,10 +126,6 @@ def describe_scores(found: Mapping[str, Any]) -> list[str]:
             lines.append(_row(source, name, some))
         if patients:
             lines.append(_row("**all**", name, patients))
-    for name, scored in held_out.items():
-        lines += ["", *_held_out(name, scored)]
-    if failures := found.get("failures"):
-        lines += ["", "What went wrong in these:", "", *(f"- {each}" for each in failures)]
     return lines
 
 

@@ -110,6 +110,10 @@ def test_folds_that_are_not_measured_are_said() -> None:
     found = {**EVALUATION["cross_validation"], "measured": 2}
     lines = write_card.describe_scores({**EVALUATION, "cross_validation": found})
     assert "Only 2 of the 5 folds are measured, with 43 patients." in lines
+    found = {"folds": 5, "measured": 0, "patients": []}
+    lines = write_card.describe_scores({**EVALUATION, "cross_validation": found})
+    assert "A cross-validation over patients has not been done yet." in lines
+    assert not any(line.startswith("|") for line in lines)
 
 
 def test_a_source_has_its_mean_and_its_interval() -> None:
