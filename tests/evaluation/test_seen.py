@@ -99,7 +99,8 @@ def test_unknown_patients_are_said_and_in_the_report_as_well(
             assert ("he patients of 3 of 3" in text) == said
             assert ("Name the patients: split.group_regex or split.group_csv" in text) == said
         assert result.summary["unknown_patients"] == (3 if said else 0)
-        assert "the test part has 3 patients" in caplog.text
+        people = "groups" if said else "patients"
+        assert f"the test part has 3 {people}" in caplog.text
         assert "The cases are of 3 patients. That is too few" in html
 
 
