@@ -101,7 +101,7 @@ def test_unknown_patients_are_said_and_in_the_report_as_well(
         assert result.summary["unknown_patients"] == (3 if said else 0)
         people = "groups" if said else "patients"
         assert f"the test part has 3 {people}" in caplog.text
-        assert "The cases are of 3 patients. That is too few" in html
+        assert f"The cases are of 3 {people}. That is too few" in html
 
 
 def test_a_damaged_list_of_training_slices_is_an_error(run: Path, tmp_path: Path) -> None:
