@@ -96,7 +96,7 @@ def test_masks_of_an_older_version_stay(
 ) -> None:
     table = tmp_path / "out" / "cases.csv"
     rows = [
-        {key: cell for key, cell in row.items() if not key.endswith("_sha256")}
+        {k: cell for k, cell in row.items() if not k.endswith("_sha256") and k != "network"}
         for row in read_csv(table)
     ]
     write_csv(table, list(rows[0]), rows)
