@@ -79,7 +79,7 @@ def infer(
         from lungseg.verbs.infer import check, infer
 
         if run is not None and model is not None:
-            raise UsageError("--run and --model exclude each other.")
+            raise UsageError("Give the trained model: either --run RUN or --model FILE.onnx.")
         if model is not None:
             console.note(f"network: {model}")
         network = choose_run(cfg, run) if model is None else None

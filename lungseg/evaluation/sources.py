@@ -71,7 +71,7 @@ def choose_dataset(run: Path, config: Config, given: Path | None) -> Path:
         return existing_folder(named, "slices", "data.dataset")
     if not own:
         raise UsageError(
-            f"{name_of(run)}: no config.yaml names its data set here: name the slices by --data."
+            f"{name_of(run)}: no config.yaml names its data set here: name one by --data."
         )
     if named is not None and os.path.realpath(named) not in map(os.path.realpath, own):
         raise UsageError(

@@ -39,14 +39,16 @@ def model_paths(run: Path | None, model: Path | None) -> list[Path]:
         UsageError: if both are given, or a path does not exist.
     """
     if run is not None and model is not None:
-        raise UsageError("run and model exclude each other.")
+        raise UsageError(
+            "Give the trained model: either a run folder (run) or an ONNX file (model)."
+        )
     if model is not None:
         if not model.is_file():
             raise UsageError(f"{model}: there is no such model file.")
         return [model]
     assert run is not None
     if not run.is_dir():
-        raise UsageError(f"{run}: there is no such run folder (--run). lungseg train makes one.")
+        raise UsageError(f"{run}: there is no such run folder. lungseg train makes one.")
     folders = fold_folders(run) or [run]
     for folder in folders:
         if not (folder / "model.onnx").is_file():

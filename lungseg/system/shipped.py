@@ -33,7 +33,7 @@ def shipped_run() -> Path:
         if not (FOLDER / name).is_file():
             raise UsageError(
                 f"{FOLDER / name}: this installation of lungseg lacks its network. Install lungseg "
-                "again, or name a network: --run RUN (run)."
+                "again, or name a run folder (run)."
             )
     return FOLDER
 
@@ -72,7 +72,7 @@ def choose_run(config: Config, given: str | Path | None = None) -> Path:
         origin = "train.run of the config" if given is None else "--run"
         raise UsageError(
             f"{run}: there is no such run folder ({origin}). lungseg train makes one. The network "
-            "that comes with lungseg is --run shipped."
+            "that comes with lungseg is called shipped."
         )
     if not is_shipped(run):
         console.note(f"network: {run}")

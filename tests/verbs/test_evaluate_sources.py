@@ -84,7 +84,7 @@ def test_a_network_without_its_config_needs_a_data_set(
     (run / "config.yaml").unlink()
     result = lungseg("evaluate", "--run", run)
     assert result.exit_code == 2
-    assert "name the slices by --data" in result.stderr
+    assert "name one by --data" in result.stderr
 
 
 def test_the_config_of_the_run_is_used(run: Path, elsewhere: Path, lungseg: Cli) -> None:

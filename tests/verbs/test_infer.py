@@ -103,7 +103,7 @@ def test_inputs_and_models_that_are_missing_are_named(
         (("--run", tmp_path / "no", images), "no such run folder"),
         (("--run", dataset, images), "has no exported model"),
         (("--model", tmp_path / "no.onnx", images), "no such model file"),
-        (("--model", "x.onnx", "--run", trained_run, images), "exclude each other"),
+        (("--model", "x.onnx", "--run", trained_run, images), "either"),
     ):
         result = lungseg("infer", *arguments, "-o", out)
         assert (result.exit_code, said in result.stderr) == (2, True), result.stderr

@@ -176,7 +176,7 @@ def test_evaluate_needs_an_output(package: Path, dataset: Path, lungseg: Cli) ->
     for asked in ((), ("--run", "shipped"), ("--run", package)):
         said = said_by(lungseg("evaluate", *asked, "--data", dataset), 2)
         assert "-o FOLDER" in said
-    assert "name the slices by --data" in said_by(lungseg("evaluate", "-o", "scores"), 2)
+    assert "name one by --data" in said_by(lungseg("evaluate", "-o", "scores"), 2)
     said = said_by(lungseg("evaluate", "--data", dataset, "-o", "scores"))
     assert "network: the shipped one" in said
     summary = read_json(Path("scores/evaluation.json"))
