@@ -16,7 +16,6 @@ from lungseg.imaging.folders import list_images
 from lungseg.imaging.pixels import read_slice
 from lungseg.system import console
 from lungseg.system.files import existing_folder
-from lungseg.system.shipped import as_run
 from lungseg.training.averaging import NormalizationStatistics, ValidatedWeights
 from lungseg.training.backend import Execution
 from lungseg.training.budget import Deadline
@@ -31,7 +30,7 @@ from lungseg.training.compiling import compile_model
 from lungseg.training.distribution import is_chief, patch_for_workers
 from lungseg.training.pipeline import Pipeline
 from lungseg.training.recorder import Recorder, last_checkpoint
-from lungseg.training.starting import start_with
+from lungseg.training.starting import start_with, starting_run
 from lungseg.training.tracking import MlflowLog, told_the_end
 
 
@@ -92,8 +91,8 @@ def _load_or_compile(
     with strategy.scope():
         if checkpoint is None:
             model = compile_model(config, steps, execution)
-            if config.train.start_from is not None:
-                start_with(model, as_run(config.train.start_from))
+            if (start := starting_run(config)) is not None:
+                start_with(model, start)
             return model, {}
         path, state = checkpoint
         model = keras.saving.load_model(path, safe_mode=True)

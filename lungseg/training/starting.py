@@ -6,14 +6,21 @@ import math
 from pathlib import Path
 from typing import Any
 
+from lungseg.config.schema import Config
 from lungseg.dataset.reading import fold_folders
 from lungseg.dataset.seen import TRAINED
 from lungseg.dataset.slices import SeenRow
 from lungseg.errors import UsageError
 from lungseg.system import console
-from lungseg.system.shipped import name_of
+from lungseg.system.shipped import as_run, name_of
 from lungseg.system.tables import read_rows
 from lungseg.training.exporting import load_best
+
+
+def starting_run(config: Config) -> Path | None:
+    """Return the run whose weights a training starts with; None for random weights."""
+    start = config.train.start_from
+    return None if start is None else as_run(start)
 
 
 def check_start(run: Path) -> None:

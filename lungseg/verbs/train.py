@@ -30,7 +30,6 @@ from lungseg.reporting.model_card import write_model_card
 from lungseg.system.files import existing_folder
 from lungseg.system.outputs import check_output
 from lungseg.system.run_files import ALSO, TRAINING_FILES, open_run
-from lungseg.system.shipped import as_run
 from lungseg.system.tables import read_json, read_rows, write_json
 from lungseg.training.backend import require_tensorflow
 from lungseg.training.distribution import is_chief
@@ -45,7 +44,7 @@ from lungseg.training.run_folder import (
     write_data_list,
 )
 from lungseg.training.setup import check_packages, set_up
-from lungseg.training.starting import check_start, slices_before
+from lungseg.training.starting import check_start, slices_before, starting_run
 
 # The usual certainty is that of so many slices.
 CERTAINTY_SLICES = 64
@@ -247,16 +246,14 @@ def _check_folders(config: Config, dataset: Path, run: Path, resume: bool, overw
         check_output(run, "train", read, overwrite=overwrite, resume=resume, also=ALSO)
         if resume and run.exists():
             check_same_config(config, run)
-        elif config.train.start_from is not None:
-            start = as_run(config.train.start_from)
+        elif (start := starting_run(config)) is not None:
             check_start(existing_folder(start, "a trained network", "--from"))
     return dataset
 
 
 def _folders_read(config: Config, dataset: Path) -> list[Path | None]:
     """Return the folders that a training reads."""
-    start = config.train.start_from
-    others = [config.train.mini_test, config.split.group_csv, start and as_run(start)]
+    others = [config.train.mini_test, config.split.group_csv, starting_run(config)]
     return [dataset, *config.data.train_only, *others]
 
 
@@ -265,8 +262,8 @@ def _slices_before(config: Config, resumed: Path | None) -> list[SeenRow]:
     listing = None if resumed is None else resumed / "data.csv"
     if listing is not None and listing.exists():
         return [row for row in read_rows(listing, SeenRow) if row.part == BEFORE]
-    start = config.train.start_from
-    return [] if start is None else slices_before(as_run(start))
+    start = starting_run(config)
+    return [] if start is None else slices_before(start)
 
 
 def _read_parts(config: Config, dataset: Path) -> tuple[dict[str, list[Slice]], list[Slice]]:

@@ -22,9 +22,7 @@ import typer
 
 from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
-from lungseg.system.environment import describe_hardware, describe_software
-from lungseg.system.tables import read_json, write_json
-from scripts.bench.real_slices import ask
+from scripts.bench.real_slices import ask, fill_in
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
 # The side of a slice in pixels, slices shown, epochs: as many steps as the default on a small set.
@@ -55,25 +53,20 @@ def main(
     seed: Annotated[list[int], typer.Option(help="Seeds; 0 by default.")] = [0],  # noqa: B006
 ) -> None:
     """Do the trainings that results/ablation.json lacks."""
-    known: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"variants": {}}
-    known |= {"hardware": describe_hardware(), "software": describe_software()}
-    for number in seed:
-        for name in only or VARIANTS:
-            found = known["variants"].setdefault(name, {})
-            if str(number) in found:
-                continue
-            settings = {
-                "data.image_size": [SIDE, SIDE],
-                # The default works on a quarter of 512 pixels; it works on as many here.
-                "model.stem_stride": SIDE // 128,
-                "train.epochs": EPOCHS,
-                "train.samples_per_epoch": SLICES // EPOCHS,
-                "seed": number,
-                **VARIANTS[name],
-            }
-            found[str(number)] = ask(with_overrides(Config(), settings), data, (test, slices))
-            write_json(RESULTS, known)
-            typer.echo(f"{name} {number}: {found[str(number)]}", err=True)
+
+    def train(name: str, number: int) -> dict[str, Any]:
+        settings = {
+            "data.image_size": [SIDE, SIDE],
+            # The default works on a quarter of 512 pixels; it works on as many here.
+            "model.stem_stride": SIDE // 128,
+            "train.epochs": EPOCHS,
+            "train.samples_per_epoch": SLICES // EPOCHS,
+            "seed": number,
+            **VARIANTS[name],
+        }
+        return ask(with_overrides(Config(), settings), data, (test, slices))
+
+    fill_in(RESULTS, only or VARIANTS, seed, train)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
 trainings are made per variant. One is scored on the single slices of tumours and COVID-19 and
 trained on all else, the other on eight patients with volumes. Both are scored through the window of
 the training and through a mediastinal one. Nothing of LungSegDB and no mask of R01-001 is used. A
-result is kept at once in results/collections.json and not computed again.
+result is kept at once in results/across_collections.json and not computed again.
 
 Example:
-    python -m scripts.bench.collections --work work/model
-    python -m scripts.bench.collections --work work/model --only "neighbouring slices"
+    python -m scripts.bench.across_collections --work work/model
+    python -m scripts.bench.across_collections --work work/model --only "neighbouring slices"
 """
 
 import json
@@ -31,12 +31,11 @@ from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
 from lungseg.dataset.reading import read_manifest
 from lungseg.dataset.slices import Slice, balance_patients
-from lungseg.system.environment import describe_hardware, describe_software
-from lungseg.system.tables import read_csv, read_json, write_json
-from scripts.bench.real_slices import ROOT, train_and_score
+from lungseg.system.tables import read_csv
+from scripts.bench.real_slices import ROOT, ask_child, fill_in, train_and_score
 from scripts.maintain.make_model import RECIPE
 
-RESULTS = Path(__file__).parent / "results" / "collections.json"
+RESULTS = Path(__file__).parent / "results" / "across_collections.json"
 SIDE, SLICES, EPOCHS = 256, 6000, 30
 VIEWS = {"lung": "[-1000, 400]", "mediastinal": "[-160, 240]"}
 # The patients that each of the two trainings is scored on.
@@ -73,7 +72,7 @@ def config_of(variant: str, seed: int) -> Config:
 
 def prepare(work: Path, view: str) -> Path:
     """Cut the CTs into slices through a window, unless it is done."""
-    folder = work / f"collections-{view}"
+    folder = work / f"across-{view}"
     if not (folder / "manifest.csv").exists():
         labels = work / "labels"
         pairs = ["--images", str(labels / "images"), "--masks", str(labels / "masks")]
@@ -109,10 +108,10 @@ def read(work: Path, view: str, variant: str) -> list[Slice]:
     return with_neighbours(slices, folder / "stacked") if variant == NEIGHBOURS else slices
 
 
-def child(work: Path, variant: str, part: str, seed: int) -> dict[str, Any]:
+def child(job: dict[str, Any]) -> dict[str, Any]:
     """Do one training in this process; return its scores through both windows."""
-    config = config_of(variant, seed)
-    held = re.compile(HELD_BACK[part])
+    work, variant = Path(job["work"]), job["variant"]
+    config, held = config_of(variant, job["seed"]), re.compile(HELD_BACK[job["part"]])
     slices = {view: read(work, view, variant) for view in VIEWS}
     train = [s for s in slices["lung"] if not held.match(s.group)]
     test = [
@@ -121,8 +120,7 @@ def child(work: Path, variant: str, part: str, seed: int) -> dict[str, Any]:
         for s in of_view
         if held.match(s.group)
     ]
-    shown = balance_patients(train, config.train.patient_balance)
-    return train_and_score(config, shown, test)
+    return train_and_score(config, balance_patients(train, config.train.patient_balance), test)
 
 
 def main(
@@ -130,31 +128,20 @@ def main(
     only: Annotated[list[str], typer.Option(help="Variants to train; all by default.")] = [],  # noqa: B006
     seed: Annotated[list[int], typer.Option(help="Seeds; 0 by default.")] = [0],  # noqa: B006
 ) -> None:
-    """Do the trainings that results/collections.json lacks."""
-    known: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"variants": {}}
-    known |= {"hardware": describe_hardware(), "software": describe_software()}
-    for number in seed:
-        for variant in only or VARIANTS:
-            found = known["variants"].setdefault(variant, {}).setdefault(str(number), {})
-            for part in HELD_BACK:
-                if part in found:
-                    continue
-                job = [str(work), variant, part, str(number)]
-                done = subprocess.run(
-                    [sys.executable, "-m", "scripts.bench.collections", "--child", *job],
-                    cwd=ROOT,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    check=True,
-                )
-                found[part] = json.loads(done.stdout.splitlines()[-1])
-                write_json(RESULTS, known)
+    """Do the trainings that results/across_collections.json lacks."""
+
+    def train(variant: str, number: int) -> dict[str, Any]:
+        job = {"work": str(work), "variant": variant, "seed": number}
+        return {
+            part: ask_child("scripts.bench.across_collections", {**job, "part": part})
+            for part in HELD_BACK
+        }
+
+    fill_in(RESULTS, only or VARIANTS, seed, train)
 
 
 if __name__ == "__main__":
     if "--child" in sys.argv:
-        given = sys.argv[sys.argv.index("--child") + 1 :]
-        scores = child(Path(given[0]), given[1], given[2], int(given[3]))
-        sys.stdout.write(json.dumps(scores) + "\n")
+        sys.stdout.write(json.dumps(child(json.load(sys.stdin))) + "\n")
     else:
         typer.run(main)

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,9 +157,13 @@ def ask(config: Config, data: Path, tests: Sequence[Path]) -> dict[str, Any]:
         tests: the prepared folders to score on; without any, the part valid of the data set.
     """
     job = {"config": config.model_dump(mode="json"), "data": str(data)}
-    job["tests"] = [str(folder) for folder in tests]
+    return ask_child("scripts.bench.real_slices", {**job, "tests": [str(f) for f in tests]})
+
+
+def ask_child(module: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a module with `--child` in a process of its own: JSON in, JSON out."""
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.bench.real_slices", "--child"],
+        [sys.executable, "-m", module, "--child"],
         cwd=ROOT,
         input=json.dumps(job),
         stdout=subprocess.PIPE,
@@ -167,6 +171,32 @@ def ask(config: Config, data: Path, tests: Sequence[Path]) -> dict[str, Any]:
         check=True,
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def fill_in(
+    results: Path,
+    variants: Iterable[str],
+    seeds: Sequence[int],
+    train: Callable[[str, int], dict[str, Any]],
+) -> None:
+    """Do the trainings that a file of results lacks; each is kept in it at once.
+
+    Args:
+        results: the file.
+        variants: names of the trainings.
+        seeds: the seeds of each.
+        train: does the training of a name with a seed.
+    """
+    known: dict[str, Any] = read_json(results) if results.exists() else {"variants": {}}
+    known |= {"hardware": describe_hardware(), "software": describe_software()}
+    for seed in seeds:
+        for name in variants:
+            found = known["variants"].setdefault(name, {})
+            if str(seed) in found:
+                continue
+            found[str(seed)] = train(name, seed)
+            write_json(results, known)
+            typer.echo(f"{name} {seed}: {found[str(seed)]}", err=True)
 
 
 if __name__ == "__main__":
