@@ -47,6 +47,8 @@ def test_an_override_leaves_the_other_transforms_as_they_are() -> None:
     expected = Config().model_dump()
     expected["augment"]["online"]["lesion"]["p"] = 0.25
     assert load_config(None, [LESION]).model_dump() == expected
+    flipped = load_config(None, ["augment.online.hflip=0"]).augment.online
+    assert (flipped.hflip, flipped.lesion) == (0, Config().augment.online.lesion)
     both = load_config(None, [LESION, "augment.online.hflip=0"])
     assert (both.augment.online.lesion.p, both.augment.online.hflip) == (0.25, 0)
     assert both.augment.online.window == Config().augment.online.window

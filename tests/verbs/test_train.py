@@ -405,14 +405,22 @@ def test_an_epoch_shows_patients_with_few_slices_as_often_as_asked(
 ) -> None:
     from lungseg.verbs import train as verb
 
-    named = [("a", k) for k in range(4)] + [("b", 0)]
-    some = [Slice(f"{g}{k}", "", g, Path(), Path(), 0.2, f"{g}{k}", "") for g, k in named]
-    parts = {"train": some, "valid": [], "test": []}
-    monkeypatch.setattr(verb, "read_layout", lambda *_: parts)
+    def some(many: str, few: str) -> list[Slice]:
+        named = [(many, k) for k in range(4)] + [(few, 0)]
+        return [Slice(f"{g}{k}", "", g, Path(), Path(), 0.2, f"{g}{k}", "") for g, k in named]
+
+    own, more = some("a", "b"), some("c", "d")
+    monkeypatch.setattr(verb, "read_layout", lambda *_: {"train": [*own], "valid": [], "test": []})
+    monkeypatch.setattr(verb, "read_manifest", lambda *_: more)
     given = {"train": {"patient_balance": 1, "monitor": "last"}}
     listed, shown = verb._read_parts(check_config(given, "t"), tmp_path)
     assert [s.group for s in shown] == ["a"] * 4 + ["b"] * 4
-    assert listed["train"] == some
+    assert listed["train"] == own
+    # Slices of other sources, of which half may be shown: those of the data set are not repeated.
+    given["data"] = {"train_only": [str(tmp_path)], "train_only_share": 0.5}
+    listed, shown = verb._read_parts(check_config(given, "t"), tmp_path)
+    assert [s.group for s in shown] == [g for group in "abcd" for g in [group] * 4]
+    assert listed["train"] == own + more
 
 
 def test_a_second_process_on_a_run_is_refused_with_the_firsts_number(
