@@ -51,8 +51,8 @@ demo: setup  ## run the main commands on 12 synthetic patients, and the shipped 
 	$(LUNGSEG) infer demo/scan/images -o demo/shipped-masks
 	@echo
 	@echo "The masks that infer wrote are in demo/masks."
-	@echo "Open demo/run/report.html in a browser: scores, training, and slices with their outlines."
 	@echo "demo/shipped-masks/gallery.html shows the mask that the shipped network made of a CT volume."
+	@echo "Open demo/run/report.html in a browser: scores, training, and slices with their outlines."
 
 smoke: setup  ## run every main command on tiny data into smoke/, as CI does
 	@rm -rf smoke

@@ -4,6 +4,9 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# `lungseg train` switches oneDNN on. Here TensorFlow may be imported before any training, and on
+# some processors it would then be off, so that a command and this process computed differently.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
