@@ -68,18 +68,28 @@ def config_of(network: str, seed: int, rate: float | None = None) -> Config:
 
 
 def train_and_score(
-    config: Config, train: Sequence[Slice], test: Sequence[Slice]
+    config: Config, train: Sequence[Slice], test: Sequence[Slice], start: Path | None = None
 ) -> dict[str, Any]:
-    """Train a network by a config; return its lung Dice on each patient of `test`."""
+    """Train a network by a config; return its lung Dice on each patient of `test`.
+
+    Args:
+        config: of the training.
+        train: slices to train on.
+        test: slices to score on.
+        start: the run whose weights to begin with; without it they are random.
+    """
     import keras
 
     from lungseg.training.averaging import NormalizationStatistics, ValidatedWeights
     from lungseg.training.compiling import compile_model
     from lungseg.training.pipeline import Pipeline
+    from lungseg.training.starting import start_with
 
     keras.utils.set_random_seed(config.seed)
     pipeline = Pipeline(config, train, [])
     model = compile_model(config, pipeline.steps)
+    if start is not None:
+        start_with(model, start)
     validated = ValidatedWeights(
         NormalizationStatistics(pipeline.typical()), bool(config.train.weight_average)
     )
@@ -94,6 +104,17 @@ def train_and_score(
     )
     seconds = time.monotonic() - started
     validated.on_test_begin()
+    return {
+        **score(config, model, test),
+        "loss": [round(float(loss), 4) for loss in history.history["loss"]],
+        "seconds": round(seconds),
+        "learning_rate": config.learning_rate,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def score(config: Config, model: Any, test: Sequence[Slice]) -> dict[str, Any]:
+    """Return the lung Dice of a `keras.Model` on each patient of `test`, and its mean."""
     pixels: dict[str, Any] = defaultdict(lambda: np.zeros(4, int))
     for s in test:
         shape = (1, *config.data.image_size, config.data.channels)
@@ -108,10 +129,6 @@ def train_and_score(
     return {
         "dice": round(float(np.mean(list(patients.values()))), 4),
         "patients": patients,
-        "loss": [round(float(loss), 4) for loss in history.history["loss"]],
-        "seconds": round(seconds),
-        "learning_rate": config.learning_rate,
-        "date": datetime.date.today().isoformat(),
     }
 
 
