@@ -25,7 +25,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documented name
 
 from lungseg.imaging.labels import UNLABELLED
-from lungseg.inference.corrections import read_corrections
+from lungseg.inference.corrections import Step, read_corrections
 from lungseg.system.tables import read_csv
 from lungseg.verbs.label import LabelledCt, label
 
@@ -134,6 +134,12 @@ def describe(case: LabelledCt, masks: Path) -> dict[str, Any]:
     }
 
 
+def steps_of(case: str) -> list[Step]:
+    """Return the corrections by hand of a CT's label."""
+    path = CORRECTIONS / f"{case}.yaml"
+    return read_corrections(path).steps if path.exists() else []
+
+
 def draw_table(described: dict[str, dict[str, Any]]) -> str:
     """Return the table of docs/labels.md in Markdown: a row per patient."""
     lines = [
@@ -146,8 +152,7 @@ def draw_table(described: dict[str, dict[str, Any]]) -> str:
             sum(about[key] for about in cases.values())
             for key in ("slices", "slices_with_lung", "lung_ml")
         )
-        paths = [CORRECTIONS / f"{case}.yaml" for case in cases]
-        steps = [s for path in paths if path.exists() for s in read_corrections(path).steps]
+        steps = [step for case in cases for step in steps_of(case)]
         kinds = {"add": "added: ", "remove": "removed: ", "leave_out": "left out: "}
         said = [
             kind + step.why for step in steps for key, kind in kinds.items() if getattr(step, key)

@@ -30,7 +30,7 @@ from lungseg.system.environment import describe_hardware, describe_software
 from lungseg.system.tables import read_csv, read_json, write_json
 from scripts.maintain import write_card
 from scripts.maintain.judge_model import Judged, by_patient, judge
-from scripts.maintain.make_labels import HELD_BACK, name_collection
+from scripts.maintain.make_labels import HELD_BACK, name_collection, steps_of
 from scripts.maintain.ship_model import ship
 
 SHIPPED = Path(__file__).parents[2] / "lungseg" / "shipped"
@@ -115,11 +115,20 @@ def cross_validate(work: Path, recipe: dict[str, str], folds: int) -> list[Judge
 
 
 def with_collections(cases: Sequence[Judged], work: Path) -> list[dict[str, Any]]:
-    """Return a row per patient that names the collection."""
+    """Return a row per patient: also the collection, and whether lung was added to its label.
+
+    What is added by hand is disease nearly always: a threshold misses no other lung.
+    """
     described = read_json(work / "labels" / "labels.json").values()
     cited = {about["patient"]: about["citation"] for about in described}
+    added = {c.patient for c in cases if any(step.add for step in steps_of(c.case))}
     return [
-        {**row, "collection": name_collection(cited[row["patient"]])} for row in by_patient(cases)
+        {
+            **row,
+            "collection": name_collection(cited[row["patient"]]),
+            "lung_added": row["patient"] in added,
+        }
+        for row in by_patient(cases)
     ]
 
 

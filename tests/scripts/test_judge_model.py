@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from scripts.maintain.judge_model import by_patient, count, judge
+from lungseg.system.tables import write_json
+from scripts.maintain.judge_model import Judged, by_patient, count, judge
+from scripts.maintain.make_model import with_collections
 from tests.support.volumes import image_of
 
 SPACING = (2.0, 5.0, 10.0)  # a voxel of 0.1 mL
@@ -58,3 +60,16 @@ def test_the_cts_of_a_patient_are_added_up(tmp_path: Path) -> None:
         "dice": None,
         "false_ml": 0,
     }
+
+
+def test_a_patient_to_whose_label_lung_was_added_is_known(tmp_path: Path) -> None:
+    # configs/label-corrections/ adds lung to lidc-0314, removes some of ct-heart, and has no
+    # file for lidc-0001.
+    cases = ["lidc-0001", "lidc-0314", "ct-heart-cropped-1.5mm-lps"]
+    about = {case: {"patient": f"of {case}", "citation": "A. B (C). D"} for case in cases}
+    (tmp_path / "labels").mkdir()
+    write_json(tmp_path / "labels" / "labels.json", about)
+    judged = [Judged(case, f"of {case}", 2, 0, 1, 1, 1, 0) for case in cases]
+    rows = with_collections(judged, tmp_path)
+    assert [row["lung_added"] for row in rows] == [False, True, False]
+    assert [row["collection"] for row in rows] == ["C"] * 3

@@ -30,7 +30,7 @@ The end.
 def patient(
     name: str, collection: str, kind: str, dice: float | None, false_ml: float | None = None
 ) -> dict[str, Any]:
-    row = {"patient": name, "collection": collection, "kind": kind}
+    row = {"patient": name, "collection": collection, "kind": kind, "lung_added": name == "b"}
     return {**row, "dice": dice, "false_ml": false_ml}
 
 
@@ -140,6 +140,13 @@ def test_too_few_patients_have_no_interval_and_kinds_are_not_mixed() -> None:
         ["volumes", "41", "0.9690", f"{mean:.4f}"],
         ["single slices", "2", "0.8000", "0.8000"],
     ]
+
+
+def test_volumes_without_disease_at_the_edge_have_their_lowest_score() -> None:
+    # Patient b has the lowest score of all volumes, and lung was added to its label.
+    (line,) = (line for line in write_card.describe_scores(EVALUATION) if "added to" in line)
+    assert line.startswith("40 patients with volumes had no lung added to the label by hand")
+    assert line.endswith("lowest Dice 0.9500.")
 
 
 def test_a_patient_without_lung_has_no_dice() -> None:
