@@ -51,8 +51,13 @@ def test_it_exports_to_the_same_network(run: Path) -> None:
     assert (list(new.input), list(new.output)) == (list(old.input), list(old.output)), made
     weights = weights_of(run / "model.onnx")
     assert weights.keys() == weights_of(OLD / "model.onnx").keys(), made
+    # The export multiplies weights with the scale of their normalisation. Processors with AVX-512
+    # round some of these products up where others round down.
     for name, expected in weights_of(OLD / "model.onnx").items():
-        np.testing.assert_array_equal(weights[name], expected, err_msg=made)
+        if expected.dtype == np.float32:
+            np.testing.assert_array_max_ulp(weights[name], expected, maxulp=4)
+        else:
+            np.testing.assert_array_equal(weights[name], expected, err_msg=made)
     if versions_here() == MADE_WITH:
         assert (run / "model.onnx").read_bytes() == (OLD / "model.onnx").read_bytes()
     described, expected_json = (
