@@ -73,6 +73,9 @@ class TransformsConfig(Section):
     affine: AffineConfig = Field(
         default_factory=AffineConfig, description="rotation (degrees), scaling and shift"
     )
+    crop: StrengthConfig = _strength(
+        0.6, "a part of the slice enlarged; up to limit of each side is cut off"
+    )
     elastic: ElasticConfig = Field(
         default_factory=ElasticConfig, description="elastic deformation; sigma in pixels"
     )

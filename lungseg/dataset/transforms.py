@@ -39,6 +39,42 @@ class UpDownFlip(_Mirrored, A.VerticalFlip):  # type: ignore[misc]
     """Flip a slice upside down. It is a mirror image, too: a turned slice keeps its sides."""
 
 
+class RandomCrop(A.DualTransform):  # type: ignore[misc]
+    """Enlarge a random part of a slice to its size, as CTs of the heart or of one lung show it.
+
+    albumentations has such crops only for a size that is known beforehand.
+    """
+
+    def __init__(self, limit: float = 0.6, p: float = 0.5) -> None:
+        """Set the largest share of each side that is cut off."""
+        super().__init__(p=p)
+        self.limit = limit
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Draw the part: rows and columns, with the proportions of the slice."""
+        kept = 1 - self.random_generator.uniform(0, self.limit)
+        spans = []
+        for whole in params["shape"][:2]:
+            side = max(1, round(whole * kept))
+            first = int(self.random_generator.integers(0, whole - side + 1))
+            spans.append(slice(first, first + side))
+        return {"part": tuple(spans)}
+
+    def apply(self, img: NDArray[np.uint8], *, part: Any, **params: Any) -> NDArray[np.uint8]:
+        """Enlarge the part of the image."""
+        size = img.shape[1::-1]
+        return np.asarray(cv2.resize(img[part], size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+    def apply_to_mask(
+        self, mask: NDArray[np.uint8], *, part: Any, **params: Any
+    ) -> NDArray[np.uint8]:
+        """Enlarge the part of the labels."""
+        size = mask.shape[1::-1]
+        return np.asarray(cv2.resize(mask[part], size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
 class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     """Show the slice through another grey window: both ends move by up to `limit` of the range.
 
@@ -195,6 +231,7 @@ def build(transforms: TransformsConfig, swap: Sequence[int]) -> A.Compose:
     steps: Sequence[A.BasicTransform] = [
         *flips,
         A.RandomRotate90(p=t.rotate90),
+        RandomCrop(t.crop.limit, p=t.crop.p),
         A.Affine(
             rotate=(-t.affine.rotate, t.affine.rotate),
             scale=(1 - t.affine.scale, 1 + t.affine.scale),
