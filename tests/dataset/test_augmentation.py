@@ -22,6 +22,7 @@ GEOMETRIC = {
     "rotate90": {"rotate90": 1.0},
     "affine": {"affine": {"p": 1.0, "rotate": 25, "scale": 0.2, "shift": 0.1}},
     "elastic": {"elastic": {"p": 1.0, "alpha": 120, "sigma": 8}},
+    "crop": {"crop": {"p": 1.0, "limit": 0.6}},
     "barrel": {"barrel": {"p": 1.0, "limit": 0.5}},
     "grid": {"grid": {"p": 1.0, "limit": 0.4}},
 }
@@ -62,6 +63,26 @@ def test_grey_transforms_leave_the_mask_alone(name: str) -> None:
     np.testing.assert_array_equal(mask, labels)
     assert changed.dtype == np.uint8
     assert not np.array_equal(changed, image)
+
+
+def test_a_crop_shows_a_part_of_the_slice_anywhere_with_its_proportions() -> None:
+    # Rows grow in one channel and columns in another, so a crop tells where it is from.
+    rows, columns = np.indices((240, 120)).astype(np.uint8)
+    image = np.dstack([rows, columns, rows])
+    augment = Augmenter(TransformsConfig.model_validate({"crop": {"p": 1.0, "limit": 0.6}}))
+    kept, firsts = [], []
+    for seed in range(200):
+        moved = augment(image, np.zeros((240, 120), np.uint8), seed)[0].astype(int)
+        assert moved.shape == image.shape
+        height, width = np.ptp(moved[..., 0]) + 1, np.ptp(moved[..., 1]) + 1
+        assert height / 240 == pytest.approx(width / 120, abs=0.015)
+        kept.append(height / 240)
+        firsts.append(moved[0, 0, 0] / max(1, 240 - height))
+    assert 0.4 - 0.005 <= min(kept) < 0.42
+    assert 0.95 < max(kept) <= 1
+    # What is cut off lies above and below alike often.
+    assert np.mean(firsts) == pytest.approx(0.5, abs=0.07)
+    assert (min(firsts), max(firsts)) == pytest.approx((0, 1), abs=0.03)
 
 
 def test_a_seed_gives_one_result_in_any_thread_and_order() -> None:
