@@ -30,3 +30,19 @@ def test_a_lung_fraction_is_a_share(fraction: str, prepared: Path, tmp_path: Pat
     manifest.write_text("\n".join([header, ",".join(cells), *others]) + "\n")
     with pytest.raises(DataError, match=rf"lung_fraction of {cells[0]} .*{fraction}"):
         read_manifest(copy)
+
+
+def test_slices_without_a_list_say_their_share_of_lung(
+    dataset: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    listed = {s.case: s for s in read_layout(dataset, tiny_config)["train"]}
+    copy = Path(shutil.copytree(dataset, tmp_path / "dataset"))
+    (copy / "split.csv").unlink()
+    found = read_layout(copy, tiny_config)["train"]
+    assert {s.case for s in found} == set(listed)
+    assert max(s.lung_fraction for s in found) > 0.1
+    for each in found:
+        same = listed[each.case]
+        assert each.lung_fraction == pytest.approx(same.lung_fraction, abs=1e-6)
+        assert (each.sha256, each.likeness) == (same.sha256, same.likeness)
+        assert not each.named
