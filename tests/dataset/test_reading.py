@@ -45,4 +45,4 @@ def test_slices_without_a_list_say_their_share_of_lung(
         same = listed[each.case]
         assert each.lung_fraction == pytest.approx(same.lung_fraction, abs=1e-6)
         assert (each.sha256, each.likeness) == (same.sha256, same.likeness)
-        assert not each.named
+        assert each.group == same.group  # by the name of the file
