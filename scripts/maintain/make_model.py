@@ -30,6 +30,7 @@ from lungseg.system.environment import describe_hardware, describe_software
 from lungseg.system.tables import read_csv, read_json, write_json
 from scripts.maintain import write_card
 from scripts.maintain.judge_model import Judged, by_patient, judge
+from scripts.maintain.judge_sizes import judge_sizes, together
 from scripts.maintain.make_labels import HELD_BACK, name_collection, steps_of
 from scripts.maintain.ship_model import ship
 
@@ -114,6 +115,25 @@ def cross_validate(work: Path, recipe: dict[str, str], folds: int) -> list[Judge
         patients = {case: described[case]["patient"] for case in cases}
         judged += judge(masks, labels / "masks", patients)
     return judged
+
+
+def judge_all_sizes(work: Path, folds: int) -> dict[str, dict[str, float]]:
+    """Score the networks of the folds on volumes of held-back patients at several sizes."""
+    labels = work / "labels"
+    described = read_json(labels / "labels.json")
+    parts = []
+    for k in range(1, folds + 1):
+        done = work / "held-back" / f"sizes_{k}.json"
+        if not done.exists():
+            volumes = [
+                case
+                for case in held_back(work / "folds" / f"fold_{k}")
+                if described[case]["slices"] > 1
+            ]
+            patients = {case: described[case]["patient"] for case in volumes}
+            write_json(done, judge_sizes(work / "cross-validation" / f"fold_{k}", labels, patients))
+        parts.append(read_json(done))
+    return together(parts)
 
 
 def with_collections(cases: Sequence[Judged], work: Path) -> list[dict[str, Any]]:
@@ -210,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "folds": FOLDS,
             "measured": given.folds,
             "patients": with_collections(held, given.work),
+            "sizes": judge_all_sizes(given.work, given.folds),
         },
         "held_out": judge_final(given.data, given.work),
     }

@@ -28,6 +28,7 @@ from lungseg.system.files import sha256_of_file, write_text
 from lungseg.system.shipped import CARD, FOLDER
 from lungseg.system.tables import read_csv, read_json
 from lungseg.system.wording import counted
+from scripts.maintain.judge_sizes import describe_sizes
 
 KINDS = {"volume": "volumes", "slices": "single slices"}
 
@@ -138,6 +139,15 @@ def _cross_validation(validation: Mapping[str, Any]) -> list[str]:
             f"{counted(len(healthy), None)} with volumes had no lung added to the label by "
             "hand, so no tumour, collapse or consolidation is known to lie at the edge of their "
             f"lungs: lowest Dice {min(healthy):.4f}.",
+        ]
+    if sizes := validation.get("sizes"):
+        lines += [
+            "",
+            "The same volumes shown smaller, as in a wide field of view, or larger, as in a CT of "
+            "the heart whose border cuts the lungs. These are the network's own masks, without "
+            "clean-up.",
+            "",
+            *describe_sizes(sizes),
         ]
     return lines
 
