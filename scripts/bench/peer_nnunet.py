@@ -57,7 +57,7 @@ def plan(phantoms: Path) -> None:
     """Let nnU-Net's own planner choose the 2-D network for phantoms, and prepare them."""
     lay_out(phantoms, folder_of("raw"))
     program = Path(sys.executable).parent / "nnUNetv2_plan_and_preprocess"
-    command = [program, "-d", "1", "-c", "2d", "-np", "1", "-npfp", "1"]
+    command = [str(program), "-d", "1", "-c", "2d", "-np", "1", "-npfp", "1"]
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 

@@ -103,11 +103,11 @@ class Bench:
 
     def prepare_anew(self, slices: int) -> dict[str, Any]:
         """Do what `prepare` says."""
-        for folder, *size in (
+        for name, *size in (
             ("volume", "--slices", str(slices), "--patients", "1"),
             ("phantoms", "--slices", "12", "--patients", "5", "--seed", "100"),
         ):
-            drawn = self.work / folder
+            drawn = self.work / name
             draw = [sys.executable, "-m", "lungseg", "phantom", "-o", str(drawn), "--volumes", "-q"]
             run([*draw, "--overwrite", "--size", "512", *size])
         nnunet_input = self.work / "nnunet" / "input" / "ct_0000.nii.gz"
@@ -231,7 +231,8 @@ def main() -> None:
     bench = Bench(options.work)
     known: dict[str, Any] = {"turns": {}, "training": {}}
     if options.output.exists() and not options.anew:
-        known = read_json(options.output)
+        earlier = read_json(options.output)
+        known = earlier if earlier["slices"] == options.slices else known
     found = {"date": datetime.date.today().isoformat(), **known, **bench.install(options.torch)}
     chosen = sorted(os.sched_getaffinity(0))[: options.cores]
     os.sched_setaffinity(0, chosen)  # all that is started from here on inherits it
@@ -241,16 +242,16 @@ def main() -> None:
         "networks": bench.prepare(options.slices),
     }
     commands = bench.commands(found["networks"]["nnunet"].pop("folder"))
-    for name, train in {"lungseg": ours_trained, "nnunet": bench.nnunet_trained}.items():
-        if name not in found["training"]:
-            found["training"][name] = train()
-            write_json(options.output, found)
     for number in range(options.rounds):
         for name, command in commands.items():
             turns = found["turns"].setdefault(name, [])
             if len(turns) <= number and not (turns and name in ONCE):
                 turns.append(turn(name, command, bench))
                 write_json(options.output, found)
+    for name, train in {"lungseg": ours_trained, "nnunet": bench.nnunet_trained}.items():
+        if name not in found["training"]:
+            found["training"][name] = train()
+            write_json(options.output, found)
 
 
 if __name__ == "__main__":

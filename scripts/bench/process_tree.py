@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Seconds between two looks at the memory.
-PAUSE = 0.1
+PAUSE = 0.25
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Measured:
 
 
 def measure(
-    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, timeout: float = 3600
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, timeout: float = 6 * 3600
 ) -> Measured:
     """Run a command to its end.
 
-    The memory is looked at ten times a second. A peak between two looks is missed, unless one
+    The memory is looked at four times a second. A peak between two looks is missed, unless one
     process alone has it: Linux itself keeps the peak of each process.
 
     Args:

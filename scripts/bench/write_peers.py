@@ -40,6 +40,11 @@ def best(turns: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
+def short(figure: float) -> str:
+    """Return a figure with three digits, or as a whole number from 100 on."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
 def passes(row: str, networks: dict[str, Any]) -> int:
     """Return how often a row's network sees a slice."""
     return int(networks["nnunet"]["passes_with_mirroring"]) if row == "nnunet_mirrored" else 1
@@ -58,11 +63,12 @@ def inference_table(found: dict[str, Any]) -> list[str]:
             continue
         one = best(found["turns"][row])
         work = found["networks"][package]["gflop"] * passes(row, found["networks"])
-        lines.append(
-            f"| {label} | {one['seconds']:.3g} | {one['seconds'] / ours['seconds']:.2g} "
-            f"| {one['cpu_seconds']:.3g} | {one['cpu_seconds'] / ours['cpu_seconds']:.2g} "
-            f"| {one['peak_mib']:,.0f} | {found['installed_mb'][package]:,.0f} | {work:,.3g} |"
-        )
+        figures = [
+            *(one["seconds"], one["seconds"] / ours["seconds"]),
+            *(one["cpu_seconds"], one["cpu_seconds"] / ours["cpu_seconds"]),
+            *(one["peak_mib"], found["installed_mb"][package], work),
+        ]
+        lines.append(f"| {label} | {' | '.join(short(figure) for figure in figures)} |")
     return lines
 
 
@@ -137,9 +143,9 @@ def notes(found: dict[str, Any]) -> list[str]:
         "five times its GFLOP.",
         "lungseg also measures the lungs, flags doubtful masks, tells left from right, and draws a "
         "page to look at the masks. The second row leaves out that page.",
-        "'Installed' is a fresh environment made with pip on Linux x86-64: lungseg for inference "
-        "alone, the peers with PyTorch's CPU build. PyTorch's usual build for Linux is several "
-        "times as large.",
+        "'Installed' is a fresh environment made with pip on Linux x86-64, with pip itself and the "
+        "bytecode that it writes: lungseg for inference alone, the peers with PyTorch's CPU build. "
+        "PyTorch's usual build for Linux is several times as large.",
         "All rows are on the CPU. On a GPU the ratios are others; they were not measured.",
     ]
 
@@ -157,14 +163,14 @@ def bullet(text: str) -> str:
 
 
 def readme_lines(found: dict[str, Any]) -> str:
-    """Return the sentences for README."""
+    """Return the two lines for README."""
     shown = {row: best(found["turns"][row]) for row in ("lungseg", "lungmask", "nnunet")}
     times = [shown[row]["cpu_seconds"] / shown["lungseg"]["cpu_seconds"] for row in shown]
     return (
-        f"Beside their own packages on {found['hardware']['cores']} cores, from file to mask, "
-        f"{found['slices']} slices: lungmask takes {times[1]:.2g} times and nnU-Net 2-D "
-        f"{times[2]:.2g} times\nas much time of the processor as lungseg "
-        "([benchmarks](docs/benchmarks.md#beside-lungmask-and-nnu-net); accuracy is not compared)."
+        f"From the file of a CT of {found['slices']} slices to the file of its mask on "
+        f"{found['hardware']['cores']} cores, lungmask takes {times[1]:.2g} times and\n"
+        f"nnU-Net 2-D {times[2]:.2g} times the processor time of lungseg; "
+        "[accuracy is not compared](docs/benchmarks.md#beside-lungmask-and-nnu-net)."
     )
 
 
