@@ -33,7 +33,10 @@ class Measured:
 
 
 def measure(
-    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, timeout: float = 6 * 3600
+    command: Sequence[str],
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 6 * 3600,
 ) -> Measured:
     """Run a command to its end.
 

@@ -29,6 +29,8 @@ ROWS = {
     "nnunet": ("nnunet", "nnU-Net 2-D, `--disable_tta`"),
     "nnunet_mirrored": ("nnunet", "nnU-Net 2-D, as it comes (mirrored)"),
 }
+# The rows that README compares, ours first.
+QUOTED = ("lungseg", "lungmask", "nnunet")
 
 
 def best(turns: list[dict[str, float]]) -> dict[str, float]:
@@ -59,7 +61,7 @@ def inference_table(found: dict[str, Any]) -> list[str]:
     ]
     ours = best(found["turns"]["lungseg"])
     for row, (package, label) in ROWS.items():
-        if row not in found["turns"]:
+        if not found["turns"].get(row):
             continue
         one = best(found["turns"][row])
         work = found["networks"][package]["gflop"] * passes(row, found["networks"])
@@ -76,10 +78,10 @@ def training_table(training: dict[str, Any]) -> list[str]:
     """Return the table of training steps as lines of Markdown."""
     lines = ["| | s a slice | processor, s a slice | slices in a batch |", "|---|---|---|---|"]
     for package, label in (("lungseg", "lungseg's default network"), ("nnunet", "nnU-Net 2-D")):
-        one = training[package]
-        lines.append(
-            f"| {label} | {one['seconds']:.3g} | {one['cpu_seconds']:.3g} | {one['batch']} |"
-        )
+        if package in training:
+            one = training[package]
+            figures = f"{short(one['seconds'])} | {short(one['cpu_seconds'])} | {one['batch']}"
+            lines.append(f"| {label} | {figures} |")
     return lines
 
 
@@ -164,7 +166,7 @@ def bullet(text: str) -> str:
 
 def readme_lines(found: dict[str, Any]) -> str:
     """Return the two lines for README."""
-    shown = {row: best(found["turns"][row]) for row in ("lungseg", "lungmask", "nnunet")}
+    shown = {row: best(found["turns"][row]) for row in QUOTED}
     times = [shown[row]["cpu_seconds"] / shown["lungseg"]["cpu_seconds"] for row in shown]
     return (
         f"From the file of a CT of {found['slices']} slices to the file of its mask on "
@@ -187,8 +189,15 @@ def between(text: str, new: str) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write both pages.
+
+    Raises:
+        SystemExit: if a row that README quotes was not measured.
+    """
     found = read_json(RESULTS)
+    missing = [row for row in QUOTED if not found["turns"].get(row)]
+    if missing:
+        raise SystemExit(f"{RESULTS}: {', '.join(missing)} not measured; run make bench-peers.")
     for path, new in ((PAGE, section(found)), (README, readme_lines(found) + "\n")):
         write_text(path, between(path.read_text(encoding="utf-8"), new))
 

@@ -179,7 +179,22 @@ def test_only_what_stands_between_the_marks_is_replaced() -> None:
         write_peers.between("before\n", "new\n")
 
 
+def test_a_row_that_readme_quotes_must_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = results()
+    found["turns"]["nnunet"] = []
+    monkeypatch.setattr(write_peers, "RESULTS", tmp_path / "peers.json")
+    write_peers.RESULTS.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(SystemExit, match="nnunet not measured; run make bench-peers"):
+        write_peers.main()
+
+
 def test_the_pages_have_what_the_results_say() -> None:
-    found = json.loads(write_peers.RESULTS.read_text(encoding="utf-8"))
-    assert write_peers.section(found) in write_peers.PAGE.read_text(encoding="utf-8")
-    assert write_peers.readme_lines(found) in write_peers.README.read_text(encoding="utf-8")
+    page, readme = (path.read_text("utf-8") for path in (write_peers.PAGE, write_peers.README))
+    section = lines = ""
+    if write_peers.RESULTS.exists():
+        found = read_json(write_peers.RESULTS)
+        section, lines = write_peers.section(found), write_peers.readme_lines(found) + "\n"
+    assert page == write_peers.between(page, section)
+    assert readme == write_peers.between(readme, lines)
