@@ -96,7 +96,8 @@ def train() -> dict[str, Any]:
     loader, held_back = trainer.get_dataloaders()
     batch = next(loader)
     for each in (loader, held_back):
-        each._finish()  # its processes would go on drawing batches, on the same cores
+        if hasattr(each, "_finish"):
+            each._finish()  # its processes would go on drawing batches, on the same cores
     trainer.network.train()
     trainer.train_step(batch)
     found = []
