@@ -14,11 +14,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs site pictures clean \
-        soak fuzz mutate lock audit model \
+        bench-peers soak fuzz mutate lock audit model \
         prepare split train evaluate infer
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed  ## make .venv (LOCKED=1: the locked versions; GPU=1: for an NVIDIA GPU)
 
@@ -100,6 +100,10 @@ typecheck: setup  ## check the types with mypy
 bench: setup  ## measure speed and memory, as ratios within one run
 	$(BIN)/python -m scripts.bench.speed
 	$(BIN)/python -m scripts.bench.networks --anew
+
+bench-peers: setup  ## measure lungseg beside lungmask and nnU-Net: WORK= of 6 GB, ARGS="--rounds 1"
+	$(BIN)/python -m scripts.bench.peers --anew $(if $(WORK),--work $(WORK)) $(ARGS)
+	$(BIN)/python -m scripts.bench.write_peers
 
 soak: setup  ## try to break it: 50 kills, 10,000 slices, bad inputs, fuzzing; half an hour
 	@rm -f scripts/maintain/robustness.json
