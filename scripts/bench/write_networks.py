@@ -81,6 +81,10 @@ PURPOSE = {
     "attention_unet": "attention gates, [Oktay et al., 2018](https://arxiv.org/abs/1804.03999)",
     "unet3plus": "full-scale skip connections, [Huang et al., 2020](https://arxiv.org/abs/2004.08790)",
     "multiresunet": "multi-resolution blocks, [Ibtehaz and Rahman, 2020](https://arxiv.org/abs/1902.04049)",
+    "sharp_unet": "sharpened skip connections, [Zunair and Ben Hamza, 2021](https://arxiv.org/abs/2107.12461)",
+    "u2net": "a U-Net of U-Nets, [Qin et al., 2020](https://arxiv.org/abs/2005.09007)",
+    "transunet": "a transformer at the deepest level, [Chen et al., 2021](https://arxiv.org/abs/2102.04306)",
+    "swin_unet": "transformers in shifted windows, [Cao et al., 2021](https://arxiv.org/abs/2105.05537)",
     "deeplabv3plus": "atrous spatial pyramid, [Chen et al., 2018](https://arxiv.org/abs/1802.02611)",
     "efficientunet": "EfficientNetV2-B0 encoder, [Tan and Le, 2021](https://arxiv.org/abs/2104.00298)",
 }

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_tiles_of_another_size_are_resized_for_the_network(tmp_path: Path) -> No
     # Interpolation back is linear, so the mean of four equal pixels is near that of the block.
     means = found[..., 1].reshape(24, 2, 40, 2).mean(axis=(1, 3))
     assert np.corrcoef(means.ravel(), (1 - blocks / 255).ravel())[0, 1] > 0.9
+
+
+def test_tiles_need_the_memory_of_the_result_and_of_one_tile(tmp_path: Path) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
+    grey = np.zeros((600, 800), np.uint8)
+    predictor.tiled(grey[:24, :40])
+    tracemalloc.start()
+    try:
+        predictor.tiled(grey, overlap=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Two classes and the weights, float32; the tiles are 1 in 2,000 of it, their places as well.
+    assert peak < 1.1 * grey.size * 4 * 3
 
 
 def test_a_flipped_prediction_exchanges_left_and_right(tmp_path: Path) -> None:
