@@ -69,7 +69,7 @@ def build(config: U2NetConfig, input_shape: tuple[int, int, int], num_classes: i
         inner = max(1, min(config.base_filters * 2**level, 2 * config.max_filters) // share)
         if level >= first_dilated:
             return dilated(x, inner, filters)
-        return nested(x, inner, filters, deepest - 1 - level)
+        return nested(x, inner, filters, deepest - level)
 
     inputs, x = blocks.grey_input(input_shape, config.side_multiple)
     skips = []

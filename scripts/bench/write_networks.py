@@ -72,6 +72,8 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
         f"| {_or_dash(row, 'infer_s')} | {_or_dash(row, 'train_mib', '.0f')} | {row['date']} |"
         for name, row in second.items()
     ]
+    if missing := [f"`{name}`" for name, row in second.items() if "infer_s" not in row]:
+        lines += ["", paragraph(f"Speed not measured yet: {', '.join(missing)}.")]
     return lines
 
 
@@ -301,7 +303,8 @@ def main() -> None:
         f"`{name}`" for name, found in real["trainings"].items() if len(found) > 1
     )
     scores = {name: dice_of(trainings) for name, trainings in real["trainings"].items()}
-    dates = " and ".join(sorted({row["date"] for row in known["networks"].values()}))
+    timed = [row for row in known["networks"].values() if "infer_s" in row]
+    dates = " and ".join(sorted({row["date"] for row in timed}))
     kept = {"date": dates} | {key: known[key] for key in ("hardware", "software", "networks")}
     write_json(ROOT / "lungseg" / "models" / "measured.json", kept)
     ours = known["original"]["original, ours"]

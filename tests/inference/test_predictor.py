@@ -3,6 +3,7 @@
 import itertools
 import math
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +104,14 @@ def test_tiles_of_another_size_are_resized_for_the_network(tmp_path: Path) -> No
     # Blocks of 2 x 2 pixels survive the way to half the size and, away from their edges, back.
     blocks = np.random.default_rng(0).integers(0, 256, (24, 40), np.uint8)
     grey = np.kron(blocks, np.ones((2, 2), np.uint8))
-    sizes = []
+    sizes: list[tuple[int, ...]] = []
     plain = predictor.probabilities
-    predictor.probabilities = lambda slices: (  # type: ignore[method-assign]
-        sizes.extend(each.shape for each in slices) or plain(slices)
-    )
+
+    def watched(slices: Sequence[np.ndarray]) -> np.ndarray:
+        sizes.extend(each.shape for each in slices)
+        return plain(slices)
+
+    predictor.probabilities = watched  # type: ignore[method-assign]
     found = predictor.tiled(grey, (24, 40), 0.25)
     assert set(sizes) == {(12, 20)}
     assert len(sizes) == 9
