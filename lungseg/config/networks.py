@@ -158,7 +158,7 @@ class U2NetConfig(_LevelsConfig):
 class TransUNetConfig(_LevelsConfig):
     """A U-Net with a transformer at its deepest level."""
 
-    learning_rate: ClassVar[float] = 0.001
+    learning_rate: ClassVar[float] = 0.001  # not measured yet
 
     name: Literal["transunet"] = Field(description=NAME)
     embedding: Positive = Field(
@@ -194,7 +194,7 @@ class TransUNetConfig(_LevelsConfig):
 class SwinUNetConfig(_LevelsConfig):
     """A U-Net of transformers alone, with attention within windows."""
 
-    learning_rate: ClassVar[float] = 0.001
+    learning_rate: ClassVar[float] = 0.001  # not measured yet
 
     name: Literal["swin_unet"] = Field(description=NAME)
     base_filters: Positive = Field(

@@ -172,12 +172,19 @@ def rates_table(real: dict[str, Any]) -> list[str]:
     """Return the scores of the short trainings at several learning rates, as lines of Markdown."""
     rates = sorted({rate for found in real["rates"].values() for rate in found}, key=float)
     lines = [f"| network | {' | '.join(rates)} |", "|---|" + "---|" * len(rates)]
-    for name in NETWORKS:
-        found = real["rates"].get(name, {})
+    for name in (each for each in NETWORKS if each in real["rates"]):
+        found = real["rates"][name]
         cells = [
             f"{_judged(found[rate]['patients']):.3f}" if rate in found else "-" for rate in rates
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    untried = [
+        f"`{name}` {check_config({'model': {'name': name}}, 'bench').learning_rate:g}"
+        for name in NETWORKS
+        if name not in real["rates"]
+    ]
+    if untried:
+        lines += ["", paragraph(f"Chosen without a measurement yet: {', '.join(untried)}.")]
     return lines
 
 
@@ -340,7 +347,8 @@ def main() -> None:
             f"Seconds are per slice of 512 x 512; inference is by ONNX Runtime (measured on "
             f"{dates}, {hardware['cores']} cores of {hardware['processor']}). "
             + WHAT_IT_IS.format(slices=SLICES)
-            + f" {several} with three seeds: mean and range. [Networks](docs/networks.md) has more."
+            + f" {several} with three seeds: mean and range. A dash is what is not measured "
+            "yet. [Networks](docs/networks.md) has more."
         ),
     )
 
