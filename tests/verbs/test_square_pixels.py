@@ -220,7 +220,7 @@ def test_tiles_see_square_pixels(tmp_path: Path) -> None:
                 seen.append(image)
                 return tiled(image, *given)
 
-            self._predictor.tiled = watched  # type: ignore[method-assign]
+            self._predictor.tiled = watched  # type: ignore[assignment, method-assign]
 
     mask = Watched().segment(hu, spacing=(1.0, 3.0)) > 0
     assert dice(mask, disc) > 0.98
