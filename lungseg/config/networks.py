@@ -12,6 +12,10 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 Activation = Literal["relu", "elu", "gelu", "leaky_relu", "mish", "selu", "swish"]
 
+# Attention compares every position with every other, so its memory grows with their square: this
+# many take 268 MB a slice and layer with 4 heads.
+MAX_POSITIONS = 4096
+
 NAME = "the network; lungseg train --help compares all of them"
 
 
@@ -36,6 +40,9 @@ class NetworkConfig(Section):
     def side_multiple(self) -> int:
         """The network pads both sides of a slice to a multiple of this, in pixels."""
         return 1 << self.halvings
+
+    def check_image(self, size: tuple[int, int]) -> None:
+        """Raise `ValueError` if the network cannot work on slices of this height and width."""
 
 
 class _LevelsConfig(NetworkConfig):
@@ -131,6 +138,108 @@ class MultiResUNetConfig(_LevelsConfig):
     name: Literal["multiresunet"] = Field(description=NAME)
 
 
+class SharpUNetConfig(_LevelsConfig):
+    """A U-Net whose skip connections pass through a sharpening filter."""
+
+    name: Literal["sharp_unet"] = Field(description=NAME)
+
+
+class U2NetConfig(_LevelsConfig):
+    """A U-Net each of whose stages is a small U-Net."""
+
+    name: Literal["u2net"] = Field(description=NAME)
+    # The two deepest stages are dilated blocks, and at least one nested U-Net lies above them.
+    num_layers: Annotated[int, Field(ge=3, le=8)] = Field(
+        default=6, description="number of stages; the two deepest are dilated"
+    )
+    max_filters: Positive = Field(default=128, description="no stage has more filters than this")
+
+
+class TransUNetConfig(_LevelsConfig):
+    """A U-Net with a transformer at its deepest level."""
+
+    learning_rate: ClassVar[float] = 0.001  # not measured yet
+
+    name: Literal["transunet"] = Field(description=NAME)
+    embedding: Positive = Field(
+        default=256, description="values that describe a position in the transformer"
+    )
+    heads: Positive = Field(
+        default=8, description="attention heads; embedding is a multiple of their number"
+    )
+    transformer_layers: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=4, description="layers of the transformer"
+    )
+    mlp_ratio: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=4, description="width of a transformer layer, divided by embedding"
+    )
+
+    @model_validator(mode="after")
+    def _heads_share_the_embedding(self) -> TransUNetConfig:
+        _check_heads("embedding", self.embedding, self.heads)
+        return self
+
+    def check_image(self, size: tuple[int, int]) -> None:
+        """Raise `ValueError` if attention over an image of this height and width is too large."""
+        height, width = (-(-side // self.side_multiple) for side in size)
+        if height * width > MAX_POSITIONS:
+            raise ValueError(
+                f"num_layers: {self.num_layers} levels leave {height} x {width} = "
+                f"{height * width:,} positions of a slice of {size[0]} x {size[1]} to the "
+                f"transformer, which takes at most {MAX_POSITIONS:,}; set more levels, or a "
+                "smaller data.image_size"
+            )
+
+
+class SwinUNetConfig(_LevelsConfig):
+    """A U-Net of transformers alone, with attention within windows."""
+
+    learning_rate: ClassVar[float] = 0.001  # not measured yet
+
+    name: Literal["swin_unet"] = Field(description=NAME)
+    base_filters: Positive = Field(
+        default=32, description="filters of the first level; doubled at each level"
+    )
+    activation: Activation = Field(
+        default="gelu", description="relu, elu, gelu, leaky_relu, mish, selu or swish"
+    )
+    num_layers: Annotated[int, Field(ge=2, le=6)] = Field(
+        default=4, description="number of levels, the bridge included"
+    )
+    patch_size: Literal[1, 2, 4, 8] = Field(
+        default=4, description="1, 2, 4 or 8: the first level works on image_size divided by this"
+    )
+    window: Annotated[int, Field(ge=2, le=16)] = Field(
+        default=8, description="side of the windows within which positions attend to each other"
+    )
+    heads: Positive = Field(
+        default=2,
+        description="attention heads of the first level; doubled at each level. base_filters is a "
+        "multiple of it",
+    )
+    blocks: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=2, description="transformer blocks of a level; every second one shifts its windows"
+    )
+    mlp_ratio: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=4, description="width of a block's hidden layer, divided by the level's filters"
+    )
+
+    @property
+    def side_multiple(self) -> int:
+        """The network pads both sides of a slice to a multiple of this, in pixels."""
+        return self.patch_size * super().side_multiple
+
+    @model_validator(mode="after")
+    def _heads_share_the_filters(self) -> SwinUNetConfig:
+        _check_heads("base_filters", self.base_filters, self.heads)
+        return self
+
+
+def _check_heads(name: str, filters: int, heads: int) -> None:
+    if filters % heads:
+        raise ValueError(f"{name}: {filters} is no multiple of heads, which is {heads}")
+
+
 class DeepLabV3PlusConfig(NetworkConfig):
     """Atrous convolutions over a small residual encoder."""
 
@@ -160,6 +269,10 @@ ModelConfig = Annotated[
         AttentionUNetConfig,
         UNet3PlusConfig,
         MultiResUNetConfig,
+        SharpUNetConfig,
+        U2NetConfig,
+        TransUNetConfig,
+        SwinUNetConfig,
         DeepLabV3PlusConfig,
         EfficientUNetConfig,
     ],

@@ -21,7 +21,7 @@ from lungseg.config.fields import (
     Section,
     Side,
 )
-from lungseg.config.networks import ModelConfig, ResUNetConfig
+from lungseg.config.networks import ModelConfig, NetworkConfig, ResUNetConfig
 from lungseg.config.pairing import Pairing, Structures
 from lungseg.config.training import AugmentConfig, TrainConfig
 
@@ -163,11 +163,25 @@ class InferConfig(Section):
         default=False,
         description="predict large images in overlapping tiles; false: shrink them",
     )
+    tile_size: tuple[Side, Side] | None = Field(
+        default=None,
+        description="height and width of a tile in pixels, which is resized for the network; null: "
+        "the network's own",
+    )
+    tile_overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        default=0.25, description="tiles overlap by at least this share of their side"
+    )
     probabilities: bool = Field(
         default=False, description="also write the probability of lung, 0..255, to probabilities/"
     )
     video: bool = Field(
-        default=False, description="volumes: also write outlined slices as a GIF to overlays/"
+        default=False, description="volumes: also write outlined slices as a film to overlays/"
+    )
+    video_format: Literal["gif", "mp4"] = Field(
+        default="gif", description="gif, which browsers show; or mp4: all grey values, every slice"
+    )
+    video_fps: Annotated[float, Field(ge=1, le=50)] = Field(
+        default=10.0, description="slices shown per second"
     )
     dicom_seg: bool = Field(
         default=False,
@@ -212,6 +226,13 @@ class Config(Section):
         default_factory=EvaluateConfig, description="how masks are scored"
     )
     infer: InferConfig = Field(default_factory=InferConfig, description="how masks are predicted")
+
+    @field_validator("model")
+    @classmethod
+    def _network_takes_the_slices(cls, model: NetworkConfig, info: ValidationInfo) -> NetworkConfig:
+        if "data" in info.data:
+            model.check_image(info.data["data"].image_size)
+        return model
 
     @field_validator("train")
     @classmethod

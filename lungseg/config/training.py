@@ -56,6 +56,14 @@ class WindowConfig(StrengthConfig):
     )
 
 
+class BrightnessConfig(StrengthConfig):
+    """Grey values multiplied and shifted."""
+
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.2, description="grey values are multiplied by 1 - contrast to 1 + contrast"
+    )
+
+
 def _strength(limit: float, meaning: str) -> Any:
     return Field(default_factory=lambda: StrengthConfig(limit=limit), description=meaning)
 
@@ -76,6 +84,9 @@ class TransformsConfig(Section):
     crop: StrengthConfig = _strength(
         0.6, "a part of the slice enlarged; up to limit of each side is cut off"
     )
+    shear: StrengthConfig = _strength(
+        0.2, "shear; limit as the largest shift of a row, in rows, per row away from the middle"
+    )
     elastic: ElasticConfig = Field(
         default_factory=ElasticConfig, description="elastic deformation; sigma in pixels"
     )
@@ -89,6 +100,13 @@ class TransformsConfig(Section):
         description="another grey window: limit as a share of its width",
     )
     gamma: StrengthConfig = _strength(0.2, "gamma correction, exponent 1 - limit to 1 + limit")
+    brightness: BrightnessConfig = Field(
+        default_factory=BrightnessConfig,
+        description="brighter or darker: limit as the largest shift, as a share of white",
+    )
+    sharpen: StrengthConfig = _strength(
+        0.5, "sharpening; up to limit times the difference from the neighbours is added"
+    )
     noise: StrengthConfig = _strength(0.05, "Gaussian noise; limit as a share of white")
     blur: StrengthConfig = _strength(
         0.5, "Gaussian blur; standard deviation up to 3 x limit pixels"

@@ -6,6 +6,7 @@ Without it, albumentations looks for a newer version on the internet when it is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -227,6 +228,7 @@ def build(transforms: TransformsConfig, swap: Sequence[int]) -> A.Compose:
     for flip in flips:
         flip.swap = np.array(swap, np.uint8)
     border = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": 0}
+    slant = math.degrees(math.atan(t.shear.limit))
     nearest = {"interpolation": cv2.INTER_LINEAR, "mask_interpolation": cv2.INTER_NEAREST}
     steps: Sequence[A.BasicTransform] = [
         *flips,
@@ -240,6 +242,7 @@ def build(transforms: TransformsConfig, swap: Sequence[int]) -> A.Compose:
             **nearest,
             **border,
         ),
+        A.Affine(shear=(-slant, slant), p=t.shear.p, **nearest, **border),
         A.ElasticTransform(
             alpha=t.elastic.alpha, sigma=t.elastic.sigma, p=t.elastic.p, **nearest, **border
         ),
@@ -254,9 +257,16 @@ def build(transforms: TransformsConfig, swap: Sequence[int]) -> A.Compose:
         A.RandomGamma(
             gamma_limit=(max(1, 100 * (1 - t.gamma.limit)), 100 * (1 + t.gamma.limit)), p=t.gamma.p
         ),
+        A.RandomBrightnessContrast(
+            brightness_limit=(-t.brightness.limit, t.brightness.limit),
+            contrast_limit=(-t.brightness.contrast, t.brightness.contrast),
+            p=t.brightness.p,
+        ),
         A.GaussianBlur(
             blur_limit=0, sigma_limit=(0.1, max(0.1, BLUR_PIXELS * t.blur.limit)), p=t.blur.p
         ),
+        # With this lightness the kernel is the original's: 1 + 8 k in the middle, -k around it.
+        A.Sharpen(alpha=(0.0, t.sharpen.limit), lightness=(1.0, 1.0), p=t.sharpen.p),
         A.GaussNoise(std_range=(0.0, t.noise.limit), p=t.noise.p),
     ]
     return A.Compose([step for step in steps if step.p > 0])

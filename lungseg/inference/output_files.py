@@ -10,13 +10,16 @@ from lungseg.errors import DataError
 from lungseg.imaging.folders import VOLUME_SUFFIXES, Input
 from lungseg.inference.rows import CaseRow
 
+# Suffixes of the films of volumes.
+FILMS = ("gif", "mp4")
+
 
 def files_of(item: Input) -> list[str]:
     """Return every path in the output that the masks and pictures of an input may have."""
     if not item.is_volume:
         return [f"{folder}{item.name}.png" for folder in ("", "overlays/", "probabilities/")]
     masks = [f"{item.name}{suffix}" for suffix in VOLUME_SUFFIXES]
-    pictures = [f"overlays/{item.name}.{suffix}" for suffix in ("png", "gif")]
+    pictures = [f"overlays/{item.name}.{suffix}" for suffix in ("png", *FILMS)]
     contours = f"rtstruct/{item.name}.dcm"
     return [*masks, *(f"probabilities/{mask}" for mask in masks), *pictures, contours]
 
@@ -32,8 +35,7 @@ def written_for(rows: Sequence[CaseRow], output: Path) -> list[str]:
             f"{row.case}.dcm",
             f"rtstruct/{row.case}.dcm",
             f"probabilities/{row.mask}",
-            f"overlays/{row.case}.png",
-            f"overlays/{row.case}.gif",
+            *(f"overlays/{row.case}.{suffix}" for suffix in ("png", *FILMS)),
         )
     ]
     return [name for name in names if (output / name).is_file()]

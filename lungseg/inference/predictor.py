@@ -18,7 +18,7 @@ from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
 from lungseg.inference.certainty import Usual
 from lungseg.inference.origins import sha256_of_models
-from lungseg.inference.tiling import gaussian_weights, tiles
+from lungseg.inference.tiling import OVERLAP, gaussian_weights, tiles
 from lungseg.system.environment import cores
 from lungseg.system.privacy import private_import
 from lungseg.system.tables import read_json
@@ -207,27 +207,39 @@ class Predictor:
             total += other
         return np.asarray(total / len(self), dtype=np.float32) if others else total
 
-    def tiled(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Predict a large image tile by tile, without shrinking it.
+    def tiled(
+        self,
+        image: NDArray[np.uint8],
+        tile: tuple[int, int] | None = None,
+        overlap: float = OVERLAP,
+    ) -> NDArray[np.float32]:
+        """Predict a large image tile by tile, without shrinking it as a whole.
 
-        Tiles of the network's size overlap by at least a quarter. Near its edge a tile's prediction
-        is worse, because the network does not see beyond. Gaussian weights (sigma an eighth of a
-        side, as in nnU-Net: Isensee et al., 2021) blend the tiles so that no seam shows.
+        Near its edge a tile's prediction is worse, because the network does not see beyond.
+        Gaussian weights (sigma an eighth of a side, as in nnU-Net: Isensee et al., 2021) blend the
+        tiles so that no seam shows. One tile is predicted at a time, so memory grows by the result
+        alone.
 
         Args:
-            image: uint8 `(H, W)` or `(H, W, 3)`, both sides at least the network's.
+            image: uint8 `(H, W)` or `(H, W, 3)`, both sides at least those of a tile.
+            tile: height and width of a tile in pixels; None for the network's. Tiles of another
+                size are resized for the network, and their probabilities back.
+            overlap: tiles overlap by at least this share of their side, 0 to below 1.
 
         Returns:
             float32 `(H, W, C)`.
         """
-        size = self.data.image_size
+        size = tile or self.data.image_size
         weight = gaussian_weights(size)[..., None]
         total = np.zeros((*image.shape[:2], len(self.data.rgb_map)), dtype=np.float32)
         weights = np.zeros((*image.shape[:2], 1), dtype=np.float32)
-        for rows, columns in tiles((image.shape[0], image.shape[1]), size):
-            total[rows, columns] += weight * self.probabilities([image[rows, columns]])[0]
+        for rows, columns in tiles((image.shape[0], image.shape[1]), size, overlap):
+            part = np.ascontiguousarray(image[rows, columns])
+            found = self.probabilities([resize_image(part, self.data.image_size)])[0]
+            total[rows, columns] += weight * at_size(found, size)
             weights[rows, columns] += weight
-        return np.asarray(total / weights, dtype=np.float32)
+        total /= weights
+        return total
 
 
 def _providers(device: str) -> list[str]:

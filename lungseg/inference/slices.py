@@ -35,13 +35,11 @@ def predict_slices(
         Class probabilities `(H, W, C)` of each slice.
     """
     data = predictor.data
+    tile = settings.tile_size or data.image_size
     for batch in batches(slices, settings.batch_size):
         sizes = [(image.shape[0], image.shape[1]) for image in batch]
         squared = [square_size(size, spacing) if data.square_pixels else size for size in sizes]
-        is_tiled = [
-            settings.tiles and h >= data.image_size[0] and w >= data.image_size[1]
-            for h, w in squared
-        ]
+        is_tiled = [settings.tiles and h >= tile[0] and w >= tile[1] for h, w in squared]
         framings = [frame_slice(size, data, spacing, volume=volume) for size in sizes]
         fitted = [
             fit_image(image, framing)
@@ -51,6 +49,8 @@ def predict_slices(
         found = iter(predictor.probabilities(fitted) if fitted else ())
         for k, image in enumerate(batch):
             if is_tiled[k]:
-                yield at_size(predictor.tiled(resize_image(image, squared[k])), sizes[k])
+                large = resize_image(image, squared[k])
+                found_tiled = predictor.tiled(large, tile, settings.tile_overlap)
+                yield at_size(found_tiled, sizes[k])
             else:
                 yield at_size(framings[k].cut(next(found)), sizes[k])

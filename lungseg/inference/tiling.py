@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+# Of a tile's side, by which tiles overlap at least unless the config says otherwise.
+OVERLAP = 0.25
 
-def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Cover an image with tiles that overlap by at least a quarter of their side.
+
+def tiles(
+    size: tuple[int, int], tile: tuple[int, int], overlap: float = OVERLAP
+) -> list[tuple[slice, slice]]:
+    """Cover an image with overlapping tiles.
 
     Args:
         size: height and width of the image, at least those of a tile.
         tile: height and width of a tile.
+        overlap: tiles overlap by at least this share of their side, 0 to below 1.
 
     Returns:
         Rows and columns of each tile. All tiles have the same size and lie within the image.
     """
 
     def starts(length: int, side: int) -> list[int]:
-        count = 1 + -(-(length - side) // max(1, side * 3 // 4))
+        # Rounding first, because 1 - 0.9 is a little less than 0.1.
+        step = max(1, math.floor(round(side * (1 - overlap), 6)))
+        count = 1 + -(-(length - side) // step)
         return [int(s) for s in np.linspace(0, length - side, count).round()]
 
     return [

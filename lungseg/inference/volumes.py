@@ -37,7 +37,7 @@ from lungseg.inference.quality import assess, thin_out
 from lungseg.inference.rows import Measures, Quality
 from lungseg.inference.sides import find_sides, side_labels
 from lungseg.inference.slices import predict_slices
-from lungseg.reporting.overlays import volume_frame, volume_sheet, write_gif
+from lungseg.reporting.overlays import volume_frame, volume_sheet, write_gif, write_mp4
 from lungseg.system import console
 from lungseg.system.tables import to_record
 
@@ -192,6 +192,7 @@ def _write(
 ) -> Segmentation:
     """Write the files of a volume; return it with a remark per file that could not be written."""
     settings, name = config.infer, result.ct.name
+    not_written: list[str] = []
     write_volume(result.image, output / f"{name}{result.ct.suffix}")
     if result.probability is not None:
         folder = output / "probabilities"
@@ -212,8 +213,12 @@ def _write(
         # From head to feet, the order in which radiologists read a CT.
         window = predictor.data.window
         frames = (volume_frame(hu, labels, k, window) for k in reversed(range(len(hu))))
-        write_gif(output / "overlays" / f"{name}.gif", frames)
-    not_written = _write_dicom(result, predictor, item, output, settings)
+        film = output / "overlays" / f"{name}.{settings.video_format}"
+        if settings.video_format == "gif":
+            write_gif(film, frames, seconds=1 / settings.video_fps)
+        elif not write_mp4(film, frames, settings.video_fps):
+            not_written.append("no MP4: this OpenCV has no encoder for it; set video_format to gif")
+    not_written += _write_dicom(result, predictor, item, output, settings)
     for remark in not_written:
         console.warn(f"{name}: {remark}")
     return replace(result, not_written=not_written)

@@ -32,6 +32,10 @@ NETWORKS = {
         "attention_unet",
         "unet3plus",
         "multiresunet",
+        "sharp_unet",
+        "u2net",
+        "transunet",
+        "swin_unet",
         "deeplabv3plus",
         "efficientunet",
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungseg.imaging.pixels import apply_window
-from lungseg.system.files import write_bytes
+from lungseg.system.files import partial_path, put_in_place, write_bytes
 
 Picture = NDArray[np.uint8]
 
@@ -164,6 +164,41 @@ def write_gif(path: Path, frames: Iterable[Picture], side: int = 320, seconds: f
         loop=0,
     )
     write_bytes(path, buffer.getvalue())
+
+
+def write_mp4(path: Path, frames: Iterable[Picture], fps: float) -> bool:
+    """Write pictures of one size as an MP4 film (MPEG-4 part 2), frame by frame.
+
+    Args:
+        path: the file to write, which appears whole or not at all.
+        frames: RGB pictures `(H, W, 3)`. An odd side gets one more row or column, black, because
+            the format has even sides only.
+        fps: pictures per second.
+
+    Returns:
+        Whether it was written: not every OpenCV has an encoder.
+    """
+    partial = partial_path(path)
+    film = None
+    try:
+        for frame in frames:
+            height, width = frame.shape[:2]
+            even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
+            if film is None:
+                code = cv2.VideoWriter.fourcc(*"mp4v")
+                film = cv2.VideoWriter(str(partial), code, fps, even.shape[1::-1])
+                if not film.isOpened():
+                    return False
+            film.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        if film is None:
+            return False
+        film.release()
+        put_in_place(partial, path)
+        return True
+    finally:
+        if film is not None:
+            film.release()
+        partial.unlink(missing_ok=True)
 
 
 def _ascii(text: str) -> str:

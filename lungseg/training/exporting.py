@@ -265,12 +265,42 @@ def _export_quietly(model: Any, path: Path, format: str) -> None:
         # tf2onnx orders nodes by names from a counter that goes on from export to export, so the
         # file would depend on what the process exported before.
         tf2onnx.utils.INTERNAL_NAME = 1
+        _teach_erfc()
     keras_format = {"onnx": "onnx", "savedmodel": "tf_saved_model", "litert": "litert"}[format]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         model.export(path, format=keras_format, verbose=False)
     if format == "onnx":
         _name_by_order(path)
+
+
+def _teach_erfc() -> None:
+    """Teach tf2onnx the function of TensorFlow's GELU that ONNX lacks: erfc(x) = 1 - erf(x)."""
+    import tf2onnx
+    from tf2onnx.handler import tf_op
+
+    class Erfc:
+        """Called by tf2onnx for each `Erfc` of a graph."""
+
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            """Replace the node; ONNX has `Erf` from version 9 on."""
+            kind = ctx.get_dtype(node.output[0])
+            shape = ctx.get_shape(node.output[0])
+            number = tf2onnx.utils.map_onnx_to_numpy_type(kind)
+            one = ctx.make_const(tf2onnx.utils.make_name("one"), np.array(1, number))
+            erf = ctx.make_node("Erf", node.input, dtypes=[kind], shapes=[shape])
+            ctx.remove_node(node.name)
+            ctx.make_node(
+                "Sub",
+                [one.output[0], erf.output[0]],
+                name=node.name,
+                outputs=node.output,
+                dtypes=[kind],
+                shapes=[shape],
+            )
+
+    tf_op("Erfc")(Erfc)
 
 
 def _name_by_order(path: Path) -> None:

@@ -55,21 +55,27 @@ def inspect(config: Config) -> Network:
             layer.name,
             type(layer).__name__,
             tuple(int(side) for side in layer.output.shape[1:]),
-            int(layer.count_params()),
+            int(layer.count_params()) if hasattr(layer, "count_params") else 0,
             _flop(layer) / 1e9,
         )
-        for layer in model.layers
+        for layer in model.operations
     ]
     parameters = int(model.count_params())
     return Network(config.model.name, rows, parameters, sum(row.gflop for row in rows))
 
 
 def _flop(layer: Any) -> float:
-    """Return the floating-point operations of a convolution per slice.
+    """Return the floating-point operations of a matrix product or a convolution per slice.
 
     A multiplication and an addition count as two. Other layers need few and count as 0.
     """
     kind = type(layer).__name__
+    if kind == "Matmul":
+        inner = int(layer.input[0].shape[-1])
+        return 2.0 * inner * math.prod(int(side) for side in layer.output.shape[1:])
+    if kind == "Dense" or (kind == "EinsumDense" and layer.equation == "bhwc,cd->bhwd"):
+        places = math.prod(int(side) for side in layer.output.shape[1:-1])
+        return 2.0 * places * math.prod(int(side) for side in layer.kernel.shape)
     if kind not in ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose"):
         return 0.0
     kernel = math.prod(int(side) for side in layer.kernel.shape)

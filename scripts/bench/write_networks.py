@@ -72,6 +72,8 @@ def tables(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) 
         f"| {_or_dash(row, 'infer_s')} | {_or_dash(row, 'train_mib', '.0f')} | {row['date']} |"
         for name, row in second.items()
     ]
+    if missing := [f"`{name}`" for name, row in second.items() if "infer_s" not in row]:
+        lines += ["", paragraph(f"Speed not measured yet: {', '.join(missing)}.")]
     return lines
 
 
@@ -81,6 +83,10 @@ PURPOSE = {
     "attention_unet": "attention gates, [Oktay et al., 2018](https://arxiv.org/abs/1804.03999)",
     "unet3plus": "full-scale skip connections, [Huang et al., 2020](https://arxiv.org/abs/2004.08790)",
     "multiresunet": "multi-resolution blocks, [Ibtehaz and Rahman, 2020](https://arxiv.org/abs/1902.04049)",
+    "sharp_unet": "sharpened skip connections, [Zunair and Ben Hamza, 2021](https://arxiv.org/abs/2107.12461)",
+    "u2net": "a U-Net of U-Nets, [Qin et al., 2020](https://arxiv.org/abs/2005.09007)",
+    "transunet": "a transformer at the deepest level, [Chen et al., 2021](https://arxiv.org/abs/2102.04306)",
+    "swin_unet": "transformers in shifted windows, [Cao et al., 2021](https://arxiv.org/abs/2105.05537)",
     "deeplabv3plus": "atrous spatial pyramid, [Chen et al., 2018](https://arxiv.org/abs/1802.02611)",
     "efficientunet": "EfficientNetV2-B0 encoder, [Tan and Le, 2021](https://arxiv.org/abs/2104.00298)",
 }
@@ -166,12 +172,19 @@ def rates_table(real: dict[str, Any]) -> list[str]:
     """Return the scores of the short trainings at several learning rates, as lines of Markdown."""
     rates = sorted({rate for found in real["rates"].values() for rate in found}, key=float)
     lines = [f"| network | {' | '.join(rates)} |", "|---|" + "---|" * len(rates)]
-    for name in NETWORKS:
-        found = real["rates"].get(name, {})
+    for name in (each for each in NETWORKS if each in real["rates"]):
+        found = real["rates"][name]
         cells = [
             f"{_judged(found[rate]['patients']):.3f}" if rate in found else "-" for rate in rates
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    untried = [
+        f"`{name}` {check_config({'model': {'name': name}}, 'bench').learning_rate:g}"
+        for name in NETWORKS
+        if name not in real["rates"]
+    ]
+    if untried:
+        lines += ["", paragraph(f"Chosen without a measurement yet: {', '.join(untried)}.")]
     return lines
 
 
@@ -297,7 +310,8 @@ def main() -> None:
         f"`{name}`" for name, found in real["trainings"].items() if len(found) > 1
     )
     scores = {name: dice_of(trainings) for name, trainings in real["trainings"].items()}
-    dates = " and ".join(sorted({row["date"] for row in known["networks"].values()}))
+    timed = [row for row in known["networks"].values() if "infer_s" in row]
+    dates = " and ".join(sorted({row["date"] for row in timed}))
     kept = {"date": dates} | {key: known[key] for key in ("hardware", "software", "networks")}
     write_json(ROOT / "lungseg" / "models" / "measured.json", kept)
     ours = known["original"]["original, ours"]
@@ -333,7 +347,8 @@ def main() -> None:
             f"Seconds are per slice of 512 x 512; inference is by ONNX Runtime (measured on "
             f"{dates}, {hardware['cores']} cores of {hardware['processor']}). "
             + WHAT_IT_IS.format(slices=SLICES)
-            + f" {several} with three seeds: mean and range. [Networks](docs/networks.md) has more."
+            + f" {several} with three seeds: mean and range. A dash is what is not measured "
+            "yet. [Networks](docs/networks.md) has more."
         ),
     )
 

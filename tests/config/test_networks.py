@@ -62,6 +62,11 @@ def test_a_class_with_the_name_of_a_network_keeps_its_place() -> None:
         ({"name": "attention_unet"}, 16),
         ({"name": "unet3plus", "num_layers": 2}, 2),
         ({"name": "multiresunet", "num_layers": 4}, 8),
+        ({"name": "sharp_unet", "num_layers": 4}, 8),
+        ({"name": "u2net"}, 32),
+        ({"name": "transunet"}, 16),
+        ({"name": "swin_unet"}, 4 * 2**3),
+        ({"name": "swin_unet", "patch_size": 1, "num_layers": 2}, 2),
         ({"name": "deeplabv3plus"}, 16),
         ({"name": "efficientunet"}, 32),
     ],
@@ -70,3 +75,23 @@ def test_sides_are_padded_to_what_the_halvings_need(
     model: dict[str, object], multiple: int
 ) -> None:
     assert check_config({"model": model}, "t").model.side_multiple == multiple
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        ({"name": "transunet", "embedding": 100, "heads": 8}, "embedding: 100"),
+        ({"name": "swin_unet", "base_filters": 10, "heads": 3}, "base_filters: 10"),
+    ],
+)
+def test_heads_share_the_filters(model: dict[str, object], key: str) -> None:
+    with pytest.raises(UsageError, match=f"{key} is no multiple of heads"):
+        check_config({"model": model}, "t")
+
+
+def test_a_slice_that_is_too_large_for_attention_is_refused() -> None:
+    model = {"name": "transunet", "num_layers": 3}
+    # A quarter of 256 is 64, and 64 x 64 positions are the most.
+    check_config({"data": {"image_size": [256, 256]}, "model": model}, "t")
+    with pytest.raises(UsageError, match=r"65 x 64 = 4,160 positions.*at most 4,096"):
+        check_config({"data": {"image_size": [257, 256]}, "model": model}, "t")

@@ -21,6 +21,7 @@ GEOMETRIC = {
     "vflip": {"vflip": 1.0},
     "rotate90": {"rotate90": 1.0},
     "affine": {"affine": {"p": 1.0, "rotate": 25, "scale": 0.2, "shift": 0.1}},
+    "shear": {"shear": {"p": 1.0, "limit": 0.3}},
     "elastic": {"elastic": {"p": 1.0, "alpha": 120, "sigma": 8}},
     "crop": {"crop": {"p": 1.0, "limit": 0.6}},
     "barrel": {"barrel": {"p": 1.0, "limit": 0.5}},
@@ -54,7 +55,7 @@ def test_a_mask_moved_by_another_draw_would_be_found_out() -> None:
     assert dice(image > 127, mask > 0) < 0.985
 
 
-@pytest.mark.parametrize("name", ["window", "gamma", "noise", "blur"])
+@pytest.mark.parametrize("name", ["window", "gamma", "brightness", "sharpen", "noise", "blur"])
 def test_grey_transforms_leave_the_mask_alone(name: str) -> None:
     augment = Augmenter(TransformsConfig.model_validate({name: {"p": 1.0, "limit": 0.3}}))
     hu, labels = make_slice(make_patient(1), 0.5, 256)
@@ -83,6 +84,55 @@ def test_a_crop_shows_a_part_of_the_slice_anywhere_with_its_proportions() -> Non
     # What is cut off lies above and below alike often.
     assert np.mean(firsts) == pytest.approx(0.5, abs=0.07)
     assert (min(firsts), max(firsts)) == pytest.approx((0, 1), abs=0.03)
+
+
+def test_a_shear_moves_a_row_by_its_distance_from_the_middle() -> None:
+    augment = Augmenter(TransformsConfig.model_validate({"shear": {"p": 1.0, "limit": 0.3}}))
+    slopes = []
+    for seed in range(40):
+        image = np.zeros((201, 201), np.uint8)
+        image[:, 98:103] = 255
+        moved, _ = augment(image, image // 255, seed)
+        rows = np.arange(60, 141)
+        places = (moved[rows] * np.arange(201.0)).sum(1) / moved[rows].sum(1)
+        slope, middle = np.polyfit(rows - 100, places, 1)
+        assert middle == pytest.approx(100, abs=1.5)
+        slopes.append(abs(slope))
+    assert 0.2 < max(slopes) < 0.31
+    assert min(slopes) < 0.1
+
+
+def test_sharpening_adds_up_to_limit_times_the_difference_from_the_neighbours() -> None:
+    augment = Augmenter(TransformsConfig.model_validate({"sharpen": {"p": 1.0, "limit": 0.5}}))
+    image = np.random.default_rng(0).integers(110, 140, (40, 40), np.uint8)
+    kernel = np.full((3, 3), -1.0)
+    kernel[1, 1] = 8
+    edges = cv2.filter2D(image.astype(float), -1, kernel)[1:-1, 1:-1]
+    strengths = []
+    for seed in range(30):
+        changed, _ = augment(image, np.zeros_like(image), seed)
+        added = (changed.astype(float) - image)[1:-1, 1:-1]
+        inside = (changed[1:-1, 1:-1] > 0) & (changed[1:-1, 1:-1] < 255)
+        strength = float((added * edges)[inside].sum() / (edges**2)[inside].sum())
+        assert np.abs(added - strength * edges)[inside].max() < 1.01
+        strengths.append(strength)
+    assert 0.4 < max(strengths) <= 0.5
+    assert 0 <= min(strengths) < 0.1
+
+
+def test_brightness_multiplies_and_shifts_within_its_limits() -> None:
+    given = {"brightness": {"p": 1.0, "limit": 0.1, "contrast": 0.3}}
+    augment = Augmenter(TransformsConfig.model_validate(given))
+    image = np.arange(64, 144, dtype=np.uint8)[None].repeat(4, axis=0)
+    factors, shifts = [], []
+    for seed in range(60):
+        changed, _ = augment(image, np.zeros_like(image), seed)
+        factor, shift = np.polyfit(image[0].astype(float), changed[0].astype(float), 1)
+        assert np.abs(factor * image[0] + shift - changed[0]).max() < 1.5
+        factors.append(factor)
+        shifts.append(shift)
+    assert (0.69 < min(factors) < 0.8, 1.2 < max(factors) < 1.31) == (True, True)
+    assert (-27 < min(shifts) < -15, 15 < max(shifts) < 27) == (True, True)
 
 
 def test_a_seed_gives_one_result_in_any_thread_and_order() -> None:

@@ -1,5 +1,9 @@
 """Probabilities change their size by interpolation, checked by hand."""
 
+import itertools
+import math
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from lungseg.inference.predictor import (
     at_size,
     foreground_map,
 )
-from lungseg.inference.tiling import gaussian_weights
+from lungseg.inference.tiling import gaussian_weights, tiles
 from lungseg.system.tables import read_json, write_json
 from tests.support.networks import write_classes, write_network, write_sides
 
@@ -70,6 +74,66 @@ def test_tiles_that_are_no_squares_leave_each_pixel_its_own_prediction(
     predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
     grey = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     np.testing.assert_allclose(predictor.tiled(grey)[..., 1], 1 - grey / 255, atol=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("length", [12, 13, 40, 121])
+def test_tiles_cover_an_image_and_overlap_by_their_share(overlap: float, length: int) -> None:
+    found = [rows for rows, _ in tiles((length, 12), (12, 12), overlap)]
+    assert (found[0].start, found[-1].stop) == (0, length)
+    assert {rows.stop - rows.start for rows in found} == {12}
+    shared = [before.stop - after.start for before, after in itertools.pairwise(found)]
+    assert all(rows >= 12 * overlap - 1e-9 for rows in shared)
+    # No more than needed: with one tile fewer, some would overlap by less.
+    step = 12 * (1 - overlap)
+    assert len(found) == 1 + math.ceil(round((length - 12) / max(1, math.floor(step + 1e-6)), 6))
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.9])
+def test_a_local_network_says_the_same_in_tiles_of_any_overlap(
+    overlap: float, tmp_path: Path
+) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
+    grey = np.random.default_rng(0).integers(0, 256, (37, 61), np.uint8)
+    found = predictor.tiled(grey, overlap=overlap)
+    np.testing.assert_allclose(found[..., 1], 1 - grey / 255, atol=1e-5)
+
+
+def test_tiles_of_another_size_are_resized_for_the_network(tmp_path: Path) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
+    # Blocks of 2 x 2 pixels survive the way to half the size and, away from their edges, back.
+    blocks = np.random.default_rng(0).integers(0, 256, (24, 40), np.uint8)
+    grey = np.kron(blocks, np.ones((2, 2), np.uint8))
+    sizes: list[tuple[int, ...]] = []
+    plain = predictor.probabilities
+
+    def watched(slices: Sequence[np.ndarray]) -> np.ndarray:
+        sizes.extend(each.shape for each in slices)
+        return plain(slices)
+
+    predictor.probabilities = watched  # type: ignore[method-assign]
+    found = predictor.tiled(grey, (24, 40), 0.25)
+    assert set(sizes) == {(12, 20)}
+    assert len(sizes) == 9
+    rows = predictor.tiled(np.full((48, 80), 100, np.uint8), (24, 40))
+    np.testing.assert_allclose(rows[..., 1], 1 - 100 / 255, atol=1e-5)
+    # Interpolation back is linear, so the mean of four equal pixels is near that of the block.
+    means = found[..., 1].reshape(24, 2, 40, 2).mean(axis=(1, 3))
+    assert np.corrcoef(means.ravel(), (1 - blocks / 255).ravel())[0, 1] > 0.9
+
+
+def test_tiles_need_the_memory_of_the_result_and_of_one_tile(tmp_path: Path) -> None:
+    predictor = Predictor(write_network(tmp_path / "run", (12, 20)) / "model.onnx")
+    grey = np.zeros((600, 800), np.uint8)
+    predictor.tiled(grey[:24, :40])
+    tracemalloc.start()
+    try:
+        predictor.tiled(grey, overlap=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Two classes and the weights, float32; the tiles are 1 in 2,000 of it, their places as well.
+    assert peak < 1.1 * grey.size * 4 * 3
 
 
 def test_a_flipped_prediction_exchanges_left_and_right(tmp_path: Path) -> None:

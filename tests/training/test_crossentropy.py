@@ -18,8 +18,12 @@ SIZE = [20, 16]
 def config_of(network: str, **train: Any) -> Any:
     data = tiny(**train)
     model: dict[str, Any] = {"name": network}
-    if network in ("flexunet", "resunet", "attention_unet", "unet3plus", "multiresunet"):
+    if network not in ("deeplabv3plus", "efficientunet"):
         model |= {"base_filters": 2, "num_layers": 3}
+    if network == "transunet":
+        model |= {"embedding": 8, "heads": 2, "transformer_layers": 1}
+    if network == "swin_unet":
+        model |= {"patch_size": 2, "window": 2}
     return check_config({**data, "data": {"image_size": SIZE}, "model": model}, network)
 
 

@@ -148,6 +148,25 @@ def test_a_volume_becomes_an_animation(
         assert animation.size == (SIDE, SIDE)
 
 
+def test_a_film_shows_every_slice_at_its_rate(
+    trained_run: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    import cv2
+
+    source = write_nifti(tmp_path / "ct.nii.gz")
+    config = with_infer(tiny_config, video=True, video_format="mp4", video_fps=4)
+    infer(config, [source], tmp_path / "out", run=trained_run)
+    assert not (tmp_path / "out" / "overlays" / "ct.gif").exists()
+    film = cv2.VideoCapture(str(tmp_path / "out" / "overlays" / "ct.mp4"))
+    size = film.get(cv2.CAP_PROP_FRAME_HEIGHT), film.get(cv2.CAP_PROP_FRAME_WIDTH)
+    assert (film.get(cv2.CAP_PROP_FPS), size) == (4, (SIDE, SIDE))
+    slices = sitk.ReadImage(str(source)).GetSize()[2]
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == slices
+    # `--overwrite` knows the film as its own, and a repeated run replaces it.
+    infer(config, [source], tmp_path / "out", run=trained_run, overwrite=True)
+    assert (tmp_path / "out" / "overlays" / "ct.mp4").is_file()
+
+
 @pytest.mark.parametrize("sides", [False, True])
 def test_a_dicom_seg_refers_to_its_series(
     trained_run: Path, tmp_path: Path, tiny_config: Config, sides: bool

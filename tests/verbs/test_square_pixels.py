@@ -208,14 +208,19 @@ def test_tiles_see_square_pixels(tmp_path: Path) -> None:
     disc = (y - 47.5) ** 2 + (3 * (x - 15.5)) ** 2 < 30**2
     hu = np.where(disc, -900, 40).astype(np.int16)
     write_network(tmp_path / "run", (24, 24))
-    seen = []
+    seen: list[np.ndarray] = []
 
     class Watched(Segmenter):
         def __init__(self) -> None:
             super().__init__(tmp_path / "run")
-            tiled = self._predictor.tiled
             self._config = with_overrides(self._config, {"infer.tiles": True})
-            self._predictor.tiled = lambda image: seen.append(image) or tiled(image)  # type: ignore[method-assign, func-returns-value]
+            tiled = self._predictor.tiled
+
+            def watched(image: np.ndarray, *given: Any) -> np.ndarray:
+                seen.append(image)
+                return tiled(image, *given)
+
+            self._predictor.tiled = watched  # type: ignore[assignment, method-assign]
 
     mask = Watched().segment(hu, spacing=(1.0, 3.0)) > 0
     assert dice(mask, disc) > 0.98

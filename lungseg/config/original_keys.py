@@ -1,0 +1,116 @@
+"""Keys of the original system's configs for which there is no key here, and why."""
+
+from __future__ import annotations
+
+from lungseg.config.original_augmentation import WITHOUT as OF_AUGMENTATION
+
+# They hold for every run here, whatever their value: nothing is lost.
+HELD = {
+    # Slices are read as they are needed, with or without a generator.
+    ("dataset", "class_name"),
+    ("dataset", "datasetclass"),
+    # The curves of all metrics are always written.
+    ("train", "metrics"),
+}
+
+RUN_FOLDER = "everything of a training lies in its run folder (train.run)"
+OUTPUT = "lungseg infer is given its output (-o)"
+INPUT = "lungseg infer is given its inputs"
+MASKS = "what a mask file holds is found out, and its classes are those of data.rgb_map"
+BY_HEADER = "volumes are read by their headers"
+OUTLINES = "overlays are outlines, not blended colours"
+LOGS = "lungseg -v says more"
+
+WITHOUT: dict[tuple[str, str], str] = {
+    **OF_AUGMENTATION,
+    ("augmentor", "transformer"): "affine, elastic and barrel do what it does",
+    ("augmentor", "alpah"): "the original reads it in [deformation]",
+    ("augmentor", "sigmoid"): "the original reads it in [deformation]",
+    ("dataset", "color_order"): "slices are grey or RGB (data.channels)",
+    ("dataset", "debug"): LOGS,
+    ("dataset", "image_format"): "the format of a file is found out",
+    ("dataset", "image_normalize"): "networks scale their input themselves",
+    ("dataset", "input_normalize"): "networks scale their input themselves",
+    ("dataset", "mask_format"): MASKS,
+    ("dataset", "resize_interpolation"): "slices are shrunk by area, and masks by their labels",
+    ("dataset", "rgb_mask"): MASKS,
+    ("dataset", "sharpening"): "slices are not sharpened, except by augment.online.sharpen",
+    ("debug", "verbose"): LOGS,
+    ("eval", "eval_dir"): RUN_FOLDER,
+    ("eval", "output_dir"): "lungseg evaluate is given its output (-o)",
+    ("generator", "debug"): "the training shows sample slices in its run folder",
+    ("generator", "generated_images_dir"): "prepare writes augmented copies (prepare.copies)",
+    ("generator", "generated_masks_dir"): "prepare writes augmented copies (prepare.copies)",
+    ("generator", "verbose"): LOGS,
+    ("image", "color_converter"): "slices are grey or RGB (data.channels)",
+    ("image", "color_order"): "slices are grey or RGB (data.channels)",
+    ("image", "gamma"): "slices stay as they are, except by augment.online.gamma",
+    ("image", "sharpening"): "slices are not sharpened, except by augment.online.sharpen",
+    ("infer", "algorithm"): "the most probable class is taken",
+    ("infer", "blur"): "probabilities are interpolated, so edges are smooth",
+    ("infer", "colorized_dir"): "masks have the colours of data.rgb_map",
+    ("infer", "ksize"): "probabilities are interpolated, so edges are smooth",
+    ("infer", "mask_colorize"): "masks have the colours of data.rgb_map",
+    ("infer", "output_dir"): OUTPUT,
+    ("infer", "threshold"): "the most probable class is taken",
+    ("infer3d", "images_dir"): INPUT,
+    ("infer3d", "output_dir"): OUTPUT,
+    ("infer3d", "overlay_alpha"): OUTLINES,
+    ("infer3d", "overlay_beta"): OUTLINES,
+    ("infer3d", "overlay_gamma"): OUTLINES,
+    ("infer3d", "slice_normalize"): "HU become grey values by data.window",
+    ("infer3d", "slice_resize"): "slices are resized for the network, and masks back",
+    ("infer3d", "slice_rotation"): BY_HEADER,
+    ("infer3d", "slice_shape_order"): BY_HEADER,
+    ("infer3d", "video_dir"): "films lie in overlays/ of the output",
+    ("inspect", "model_graph"): "lungseg inspect shows the layers",
+    ("inspect", "summary"): "lungseg inspect shows the layers",
+    ("mask", "algorithm"): MASKS,
+    ("mask", "binarize"): MASKS,
+    ("mask", "blur"): "masks are labels and are not blurred",
+    ("mask", "blur_size"): "masks are labels and are not blurred",
+    ("mask", "classes"): MASKS,
+    ("mask", "color_order"): MASKS,
+    ("mask", "grayscaling"): MASKS,
+    ("mask", "mask_channels"): MASKS,
+    ("mask", "mask_colors"): MASKS,
+    ("mask", "mask_datatype"): MASKS,
+    ("mask", "mask_file_format"): MASKS,
+    ("mask", "normalized_threshold"): MASKS,
+    ("mask", "sharpening"): "masks are labels and are not sharpened",
+    ("mask", "threshold"): MASKS,
+    ("model", "color_order"): "slices are grey or RGB (data.channels)",
+    ("model", "evaluation"): "lungseg evaluate is a command of its own",
+    ("model", "image_depth"): "networks are of slices",
+    ("model", "show_summary"): "lungseg inspect shows the layers",
+    ("segmentation", "black"): "masks have the colours of data.rgb_map",
+    ("segmentation", "blursize"): "masks are labels and are not blurred",
+    ("segmentation", "colorize"): "masks have the colours of data.rgb_map",
+    ("segmentation", "white"): "masks have the colours of data.rgb_map",
+    ("tiledinfer", "algorithm"): "the most probable class is taken",
+    ("tiledinfer", "background"): "every pixel is predicted",
+    ("tiledinfer", "binarize"): "the most probable class is taken",
+    ("tiledinfer", "bitwise_blending"): "tiles are blended by Gaussian weights",
+    ("tiledinfer", "debug"): LOGS,
+    ("tiledinfer", "images_dir"): INPUT,
+    ("tiledinfer", "mask_colorize"): "masks have the colours of data.rgb_map",
+    ("tiledinfer", "merged_dir"): "infer.overlay draws outlines",
+    ("tiledinfer", "output_dir"): OUTPUT,
+    ("tiledinfer", "threshold"): "the most probable class is taken",
+    ("train", "best_model_file"): RUN_FOLDER,
+    ("train", "create_backup"): "what exists is kept, unless it is to be overwritten",
+    ("train", "create_backups"): "what exists is kept, unless it is to be overwritten",
+    ("train", "dataset_splitter"): "lungseg split divides the data set, by patient",
+    ("train", "epoch_change_infer_dir"): RUN_FOLDER,
+    ("train", "epoch_change_tiled_infer"): "the pictures after an epoch are of whole slices",
+    ("train", "epoch_change_tiled_infer_dir"): RUN_FOLDER,
+    ("train", "epoch_change_tiledinfer"): "the pictures after an epoch are of whole slices",
+    ("train", "epoch_change_tiledinfer_dir"): RUN_FOLDER,
+    ("train", "eval_dir"): RUN_FOLDER,
+    ("train", "model_dir"): RUN_FOLDER,
+    ("train", "save_model_file"): RUN_FOLDER,
+    ("train", "save_weights_only"): RUN_FOLDER,
+    ("train", "seedreset_callback"): "the seed of the config makes runs repeatable",
+    ("train", "show_history"): "the history is always written and drawn",
+    ("train", "validation_steps"): "all slices of the valid part are shown",
+}
