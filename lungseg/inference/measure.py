@@ -41,9 +41,7 @@ def measure(ct: Any, lungs: Any, sides: Sides) -> Measures:
         its_counts = np.array([np.count_nonzero(labels == side) for _, labels in found])
         return _measure_lung(values[side_of == side], its_counts, voxel_ml)
 
-    left, right = (
-        of_side(side) if sides.knows(side) else LungMeasures() for side in (LEFT, RIGHT)
-    )
+    left, right = (of_side(side) if sides.knows(side) else LungMeasures() for side in (LEFT, RIGHT))
     return Measures(
         lung=_measure_lung(values, counts, voxel_ml),
         left=left,
@@ -53,9 +51,7 @@ def measure(ct: Any, lungs: Any, sides: Sides) -> Measures:
     )
 
 
-def _measure_lung(
-    values: NDArray[Any], counts: NDArray[np.intp], voxel_ml: float
-) -> LungMeasures:
+def _measure_lung(values: NDArray[Any], counts: NDArray[np.intp], voxel_ml: float) -> LungMeasures:
     """Measure one lung, or both together, and its thirds.
 
     Args:

@@ -274,6 +274,8 @@ def _tensor(message: Value) -> tuple[str, NDArray[np.float32]]:
     values = _by_number(message)
     (name,) = _texts(values[8])
     # As bytes, or as numbers, each a field or all in one.
-    raw = [each for number in (9, 4) for each in values.get(number, []) if not isinstance(each, int)]
+    raw = [
+        each for number in (9, 4) for each in values.get(number, []) if not isinstance(each, int)
+    ]
     few = values.get(2) == [FLOAT32] and sum(map(len, raw)) <= 16
     return name, np.frombuffer(b"".join(raw) if few else b"", "<f4")

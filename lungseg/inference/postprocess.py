@@ -217,7 +217,9 @@ def bounding_boxes(labels: Any) -> dict[int, tuple[list[int], list[int]]]:
             shadow |= held
         if not in_planes.any():
             continue
-        found = [np.flatnonzero(line) for line in (shadow.any(axis=0), shadow.any(axis=1), in_planes)]
+        found = [
+            np.flatnonzero(line) for line in (shadow.any(axis=0), shadow.any(axis=1), in_planes)
+        ]
         start = [int(line[0]) for line in found]
         boxes[label] = start, [int(line[-1]) + 1 - s for line, s in zip(found, start, strict=True)]
     return boxes

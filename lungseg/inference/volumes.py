@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -163,8 +164,10 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         bar.advance()
     if sides.unknown:
         console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
-    measured = measure(canonical, lung, sides)
-    quality = assess(few, found, thin_out(lung), certainty)
+    with ThreadPoolExecutor(1) as thread:
+        measuring = thread.submit(measure, canonical, lung, sides)
+        quality = assess(few, found, thin_out(lung), certainty)
+        measured = measuring.result()
     flags = find_flags(measured, quality, ct.findings, predictor.usual_certainty)
     if settings.sides:
         labels = side_labels(lung, sides)
