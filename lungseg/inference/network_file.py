@@ -264,7 +264,10 @@ def _node(message: Value) -> _Node:
     for each in values.get(5, []):
         given = _by_number(each)
         # 3 is one whole number, 4 a text, 8 a list of whole numbers.
-        attributes[_texts(given[1])[0]] = [v for number in (3, 4, 8) for v in given.get(number, [])]
+        found = [value for number in (3, 4, 8) for value in given.get(number, [])]
+        attributes[_texts(given[1])[0]] = [
+            v - (v >> 63 << 64) if isinstance(v, int) else v for v in found
+        ]
     (op,) = _texts(values[4])
     return _Node(op, _texts(values.get(1, [])), _texts(values.get(2, [])), attributes)
 

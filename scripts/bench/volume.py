@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,17 @@ from lungseg.system.environment import cores, describe_hardware
 
 MODEL = Path(__file__).parents[2] / "lungseg" / "shipped" / "model.onnx"
 DRAWN = 60  # slices of the phantom; each is repeated
+
+# Linux starts a child's peak memory at that of its parent, so a small process starts the command.
+SMALL_PARENT = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.call([*sys.argv[1:], "-q"], stdout=subprocess.DEVNULL)
+wall = time.perf_counter() - start
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+sys.exit(code)
+"""
 
 
 @dataclass(frozen=True)
@@ -52,16 +62,16 @@ def infer(checkout: Path, model: Path, source: Path, output: Path) -> Run:
     # Without files of bytecode, most of the time of a slice would be that of Python's compiler.
     variables = {key: v for key, v in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     variables |= {"PYTHONPATH": str(checkout), "PYTHONPYCACHEPREFIX": str(output.parent / "pyc")}
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, "-o", str(output), "--overwrite", "-q"], cwd=checkout, env=variables
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", SMALL_PARENT, *command, "-o", str(output), "--overwrite"],
+        cwd=checkout,
+        env=variables,
+        capture_output=True,
+        text=True,
     )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{checkout}: lungseg infer ended with {process.returncode}")
-    wall = time.perf_counter() - start
-    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    if done.returncode:
+        raise SystemExit(f"{checkout}: lungseg infer failed: {done.stderr}")
+    return Run(*map(float, done.stdout.split()))
 
 
 def write_phantom(path: Path, slices: int) -> None:
