@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ from lungseg.imaging.pixels import resize_image
 MAX_BYTES = 100 << 20
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how the value of a field is written
 FLOAT32 = 1
+# Bytes of a constant with its name and shape. A larger one has more than a few numbers.
+SMALL_TENSOR = 200
 
 # Views, because copies of the weights would take longer than the rest.
 Value = int | memoryview
@@ -83,12 +85,26 @@ class Ends:
         return np.stack([[resize_image(layer, size) for layer in each] for each in scores])
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Node:
-    op: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    attributes: dict[str, list[Value]] = field(default_factory=dict)
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    raw_attributes: list[Value]
+
+    @property
+    def attributes(self) -> dict[str, list[int | bytes]]:
+        """The numbers and texts by name; read only from the few nodes where they count."""
+        found = {}
+        for each in self.raw_attributes:
+            given = _by_number(each)
+            # 3 is one whole number, 4 a text, 8 a list of whole numbers.
+            values = [value for number in (3, 4, 8) for value in given.get(number, [])]
+            found[_texts(given[1])[0]] = [
+                value - (value >> 63 << 64) if isinstance(value, int) else bytes(value)
+                for value in values
+            ]
+        return found
 
 
 def cut_ends(path: Path) -> tuple[bytes, Ends] | None:
@@ -112,7 +128,9 @@ def _cut(model: memoryview) -> tuple[bytes, Ends] | None:
     (graph,) = [value for number, value, _ in _fields(model) if number == 7]
     parts = list(_fields(graph))
     nodes = {k: _node(value) for k, (number, value, _) in enumerate(parts) if number == 1}
-    tensors = dict(_tensor(value) for number, value, _ in parts if number == 5)
+    tensors = dict(
+        _tensor(value) for number, value, raw in parts if number == 5 and len(raw) <= SMALL_TENSOR
+    )
     (given,) = [_name(value) for number, value, _ in parts if number == 11]
     (returned,) = [_name(value) for number, value, _ in parts if number == 12]
 
@@ -129,9 +147,10 @@ def _cut(model: memoryview) -> tuple[bytes, Ends] | None:
             new.append(_field(12, _field(1, last.encode())))
         elif k not in begins and k not in ends:
             new.append(raw)
-    whole = b"".join(
-        _field(7, b"".join(new)) if number == 7 else raw for number, _, raw in _fields(model)
-    )
+    pieces: list[bytes | memoryview] = []
+    for number, _, raw in _fields(model):
+        pieces += [_start(7, sum(map(len, new))), *new] if number == 7 else [raw]
+    whole = b"".join(pieces)
     return whole, Ends(scale, offset, channels_first, bool(ends))
 
 
@@ -181,6 +200,7 @@ def _find_end(
 
 def _enlarges(node: _Node, tensors: dict[str, NDArray[np.float32]], channels_first: bool) -> bool:
     """Whether a node interpolates linearly to a larger size, as `resize_image` does."""
+    wanted: dict[str, list[int | bytes]]
     wanted = {"mode": [b"linear"], "coordinate_transformation_mode": [b"half_pixel"]}
     if node.op != "Resize" or len(node.inputs) != 3 or node.inputs[2] not in tensors:
         return False
@@ -219,6 +239,8 @@ def _fields(message: Value) -> Iterator[tuple[int, Value, memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    if (value := message[at]) < 128:
+        return value, at + 1
     value = shift = 0
     while True:
         byte = message[at]
@@ -230,7 +252,12 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 def _field(number: int, content: bytes) -> bytes:
     """Return a field that holds bytes."""
-    return _as_varint(number << 3 | BYTES) + _as_varint(len(content)) + content
+    return _start(number, len(content)) + content
+
+
+def _start(number: int, length: int) -> bytes:
+    """Return what stands before the content of a field."""
+    return _as_varint(number << 3 | BYTES) + _as_varint(length)
 
 
 def _as_varint(value: int) -> bytes:
@@ -260,16 +287,8 @@ def _name(message: Value) -> str:
 def _node(message: Value) -> _Node:
     """Read a NodeProto."""
     values = _by_number(message)
-    attributes = {}
-    for each in values.get(5, []):
-        given = _by_number(each)
-        # 3 is one whole number, 4 a text, 8 a list of whole numbers.
-        found = [value for number in (3, 4, 8) for value in given.get(number, [])]
-        attributes[_texts(given[1])[0]] = [
-            v - (v >> 63 << 64) if isinstance(v, int) else v for v in found
-        ]
     (op,) = _texts(values[4])
-    return _Node(op, _texts(values.get(1, [])), _texts(values.get(2, [])), attributes)
+    return _Node(op, _texts(values.get(1, [])), _texts(values.get(2, [])), values.get(5, []))
 
 
 def _tensor(message: Value) -> tuple[str, NDArray[np.float32]]:

@@ -102,10 +102,10 @@ def compare(
     sys.stdout.write(f"{source.name}\n")
     for name, unit in (("wall", "s"), ("cpu", "s, all cores"), ("peak_mib", "MiB")):
         before, after = (min(getattr(run, name) for run in of) for of in runs)
-        ratio = f"{before / after:.2f}"
-        sys.stdout.write(f"  {unit:14} before {before:8.2f}  after {after:8.2f}  ratio {ratio}\n")
-    mask = source.name
-    agreement = dice(*(output / mask for output in outputs))
+        sys.stdout.write(
+            f"  {unit:14} before {before:8.2f}  after {after:8.2f}  ratio {before / after:.2f}\n"
+        )
+    agreement = dice(*(output / source.name for output in outputs))
     sys.stdout.write(f"  Dice of the masks {agreement:.6f}\n")
     sys.stdout.flush()
 

@@ -45,6 +45,7 @@ def graph(
         "weights": rng.normal(size=(classes, factors, 3, 3)),
         "scales": np.array(scales),
     }
+    end: list[tuple[str, list[str], str, dict[str, Any]]]
     if softmax_last:
         end = [("Transpose", ["enlarged"], "last", {"perm": TO_LAST})]
         end += [("Softmax", ["last"], "classes", {"axis": -1})]

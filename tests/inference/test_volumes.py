@@ -14,7 +14,7 @@ from lungseg.imaging.folders import Input
 from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference import body
 from lungseg.inference.predictor import Predictor
-from lungseg.inference.slices import predict_slices
+from lungseg.inference.slices import predict_batch, predict_slices
 from lungseg.inference.threshold import find_body
 from lungseg.inference.volumes import segment_ct, segment_file
 from tests.support.dicom_files import write_series
@@ -213,3 +213,23 @@ def test_an_error_in_one_of_many_slices_ends_the_volume(
     monkeypatch.setattr("lungseg.inference.volumes.predict_batch", fail)
     with pytest.raises(MemoryError, match="no memory for a slice"):
         segment_ct(predictor, ct_from_image(image), Config())
+
+
+def test_ctrl_c_leaves_the_slices_out_that_have_not_begun(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_of(np.full((400, SIDE, SIDE), -1000, np.int16))
+    predicted = []
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        predicted.append(arguments)
+        return predict_batch(*arguments, **more)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lungseg.inference.volumes.predict_batch", counted)
+    monkeypatch.setattr("lungseg.system.console.Bar.advance", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        segment_ct(predictor, ct_from_image(image), Config())
+    assert len(predicted) <= 5 * predictor.workers  # of 400 or fewer
