@@ -11,7 +11,8 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -35,6 +36,16 @@ MAX_SHEAR_DEGREES = 0.25  # entries rounded to 0.001 mm, voxels of 0.5 mm
 def check_nifti(path: Path, max_voxels: int) -> list[Finding]:
     """Check a NIfTI file's header against its content and against itself.
 
+    This is `check_header` and `check_content` together.
+    """
+    findings = check_header(path, max_voxels)
+    check_content(path)
+    return findings
+
+
+def check_header(path: Path, max_voxels: int) -> list[Finding]:
+    """Check a NIfTI file's header against itself.
+
     Args:
         path: `.nii` or `.nii.gz`.
         max_voxels: a header with more voxels counts as damaged.
@@ -43,18 +54,46 @@ def check_nifti(path: Path, max_voxels: int) -> list[Finding]:
         Findings if the file gives no orientation, or two.
 
     Raises:
-        DataError: if the header is damaged or gives voxels no size or two sizes, if the content is
-            damaged or cut short, or if values are not finite.
+        DataError: if the header is damaged or gives voxels no size or two sizes.
     """
+    with _readable(path) as stream:
+        header = read_header(path, stream)
+    _check(path, header, max_voxels)
+    return _check_geometry(path, header)
+
+
+def check_content(path: Path) -> None:
+    """Check that all voxels of a NIfTI file are there; the whole file is read.
+
+    Args:
+        path: a file that `check_header` passes.
+
+    Raises:
+        DataError: if the content is damaged or cut short, or if values are not finite.
+    """
+    with _readable(path) as stream:
+        header = read_header(path, stream)
+        stream.seek(int(header.start))
+        floats = np.dtype(header.order + FLOATS[header.kind]) if header.kind in FLOATS else None
+        present = _count_bytes(path, stream, floats)
+    if present < header.data_bytes:
+        raise DataError(
+            path,
+            f"cut short: the header says {math.prod(header.shape):,} voxels of {header.bits} bits, "
+            f"but only {present:,} bytes of them are there.",
+        )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file; what goes wrong in reading it becomes a `DataError`."""
     try:
         with _open(path) as stream:
-            header = read_header(path, stream)
-            _check(path, header, stream, max_voxels)
+            yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
         raise DataError(path, f"the compressed file is damaged or cut short: {problem}.") from None
     except OSError as problem:
         raise DataError(path, f"cannot be read: {problem.strerror or problem}.") from None
-    return _check_geometry(path, header)
 
 
 def for_itk(path: Path, folder: Path) -> tuple[Path, list[Finding]]:
@@ -101,7 +140,7 @@ def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path, "rb")) if _is_packed(path) else path.open("rb")
 
 
-def _check(path: Path, header: Header, stream: IO[bytes], max_voxels: int) -> None:
+def _check(path: Path, header: Header, max_voxels: int) -> None:
     dimensions, shape = header.dimensions, header.shape
     if not 1 <= dimensions[0] <= 7 or min(shape) < 1:
         raise DataError(path, f"the header gives impossible dimensions: {dimensions}.")
@@ -112,15 +151,6 @@ def _check(path: Path, header: Header, stream: IO[bytes], max_voxels: int) -> No
         raise DataError(path, f"the header gives voxels no size: {header.sizes[1:4]} mm.")
     if not 0 <= header.start < MAX_EXTENSIONS_BYTES:
         raise DataError(path, f"the header says that its voxels begin at byte {header.start}.")
-    stream.seek(int(header.start))
-    floats = np.dtype(header.order + FLOATS[header.kind]) if header.kind in FLOATS else None
-    present = _count_bytes(path, stream, floats)
-    if present < header.data_bytes:
-        raise DataError(
-            path,
-            f"cut short: the header says {voxels:,} voxels of {header.bits} bits, but only "
-            f"{present:,} bytes of them are there.",
-        )
 
 
 def _count_bytes(path: Path, stream: IO[bytes], kind: np.dtype[Any] | None) -> int:

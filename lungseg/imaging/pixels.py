@@ -162,8 +162,9 @@ def apply_window(hu: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
     """Map HU to grey: `window[0]` and below is 0, `window[1]` and above 255, linear between."""
     low, high = window
     with np.errstate(over="ignore"):  # beyond float32 is infinite, thus black or white
-        scaled = (np.asarray(hu, dtype=np.float32) - low) * (255.0 / (high - low))
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+        scaled = np.asarray(hu, dtype=np.float32) - np.float32(low)
+        scaled *= np.float32(255.0 / (high - low))
+    return np.asarray(np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled), dtype=np.uint8)
 
 
 def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -174,6 +175,8 @@ def to_batch(slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
 
 def labels_of(probabilities: NDArray[np.float32]) -> Labels:
     """Return the most probable class of each pixel, of probabilities `(..., C)`."""
+    if probabilities.shape[-1] == 2:  # as argmax, which takes ten times as long
+        return np.asarray(probabilities[..., 1] > probabilities[..., 0], dtype=np.uint8)
     return np.asarray(probabilities.argmax(axis=-1), dtype=np.uint8)
 
 

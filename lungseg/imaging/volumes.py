@@ -104,7 +104,8 @@ class Ct:
         """Turn labels on the canonical grid, `(D, H, W)`, into the input's geometry."""
         image = sitk.GetImageFromArray(labels)
         image.CopyInformation(self.canonical)
-        image = sitk.DICOMOrient(image, self._orientation())
+        if self.canonical is not self.image:
+            image = sitk.DICOMOrient(image, self._orientation())
         # The geometry may differ by rounding in the last digit, but a mask must match its image
         # exactly.
         image.CopyInformation(self.image)

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -32,9 +33,11 @@ def predict_volume(predictor: Predictor, item: Input, output: Path, config: Conf
 
     started = time.monotonic()
     try:
-        with one_of_many(item.path):
-            origin = origin_of(item, predictor.sha256, config.infer, predictor.name)
+        with one_of_many(item.path), ThreadPoolExecutor(1) as thread:
+            # Hashing a large file takes time, in which another core can read it.
+            hashed = thread.submit(origin_of, item, predictor.sha256, config.infer, predictor.name)
             segmented = segment_file(predictor, item, output, config)
+            origin = hashed.result()
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = segmented.labels.GetSize()

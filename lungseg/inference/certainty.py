@@ -41,6 +41,12 @@ class Certainty:
         self._sum += background.size - float(background.sum(dtype=np.float64)) + size
         self._mask += size
 
+    def include(self, other: Certainty) -> None:
+        """Add the slices of another certainty."""
+        self._both += other._both
+        self._sum += other._sum
+        self._mask += other._mask
+
     @property
     def value(self) -> float | None:
         """The certainty, 0 to 1; None if no slice holds lung."""

@@ -25,32 +25,46 @@ def measure(ct: Any, lungs: Any, sides: Sides) -> Measures:
         lungs: mask on the same grid, above 0 in the lungs.
         sides: their sides. The measures of a side that is not known are None.
     """
-    hu, lung = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(lungs) > 0
+    hu, lung = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(lungs)
     voxel_ml = float(np.prod(ct.GetSpacing())) / 1000
     faces = (lung[0], lung[-1], lung[:, 0], lung[:, -1], lung[:, :, 0], lung[:, :, -1])
     labels = sitk.GetArrayViewFromImage(sides.labels)
-    left, right = (
-        _measure_lung(hu, labels == side, voxel_ml) if sides.knows(side) else LungMeasures()
-        for side in (LEFT, RIGHT)
-    )
+    # Only the voxels of the lungs are copied, slice by slice.
+    found = []
+    for planes in zip(hu, labels, lung, strict=True):
+        held = planes[2] > 0
+        found.append((planes[0][held], planes[1][held]))
+    counts = np.array([len(values) for values, _ in found])
+    values, side_of = (np.concatenate(each) for each in zip(*found, strict=True))
+
+    def of_side(side: int) -> LungMeasures:
+        its_counts = np.array([np.count_nonzero(labels == side) for _, labels in found])
+        return _measure_lung(values[side_of == side], its_counts, voxel_ml)
+
+    left, right = (of_side(side) if sides.knows(side) else LungMeasures() for side in (LEFT, RIGHT))
     return Measures(
-        lung=_measure_lung(hu, lung, voxel_ml),
+        lung=_measure_lung(values, counts, voxel_ml),
         left=left,
         right=right,
-        slices_with_lung=int(lung.any(axis=(1, 2)).sum()),
+        slices_with_lung=int(np.count_nonzero(counts)),
         touches_border=any(bool(face.any()) for face in faces),
     )
 
 
-def _measure_lung(hu: NDArray[Any], lung: NDArray[np.bool_], voxel_ml: float) -> LungMeasures:
-    """Measure one lung, or both together, and its thirds."""
-    values = hu[lung]
+def _measure_lung(values: NDArray[Any], counts: NDArray[np.intp], voxel_ml: float) -> LungMeasures:
+    """Measure one lung, or both together, and its thirds.
+
+    Args:
+        values: HU `(N,)`, slice by slice from the feet.
+        counts: number of the lung's voxels in each slice.
+        voxel_ml: volume of a voxel in mL.
+    """
     measured: dict[str, Any] = asdict(_measure_values(values, voxel_ml))
     if len(values):
         percentiles = np.percentile(values, (5, 15, 50, 95))
         names = ("p5_hu", "p15_hu", "p50_hu", "p95_hu")
         measured |= {n: round(float(p), 1) for n, p in zip(names, percentiles, strict=True)}
-        thirds = _thirds(values, np.count_nonzero(lung, axis=(1, 2)))
+        thirds = _thirds(values, counts)
         measured |= {name: _measure_values(third, voxel_ml) for name, third in thirds.items()}
     return LungMeasures(**measured)
 

@@ -37,6 +37,8 @@ LARGE = 0.1
 PIECE, LOWEST = 0.02, 0.25
 # In an animal a lung may have less than `min_component_ml`, but it has this share of the body.
 BODY_SHARE = 0.01
+# So many parts are picked out of an image one by one.
+FEW_PARTS = 4
 
 
 def tidy(lungs: Any, settings: InferConfig, body: Body | None = None) -> tuple[Any, list[str]]:
@@ -204,11 +206,23 @@ def bounding_boxes(labels: Any) -> dict[int, tuple[list[int], list[int]]]:
 
     Labels that no voxel has are left out.
     """
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.ComputePerimeterOff()
-    shape.Execute(labels)
-    boxes = {label: shape.GetBoundingBox(label) for label in shape.GetLabels()}
-    return {label: (list(box[:3]), list(box[3:])) for label, box in boxes.items()}
+    values = sitk.GetArrayViewFromImage(labels)
+    boxes = {}
+    for label in range(1, int(values.max(initial=0)) + 1):
+        in_planes = np.zeros(len(values), dtype=bool)
+        shadow = np.zeros(values.shape[1:], dtype=bool)  # of all slices together
+        for k, plane in enumerate(values):
+            held = plane == label
+            in_planes[k] = held.any()
+            shadow |= held
+        if not in_planes.any():
+            continue
+        found = [
+            np.flatnonzero(line) for line in (shadow.any(axis=0), shadow.any(axis=1), in_planes)
+        ]
+        start = [int(line[0]) for line in found]
+        boxes[label] = start, [int(line[-1]) + 1 - s for line, s in zip(found, start, strict=True)]
+    return boxes
 
 
 @dataclass(frozen=True)
@@ -231,9 +245,16 @@ class Parts:
         table[self.numbers[: len(values)]] = values
         labelled = sitk.GetArrayViewFromImage(self.labelled)
         selected = np.empty(labelled.shape, dtype=np.uint8)
+        few = np.flatnonzero(table)
         # Slice by slice, because indexing the whole volume at once would make another copy of it.
-        for k, plane in enumerate(labelled):
-            selected[k] = table[plane]
+        for plane, result in zip(labelled, selected, strict=True):
+            if len(few) > FEW_PARTS:
+                result[:] = table[plane]
+                continue
+            # Comparing is faster than indexing.
+            result[:] = 0
+            for number in few:
+                result[plane == number] = table[number]
         image = sitk.GetImageFromArray(selected)
         image.CopyInformation(self.labelled)
         return image
@@ -244,7 +265,7 @@ class Parts:
         planes = sitk.GetArrayViewFromImage(self.labelled)
         low, high, total = np.full(count, len(planes)), np.full(count, -1), np.zeros(count)
         for k, plane in enumerate(planes):
-            sizes = np.bincount(plane.ravel(), minlength=count)
+            sizes = np.bincount(plane[plane > 0], minlength=count)
             held = sizes > 0
             low[held] = np.minimum(low[held], k)
             high[held] = k
@@ -259,7 +280,8 @@ def find_parts(mask: Any) -> Parts:
     labelled = sitk.ConnectedComponent(mask)
     counts = np.zeros(1, dtype=np.int64)
     for plane in sitk.GetArrayViewFromImage(labelled):
-        total = np.bincount(plane.ravel(), minlength=len(counts))
+        # Most voxels are background, which need not be counted.
+        total = np.bincount(plane[plane > 0], minlength=len(counts))
         total[: len(counts)] += counts
         counts = total
     numbers = 1 + np.argsort(-counts[1:], kind="stable")

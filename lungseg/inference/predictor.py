@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from lungseg.dataset.reading import fold_folders
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.pixels import resize_image, to_batch
 from lungseg.inference.certainty import Usual
+from lungseg.inference.network_file import Ends, cut_ends
 from lungseg.inference.origins import sha256_of_models
 from lungseg.inference.tiling import OVERLAP, gaussian_weights, tiles
 from lungseg.system.environment import cores
@@ -26,6 +29,7 @@ from lungseg.system.tables import read_json
 with private_import("onnxruntime"):
     import onnxruntime
 
+CPU = "CPUExecutionProvider"
 GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
 
 
@@ -64,6 +68,20 @@ def _command(*words: object) -> str:
     return shlex.join(["lungseg", *map(str, words)])
 
 
+@dataclass(frozen=True)
+class _Network:
+    """An ONNX file in ONNX Runtime, and the ends of it that are computed here."""
+
+    session: Any
+    ends: Ends
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the class probabilities `(B, H, W, C)` of a batch, which stays as it is."""
+        scaled = self.ends.begin(batch)
+        scores = self.session.run(None, {self.session.get_inputs()[0].name: scaled})[0]
+        return self.ends.finish(np.asarray(scores), (batch.shape[1], batch.shape[2]))
+
+
 class Predictor:
     """A trained network, or several that predict together, ready to predict.
 
@@ -71,6 +89,7 @@ class Predictor:
         path: the ONNX file, the first of several.
         data: size, window and channels of the slices it takes, and the colours of its classes.
         provider: ONNX Runtime's execution provider.
+        workers: number of threads in which slices are best predicted at the same time.
         one_sided: names of classes without a class for the other side. Slices must not be
             mirrored if there are any.
     """
@@ -116,8 +135,9 @@ class Predictor:
                     "predict together.",
                 )
         providers = _providers(device)
-        self._sessions = [self._open(path, threads, providers) for path in files]
-        self.provider = self._sessions[0].get_providers()[0]
+        self._networks = [self._open(path, threads or cores(), providers) for path in files]
+        self.provider = self._networks[0].session.get_providers()[0]
+        self.workers = (threads or cores()) if self.provider == CPU else 1
 
     @cached_property
     def name(self) -> str:
@@ -150,18 +170,30 @@ class Predictor:
 
     def __len__(self) -> int:
         """Return the number of networks that predict together."""
-        return len(self._sessions)
+        return len(self._networks)
 
-    def _open(self, path: Path, threads: int, providers: list[str]) -> Any:
+    def _open(self, path: Path, threads: int, providers: list[str]) -> _Network:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or cores()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # A thread that waits for work must not take the core from the other slices.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        expected = [*self.data.image_size, self.data.channels]
+        if cut := cut_ends(path):
+            content, ends = cut
+            with contextlib.suppress(Exception):  # such as weights in a file of their own
+                session = onnxruntime.InferenceSession(content, options, providers=providers)
+                scores = session.get_outputs()[0].shape
+                classes = scores[1] if ends.channels_first else scores[-1]
+                if session.get_inputs()[0].shape[1:] == expected and classes == len(
+                    self.data.rgb_map
+                ):
+                    return _Network(session, ends)
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as problem:  # ONNX Runtime's own errors share no public base class
             reason = str(problem).splitlines()[0]
             raise DataError(path, f"this is not a usable ONNX model: {reason}") from None
-        expected = [*self.data.image_size, self.data.channels]
         given = session.get_inputs()[0].shape
         classes = session.get_outputs()[0].shape[-1:]
         if given[1:] != expected or classes != [len(self.data.rgb_map)]:
@@ -171,7 +203,7 @@ class Predictor:
                 f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
                 "models.",
             )
-        return session
+        return _Network(session, Ends())
 
     def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Predict class probabilities: the mean over the networks, and over the mirrored slice.
@@ -199,10 +231,7 @@ class Predictor:
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict a batch `(B, H, W, C)`: the mean over the networks."""
         batch = np.ascontiguousarray(batch)
-        total, *others = (
-            np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
-            for session in self._sessions
-        )
+        total, *others = (network.run(batch) for network in self._networks)
         for other in others:
             total += other
         return np.asarray(total / len(self), dtype=np.float32) if others else total
@@ -250,7 +279,7 @@ def _providers(device: str) -> list[str]:
             "infer.device is gpu, but this ONNX Runtime has no GPU provider: install "
             "onnxruntime-gpu in place of onnxruntime, or set infer.device=cpu."
         )
-    return [*(gpu if device != "cpu" else []), "CPUExecutionProvider"]
+    return [*(gpu if device != "cpu" else []), CPU]
 
 
 def at_size(probabilities: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

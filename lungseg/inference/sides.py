@@ -199,10 +199,11 @@ class _Crossing:
         total = np.zeros_like(count)
         for plane, first in zip(sitk.GetArrayViewFromImage(parts.labelled), at, strict=True):
             distance = np.abs(np.arange(plane.shape[1]) - first + 0.5)
-            for side, columns in ((0, slice(first, None)), (1, slice(None, first))):
-                numbers = plane[:, columns].ravel()
-                weights = np.broadcast_to(distance[columns], plane[:, columns].shape).ravel()
+            rows, columns = np.nonzero(plane)
+            for side, there in ((0, columns >= first), (1, columns < first)):
+                numbers = plane[rows[there], columns[there]]
                 count[side] += np.bincount(numbers, minlength=count.shape[1])
+                weights = distance[columns[there]]
                 total[side] += np.bincount(numbers, weights, minlength=count.shape[1])
         count, total = count[:, parts.numbers], total[:, parts.numbers]
         self.share_left = count[0] / count.sum(axis=0)

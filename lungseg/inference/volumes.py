@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,9 +37,10 @@ from lungseg.inference.predictor import Predictor, check_sides, foreground_map
 from lungseg.inference.quality import assess, thin_out
 from lungseg.inference.rows import Measures, Quality
 from lungseg.inference.sides import find_sides, side_labels
-from lungseg.inference.slices import predict_slices
+from lungseg.inference.slices import per_worker, predict_batch
 from lungseg.reporting.overlays import volume_frame, volume_sheet, write_gif, write_mp4
 from lungseg.system import console
+from lungseg.system.environment import batches, ordered_map
 from lungseg.system.tables import to_record
 
 
@@ -162,8 +164,10 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
         bar.advance()
     if sides.unknown:
         console.warn(f"{ct.name}: left and right are not known: {sides.unknown}")
-    measured = measure(canonical, lung, sides)
-    quality = assess(few, found, thin_out(lung), certainty)
+    with ThreadPoolExecutor(1) as thread:
+        measuring = thread.submit(measure, canonical, lung, sides)
+        quality = assess(few, found, thin_out(lung), certainty)
+        measured = measuring.result()
     flags = find_flags(measured, quality, ct.findings, predictor.usual_certainty)
     if settings.sides:
         labels = side_labels(lung, sides)
@@ -274,17 +278,28 @@ def _predict(
     config: Config,
 ) -> tuple[Any, NDArray[np.uint8] | None, float | None]:
     """Return the classes, a SimpleITK image; the probability of any if asked for; the certainty."""
-    certainty = Certainty()
     labels = np.zeros(hu.shape, dtype=np.uint8)
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     data = predictor.data
-    slices = (with_channels(apply_window(plane, data.window), data.channels) for plane in hu)
-    with console.progress(len(hu), name, "slice") as bar:
-        found = predict_slices(predictor, slices, config.infer, spacing, volume=True)
-        for k, probabilities in enumerate(found):
+
+    def predict(numbers: list[int]) -> Certainty:
+        """Fill the labels of a few slices."""
+        greys = (apply_window(hu[k], data.window) for k in numbers)
+        slices = [with_channels(grey, data.channels) for grey in greys]
+        found = predict_batch(predictor, slices, config.infer, spacing, volume=True)
+        certainty = Certainty()
+        for k, probabilities in zip(numbers, found, strict=True):
             labels[k] = labels_of(probabilities)
             certainty.add(probabilities, labels[k])
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
-            bar.advance()
-    return sitk.GetImageFromArray(labels), probability, certainty.value
+        return certainty
+
+    together = Certainty()
+    with console.progress(len(hu), name, "slice") as bar:
+        size = per_worker(predictor, config.infer)
+        # All that a slice needs is done in one thread, so that no core waits for another.
+        for certainty in ordered_map(predict, batches(range(len(hu)), size), predictor.workers):
+            together.include(certainty)
+            bar.advance(size)
+    return sitk.GetImageFromArray(labels), probability, together.value

@@ -300,7 +300,8 @@ def main() -> None:
         "Seconds differ from machine to machine; ratios stay much the same.",
         "",
         "[Networks](networks.md) compares the original system with this one, and the networks with",
-        "each other.",
+        "each other. [How a volume is predicted](explanation.md#how-a-volume-is-predicted)",
+        "compares `infer` with what it was before (`python -m scripts.bench.volume`).",
     ]
     for title, values in results.items():
         lines += ["", f"## {title}", "", "| measured | value |", "|---|---|"]

@@ -112,3 +112,18 @@ def test_a_suffix_in_capitals_is_looked_at_too(tmp_path: Path) -> None:
     (tmp_path / "B.NII.GZ").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="cut short"):
         read_ct(tmp_path / "B.NII.GZ", name="b")
+
+
+def test_a_damaged_file_is_named_although_itk_reads_it_at_the_same_time(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(-1000, 400, (40, 64, 64)).astype(np.int16)
+    path = write(tmp_path / "a.nii.gz", values)
+    assert read_ct(path).hu.shape == values.shape
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:-8] + bytes(4) + whole[-4:]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.nii\.gz: the compressed file is damaged or cut"):
+            read_ct(path)
+    short = bytearray(gzip.decompress(whole))[: -64 * 64]
+    path.write_bytes(gzip.compress(short))
+    with pytest.raises(DataError, match="cut short: the header says 163,840 voxels of 16 bits"):
+        read_ct(path)

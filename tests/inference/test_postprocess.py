@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from lungseg.config.schema import InferConfig
-from lungseg.inference.postprocess import tidy
+from lungseg.inference.postprocess import bounding_boxes, find_parts, tidy
 
 BLOBS = arrays(np.uint8, (4, 9, 10), elements=st.integers(0, 1))
 
@@ -99,3 +99,26 @@ def test_holes_are_those_that_scipy_fills(voxels: np.ndarray) -> None:
     filled, _ = tidy(image_of(voxels), wanted)
     expected = ndimage.binary_fill_holes(voxels)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(filled) > 0, expected)
+
+
+def test_the_box_of_each_label_holds_it_and_no_more() -> None:
+    labels = np.zeros((5, 6, 7), np.uint8)
+    labels[1, 2, 3], labels[3, 4, 6], labels[2:5, 0, 1] = 1, 1, 3
+    expected = {}
+    for label in (1, 3):
+        at = np.argwhere(labels == label)[:, ::-1]
+        expected[label] = at.min(axis=0).tolist(), (np.ptp(at, axis=0) + 1).tolist()
+    assert bounding_boxes(image_of(labels)) == expected
+    assert bounding_boxes(image_of(labels * 0)) == {}
+
+
+@pytest.mark.parametrize("values", [[1], [0, 2, 1], [1, 2, 1, 2, 0, 1]])
+def test_parts_are_picked_by_their_size(values: list[int]) -> None:
+    mask = np.zeros((3, 8, 30), np.uint8)
+    for index in range(6):  # six bars, the longest first
+        mask[1, 1 : 8 - index, 2 + 4 * index] = 1
+    picked = find_parts(image_of(mask)).select(values)
+    expected = np.zeros_like(mask)
+    for index, value in enumerate(values):
+        expected[..., 2 + 4 * index] = value * mask[..., 2 + 4 * index]
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(picked), expected)

@@ -14,7 +14,7 @@ from lungseg.imaging.folders import Input
 from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference import body
 from lungseg.inference.predictor import Predictor
-from lungseg.inference.slices import predict_slices
+from lungseg.inference.slices import predict_batch, predict_slices
 from lungseg.inference.threshold import find_body
 from lungseg.inference.volumes import segment_ct, segment_file
 from tests.support.dicom_files import write_series
@@ -178,3 +178,58 @@ def test_several_classes_have_no_dicom_seg_and_that_is_said(
     [said] = [remark for remark in result.remarks if "DICOM-SEG" in remark]
     assert said.startswith("no DICOM-SEG: it is of lung alone")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["case.nii.gz"]
+
+
+@pytest.mark.parametrize(("threads", "batch_size"), [(1, 1), (3, 4), (2, 7)])
+def test_every_slice_gets_its_own_prediction_however_many_are_predicted_at_once(
+    threads: int, batch_size: int, tmp_path: Path
+) -> None:
+    # Each slice has a grey of its own, so one that is exchanged or left out shows.
+    path = write_network(tmp_path / "run", (SIDE, SIDE)) / "model.onnx"
+    greys = np.arange(0, 250, 6, dtype=np.uint8)
+    hu = np.rint(greys / 255 * 1400 - 1000).astype(np.int16)
+    image = image_of(np.broadcast_to(hu[:, None, None], (len(hu), SIDE, SIDE)).copy())
+    changes = {"infer.probabilities": True, "infer.batch_size": batch_size}
+    config = with_overrides(Config(), changes)
+    result = segment_ct(Predictor(path, threads), ct_from_image(image), config)
+    assert result.probability is not None
+    np.testing.assert_array_equal(result.probability[:, 3, 4], 255 - greys)
+    # Of the pixels, p is 1 - g / 255 each and lung if that is above a half.
+    lung = greys < 127.5
+    inside, p = np.count_nonzero(lung), 1 - greys / 255
+    assert result.quality.certainty == pytest.approx(
+        2 * p[lung].sum() / (inside + p.sum()), abs=1e-4
+    )
+
+
+def test_an_error_in_one_of_many_slices_ends_the_volume(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = chest()
+
+    def fail(*arguments: Any, **more: Any) -> Any:
+        raise MemoryError("no memory for a slice")
+
+    monkeypatch.setattr("lungseg.inference.volumes.predict_batch", fail)
+    with pytest.raises(MemoryError, match="no memory for a slice"):
+        segment_ct(predictor, ct_from_image(image), Config())
+
+
+def test_ctrl_c_leaves_the_slices_out_that_have_not_begun(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_of(np.full((400, SIDE, SIDE), -1000, np.int16))
+    predicted = []
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        predicted.append(arguments)
+        return predict_batch(*arguments, **more)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lungseg.inference.volumes.predict_batch", counted)
+    monkeypatch.setattr("lungseg.system.console.Bar.advance", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        segment_ct(predictor, ct_from_image(image), Config())
+    assert len(predicted) <= 5 * predictor.workers  # of 400 or fewer
