@@ -116,7 +116,8 @@ class TransformsConfig(Section):
 def _online_default() -> TransformsConfig:
     return TransformsConfig(
         hflip=0.5,
-        affine=AffineConfig(p=0.8, rotate=12, scale=0.25, shift=0.06),
+        affine=AffineConfig(p=0.8, rotate=12, scale=0.4, shift=0.06),
+        crop=StrengthConfig(p=0.2, limit=0.6),
         elastic=ElasticConfig(p=0.2),
         lesion=StrengthConfig(p=0.1, limit=0.4),
         window=WindowConfig(p=0.6, limit=0.45, mediastinal=0.2),

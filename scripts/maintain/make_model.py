@@ -43,8 +43,6 @@ JUDGED_SLICES = "LungSegDB as published with the original system"
 RECIPE = {
     "train.patient_balance": "0.5",
     "augment.online.lesion.p": "0.25",
-    "augment.online.crop.p": "0.2",
-    "augment.online.affine.scale": "0.4",
     "train.monitor": "last",
     "train.epochs": "30",
     "train.samples_per_epoch": "200",
