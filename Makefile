@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml
 	    $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .; \
 	elif command -v uv >/dev/null; then \
 	    test -x $(BIN)/python || uv venv --seed --python $(PYTHON) $(VENV); \
-	    uv pip install --python $(BIN)/python -e '.[$(EXTRAS)]'; \
+	    uv pip install --compile-bytecode --python $(BIN)/python -e '.[$(EXTRAS)]'; \
 	else \
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	    $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(EXTRAS)]'; \
