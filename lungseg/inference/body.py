@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -22,6 +23,8 @@ GRID = 144
 PIECE_OF_BODY = 0.1
 # The median of air around a patient.
 ROOM_BELOW_HU = -950
+# Half air, half tissue: as bright is a voxel at the wall of a chest.
+WALL_HU = -500
 # A part of a mask of which less than this share lies in the outline of the body is not in the body.
 IN_BODY = 0.2
 
@@ -81,6 +84,26 @@ class Body:
         size = np.bincount(numbers.ravel(), minlength=count + 1)
         within = np.bincount(numbers[self.outline], minlength=count + 1)
         return np.where(size == 0, 1.0, within / np.maximum(size, 1))
+
+    def share_open(self, part: Mask) -> float:
+        """Return the share of a part that lies in `open_air`."""
+        return float(np.count_nonzero(part & self.open_air) / max(1, np.count_nonzero(part)))
+
+    @cached_property
+    def open_air(self) -> Mask:
+        """Whether a voxel is reached from beside the outline of its slice without tissue between.
+
+        No wall of a chest lies between such a voxel and the room, if the slice shows all of it.
+        `tissue` leaves thin walls out, so the density counts here.
+        """
+        free = self.hu < WALL_HU
+        reached = np.zeros_like(free)
+        for plane, outline, found in zip(free, self.outline, reached, strict=True):
+            _, numbers = cv2.connectedComponents(plane.astype(np.uint8), connectivity=4)
+            beside = np.unique(numbers[plane & ~outline])
+            found[:] = np.isin(numbers, beside)
+            found &= plane
+        return reached
 
     def around(self, lungs: Mask) -> Body:
         """Return the body that holds these lungs, `(d, h, w)`.

@@ -24,6 +24,9 @@ from lungseg.inference.body import IN_BODY, Body
 AIR_BELOW_HU = -920
 # Only this many of the largest parts are checked for air.
 MAX_PARTS = 30
+# Air between an arm and the chest lies in the outline of the body, too. It is as dark as gas, most
+# of it reaches the room, and less of it lies in the outline than of a lung that is cut off.
+OPEN, MOSTLY_IN_BODY = 0.8, 0.8
 # A lung holds vessels, however dark it is: this share of its interior is brighter than this.
 VESSEL_ABOVE_HU, VESSEL_SHARE = -800, 0.02
 # A lung takes at least this share of the body's outline in the slices that show it.
@@ -149,9 +152,13 @@ def _judge(parts: Parts, body: Body, start: Sequence[int], min_voxels: float) ->
     for index, number in enumerate(parts.numbers[:MAX_PARTS]):
         if parts.sizes[index] < min_voxels:
             break
-        if within[number] < IN_BODY:
+        part = numbers == number
+        look = _look(part, interior, body)
+        dark = look is not None and look.median < AIR_BELOW_HU
+        is_room = dark and within[number] < MOSTLY_IN_BODY and body.share_open(part) > OPEN
+        if within[number] < IN_BODY or is_room:
             kinds[index] = BESIDE
-        elif (look := _look(numbers == number, interior, body)) is not None:
+        elif look is not None:
             looks[index] = look
     # Parts that are surely lung, because they are not dark, show where the lungs are.
     lungs = [look for look in looks.values() if look.median >= AIR_BELOW_HU]

@@ -185,6 +185,60 @@ def test_parts_beside_the_body_go_with_the_air(drop_air: bool) -> None:
     assert steps == (["1 part outside of the body dropped: 2419.2 mL"] if drop_air else [])
 
 
+# A notch in the side of the body, such as between an arm and the chest, and the room beside it.
+NOTCH = np.s_[:, 36:46, 56:76]
+ROOM = ["1 part outside of the body dropped: 1260.0 mL"]
+
+
+@pytest.mark.parametrize(
+    ("value", "last", "expected"),
+    [
+        (-921.0, 76, ROOM),
+        (-920.0, 76, []),  # no air
+        # A part of which nine tenths lie in the outline may be a lung that the picture cuts off.
+        # This one goes as gas does: it is small, and has no vessels.
+        (-921.0, 71, ["1 part of air (bowel, stomach, airways) dropped: 945.0 mL"]),
+    ],
+)
+def test_air_in_a_notch_of_the_body_belongs_to_the_room(
+    value: float, last: int, expected: list[str]
+) -> None:
+    hu, mask = trunk(*HEALTHY, (NOTCH, value))
+    mask[:, :, last:] = 0
+    image, ct = image_of(mask, (5.0, 5.0, 7.0)), image_of(hu, (5.0, 5.0, 7.0))
+    assert tidy(image, InferConfig(fill_holes=False), coarse_body(ct))[1] == expected
+
+
+def test_a_dark_part_within_a_thin_wall_is_not_the_room() -> None:
+    # The wall is too thin to count as the body, so a quarter of the part lies beside the outline.
+    hu, mask = trunk(*HEALTHY)
+    hu[:, 35:47, 56:76] = TISSUE
+    hu[:, 36:46, 56:75] = -921
+    mask[:, 36:46, 56:75] = 1
+    image, ct = image_of(mask, (5.0, 5.0, 7.0)), image_of(hu, (5.0, 5.0, 7.0))
+    steps = tidy(image, InferConfig(fill_holes=False), coarse_body(ct))[1]
+    assert steps == ["1 part of air (bowel, stomach, airways) dropped: 1197.0 mL"]
+
+
+def test_air_behind_a_wall_is_not_the_room() -> None:
+    hu, _ = trunk(*HEALTHY, (NOTCH, GAS))
+    assert coarse_body(image_of(hu, (5.0, 5.0, 7.0))).open_air[NOTCH].all()
+    hu[:, 36:46, 69] = TISSUE
+    body = coarse_body(image_of(hu, (5.0, 5.0, 7.0)))
+    assert not body.open_air[:, 36:46, 56:70].any()
+    assert body.open_air[:, 36:46, 70:].all()
+    assert not body.open_air[LUNGS[0]].any()
+
+
+@pytest.mark.parametrize("value", [-880.0, -930.0])
+def test_a_lung_that_the_field_of_view_cuts_off_stays(value: float) -> None:
+    lung = np.s_[10:30, 14:34, 20:32]
+    hu, mask = trunk((lung, value), (LUNGS[1], value))
+    hu[10:30, 16:32:6, 22:30] = TISSUE  # vessels
+    hu[:, :, :20] = GAS  # what is beyond the field of view
+    assert is_kept(lung, hu, mask)
+
+
 def test_small_is_relative_to_the_body_in_a_small_animal() -> None:
     # 36 x 44 x 64 voxels of body, of which a hundredth is 1013.8.
     for size, expected in ((1014, True), (1013, False)):
