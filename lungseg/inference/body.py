@@ -91,18 +91,16 @@ class Body:
 
     @cached_property
     def open_air(self) -> Mask:
-        """Whether a voxel is reached from beside the outline of its slice without tissue between.
+        """Whether a voxel is reached from the border of its slice without tissue between.
 
         No wall of a chest lies between such a voxel and the room, if the slice shows all of it.
         `tissue` leaves thin walls out, so the density counts here.
         """
-        free = self.hu < WALL_HU
-        reached = np.zeros_like(free)
-        for plane, outline, found in zip(free, self.outline, reached, strict=True):
-            _, numbers = cv2.connectedComponents(plane.astype(np.uint8), connectivity=4)
-            beside = np.unique(numbers[plane & ~outline])
-            found[:] = np.isin(numbers, beside)
-            found &= plane
+        reached = np.zeros_like(self.tissue)
+        for plane, found in zip(self.hu, reached, strict=True):
+            _, numbers = cv2.connectedComponents((plane < WALL_HU).astype(np.uint8), connectivity=4)
+            ends = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+            found[:] = np.isin(numbers, ends[ends > 0])
         return reached
 
     def around(self, lungs: Mask) -> Body:
