@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
+from lungseg.inference import network_file
 from lungseg.inference.network_file import Ends, cut_ends
 from lungseg.inference.predictor import Predictor
 from lungseg.system.shipped import SHIPPED, as_run
@@ -240,6 +241,44 @@ def test_a_cycle_ends(tmp_path: Path) -> None:
         model.graph.node[-1].input[0] = "classes"
 
     _, ends = cut_ends(changed(graph(tmp_path / "a.onnx"), bite_its_tail)) or (b"", Ends())
+    assert not ends.softmax
+
+
+def test_large_scores_of_three_classes_become_0_and_1_and_stay_as_they_are() -> None:
+    scores = np.array([[[[400.0, -400.0, 0.0]]]], np.float32)
+    before = scores.copy()
+    found = Ends(softmax=True).finish(scores)
+    assert found.tolist() == [[[[1, 0, 0]]]]
+    np.testing.assert_array_equal(scores, before)
+
+
+def test_a_large_file_is_left_to_onnx_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = graph(tmp_path / "a.onnx")
+    size = path.stat().st_size
+    monkeypatch.setattr(network_file, "MAX_BYTES", size)
+    assert cut_ends(path) is not None
+    monkeypatch.setattr(network_file, "MAX_BYTES", size - 1)
+    assert cut_ends(path) is None
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float16, np.float64])
+def test_a_constant_that_is_no_float32_is_left_to_onnx_runtime(kind: type, tmp_path: Path) -> None:
+    # Two of float16 have the bytes of one of float32.
+    values = np.ones(2 if kind is np.float16 else 1, kind)
+    path = graph(tmp_path / "a.onnx")
+    changed(path, lambda model: replace_tensor(model, "factor", values))
+    _, ends = cut_ends(path) or (b"", None)
+    assert ends is not None
+    assert (ends.scale, ends.offset) == (1, 0)
+
+
+def test_a_softmax_over_rows_of_channels_last_is_left_to_onnx_runtime(tmp_path: Path) -> None:
+    def over_rows(model: onnx.ModelProto) -> None:
+        node(model, "Softmax").attribute[0].i = 1
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx", softmax_last=True), over_rows))
     assert not ends.softmax
 
 
