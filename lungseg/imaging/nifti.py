@@ -25,6 +25,7 @@ from lungseg.imaging.nifti_header import Header, as_nifti1, read_header
 
 FLOATS = {16: "f4", 64: "f8"}  # the codes of data types that can be NaN
 CHUNK_BYTES = 1 << 22
+MAX_RATIO = 100  # of voxels to their file; CT shrinks to a half or a third, empty slices to 1 %
 MAX_EXTENSIONS_BYTES = 1 << 30
 MAX_SIDE = 32767  # of NIfTI-1
 
@@ -84,6 +85,12 @@ def check_content(path: Path) -> None:
         )
 
 
+def claims_much(path: Path) -> bool:
+    """Whether a file has far more voxels by its header than its size lets expect."""
+    with _readable(path) as stream:
+        return read_header(path, stream).data_bytes > MAX_RATIO * path.stat().st_size
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[IO[bytes]]:
     """Open a file; what goes wrong in reading it becomes a `DataError`."""
@@ -100,7 +107,7 @@ def for_itk(path: Path, folder: Path) -> tuple[Path, list[Finding]]:
     """Return a file that ITK reads as it is meant: this one, or a copy with another header.
 
     Args:
-        path: a file that `check_nifti` passes.
+        path: a file that `check_header` passes.
         folder: where to write a copy.
 
     Returns:

@@ -29,7 +29,7 @@ from lungseg.imaging.dicom.series import read_dicom, read_files
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.folders import volume_suffix
 from lungseg.imaging.hounsfield import AS_HU, MAX_AIR_HU, converted, find_reading, no_reading
-from lungseg.imaging.nifti import check_content, check_header, for_itk
+from lungseg.imaging.nifti import check_content, check_header, claims_much, for_itk
 from lungseg.imaging.volumes import Ct, LabelVolume
 from lungseg.system.files import partial_path, put_in_place, require_regular
 
@@ -210,14 +210,18 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     if volume_suffix(path) not in (".nii", ".nii.gz"):
         return _read_by_itk(path, path), []
     findings = check_header(path, MAX_VOXELS)
+    if claims_much(path):
+        check_content(path)  # before memory is taken for voxels that are not there
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
         # Both unpack the file, so they do it at the same time.
         content = thread.submit(check_content, path)
         try:
             readable, changes = for_itk(path, Path(folder))
             image = _read_by_itk(readable, path)
-        finally:
+        except Exception:  # but not Ctrl-C, which must not be lost
             content.result()  # what it finds in a damaged file says more than ITK does
+            raise
+        content.result()
     return image, findings + changes
 
 

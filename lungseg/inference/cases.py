@@ -29,15 +29,16 @@ CONNECT_S = 20
 def predict_volume(predictor: Predictor, item: Input, output: Path, config: Config) -> CaseRow:
     """Segment one CT volume, write its mask and return its row."""
     # Imported here because plain images do not need SimpleITK.
-    from lungseg.inference.volumes import segment_file
+    from lungseg.inference.volumes import segment_file, write_files
 
     started = time.monotonic()
     try:
         with one_of_many(item.path), ThreadPoolExecutor(1) as thread:
             # Hashing a large file takes time, in which another core can read it.
             hashed = thread.submit(origin_of, item, predictor.sha256, config.infer, predictor.name)
-            segmented = segment_file(predictor, item, output, config)
-            origin = hashed.result()
+            segmented = segment_file(predictor, item, config)
+            origin = hashed.result()  # if it fails, there is no mask without a row
+            segmented = write_files(segmented, predictor, item, output, config)
     except DataError as problem:
         return failed_row(item, problem)
     width, height, depth = segmented.labels.GetSize()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,14 @@ class Ends:
         scale: factor of the grey values.
         offset: added to them afterwards.
         channels_first: whether the scores are `(B, C, h, w)`, not `(B, h, w, C)`.
+        enlargement: factors of height and width by which the scores are enlarged.
         softmax: whether the network returns scores, not probabilities.
     """
 
     scale: float = 1.0
     offset: float = 0.0
     channels_first: bool = False
+    enlargement: tuple[int, int] = (1, 1)
     softmax: bool = False
 
     def begin(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,13 +58,13 @@ class Ends:
         scaled += np.float32(self.offset)
         return scaled
 
-    def finish(self, scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Turn what the network returns into probabilities `(B, H, W, C)` of a size (H, W)."""
+    def finish(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn what the network returns into probabilities `(B, H, W, C)`."""
         if not self.softmax:
             return scores
         first = scores if self.channels_first else np.moveaxis(scores, -1, 1)
         if first.shape[1] == 2:  # the softmax depends on the difference alone
-            lung = self._enlarged(first[:, 1:] - first[:, :1], size)
+            lung = self._enlarged(first[:, 1:] - first[:, :1])
             np.negative(lung, out=lung)
             with np.errstate(over="ignore"):  # 1 / infinity is the right probability, 0
                 np.exp(lung, out=lung)
@@ -70,18 +72,18 @@ class Ends:
             np.reciprocal(lung, out=lung)
             probabilities = np.concatenate([1 - lung, lung], axis=1)
         else:
-            probabilities = self._enlarged(first, size)
+            probabilities = self._enlarged(first)
             probabilities -= probabilities.max(axis=1, keepdims=True)
             np.exp(probabilities, out=probabilities)
             probabilities /= probabilities.sum(axis=1, keepdims=True)
         # A view: each class stays in one piece of memory, which is faster for all that follows.
         return np.moveaxis(probabilities, 1, -1)
 
-    @staticmethod
-    def _enlarged(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    def _enlarged(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Interpolate `(B, C, h, w)` to `(B, C, H, W)`; the result is a new array."""
-        if scores.shape[2:] == size:
+        if self.enlargement == (1, 1):
             return scores.copy()
+        size = scores.shape[2] * self.enlargement[0], scores.shape[3] * self.enlargement[1]
         return np.stack([[resize_image(layer, size) for layer in each] for each in scores])
 
 
@@ -119,13 +121,18 @@ def cut_ends(path: Path) -> tuple[bytes, Ends] | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
-        return _cut(memoryview(path.read_bytes()))
+        content = path.read_bytes()
+        # Weights may lie in another file, given by its location beside this one. Of a network
+        # given as bytes, ONNX Runtime would take that file from the current folder.
+        return None if b"location" in content else _cut(memoryview(content))
     except (OSError, IndexError, ValueError, KeyError):  # ONNX Runtime says what is wrong
         return None
 
 
 def _cut(model: memoryview) -> tuple[bytes, Ends] | None:
     (graph,) = [value for number, value, _ in _fields(model) if number == 7]
+    if not _is_recent(model):
+        return None
     parts = list(_fields(graph))
     nodes = {k: _node(value) for k, (number, value, _) in enumerate(parts) if number == 1}
     tensors = dict(
@@ -135,7 +142,7 @@ def _cut(model: memoryview) -> tuple[bytes, Ends] | None:
     (returned,) = [_name(value) for number, value, _ in parts if number == 12]
 
     begins, first, scale, offset = _find_beginning(nodes, tensors, given)
-    ends, last, channels_first = _find_end(nodes, tensors, returned)
+    ends, last, at_end = _find_end(nodes, tensors, returned)
     if not (begins or ends):
         return None
     new: list[bytes | memoryview] = []
@@ -151,7 +158,14 @@ def _cut(model: memoryview) -> tuple[bytes, Ends] | None:
     for number, _, raw in _fields(model):
         pieces += [_start(7, sum(map(len, new))), *new] if number == 7 else [raw]
     whole = b"".join(pieces)
-    return whole, Ends(scale, offset, channels_first, bool(ends))
+    return whole, replace(at_end, scale=scale, offset=offset)
+
+
+def _is_recent(model: memoryview) -> bool:
+    """Whether the operators are those since ONNX 13, in which a softmax is over one axis alone."""
+    sets = [_by_number(value) for number, value, _ in _fields(model) if number == 8]
+    versions = [each.get(2, [0])[0] for each in sets if each.get(1, [b""])[0] in (b"", b"ai.onnx")]
+    return all(isinstance(version, int) and version >= 13 for version in versions)
 
 
 def _find_beginning(
@@ -175,43 +189,52 @@ def _find_beginning(
 
 def _find_end(
     nodes: dict[int, _Node], tensors: dict[str, NDArray[np.float32]], name: str
-) -> tuple[list[int], str, bool]:
-    """Return the nodes after the scores, the name of the scores, and whether channels are first."""
+) -> tuple[list[int], str, Ends]:
+    """Return the nodes after the scores, the name of the scores, and what the nodes compute."""
     users = Counter(each for node in nodes.values() for each in node.inputs)
     makers = {output: k for k, node in nodes.items() for output in node.outputs}
     found: list[int] = []
-    result, channels_first, has_softmax = name, False, False
+    result, ends = name, Ends()
+    # Each of the three nodes is there once at most.
     while (result == name or users[result] == 1) and result in makers:
         node = nodes[makers[result]]
-        if node.op == "Transpose" and node.attributes["perm"] == [0, 2, 3, 1]:
-            channels_first = True
-        elif node.op == "Softmax" and not has_softmax:
-            if node.attributes["axis"] not in ([[1]] if channels_first else [[3], [-1]]):
+        if node.op == "Transpose" and not ends.channels_first:
+            if node.attributes["perm"] != [0, 2, 3, 1]:
                 break
-            has_softmax = True
-        elif not (has_softmax and _enlarges(node, tensors, channels_first)):
+            ends = replace(ends, channels_first=True)
+        elif node.op == "Softmax" and not ends.softmax:
+            if node.attributes["axis"] not in ([[1]] if ends.channels_first else [[3], [-1]]):
+                break
+            ends = replace(ends, softmax=True)
+        elif ends.softmax and (factors := _enlargement(node, tensors, ends.channels_first)):
+            ends = replace(ends, enlargement=factors)
+        else:
             break
         found.append(makers[result])
         result = node.inputs[0]
         if node.op == "Resize":
             break
-    return (found, result, channels_first) if has_softmax else ([], name, False)
+    return (found, result, ends) if ends.softmax else ([], name, Ends())
 
 
-def _enlarges(node: _Node, tensors: dict[str, NDArray[np.float32]], channels_first: bool) -> bool:
-    """Whether a node interpolates linearly to a larger size, as `resize_image` does."""
+def _enlargement(
+    node: _Node, tensors: dict[str, NDArray[np.float32]], channels_first: bool
+) -> tuple[int, int] | None:
+    """Return the factors of a node that interpolates as `resize_image` does, None of another."""
     wanted: dict[str, list[int | bytes]]
     wanted = {"mode": [b"linear"], "coordinate_transformation_mode": [b"half_pixel"]}
     if node.op != "Resize" or len(node.inputs) != 3 or node.inputs[2] not in tensors:
-        return False
+        return None
     given = node.attributes
-    if any(given.get(key) != value for key, value in wanted.items()):
-        return False
+    if any(given.get(key) != value for key, value in wanted.items()) or "axes" in given:
+        return None
     if any(given.get(key, [0]) != [0] for key in ("exclude_outside", "antialias")):
-        return False
+        return None
     scales = tensors[node.inputs[2]].ravel().tolist()
     kept, sides = (scales[:2], scales[2:]) if channels_first else (scales[::3], scales[1:3])
-    return len(scales) == 4 and kept == [1, 1] and all(s >= 1 and s == int(s) for s in sides)
+    if len(scales) != 4 or kept != [1, 1] or not all(s >= 1 and s.is_integer() for s in sides):
+        return None
+    return int(sides[0]), int(sides[1])
 
 
 def _fields(message: Value) -> Iterator[tuple[int, Value, memoryview]]:
@@ -244,6 +267,8 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = message[at]
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
         value |= (byte & 127) << shift
         shift, at = shift + 7, at + 1
         if byte < 128:
@@ -288,6 +313,8 @@ def _node(message: Value) -> _Node:
     """Read a NodeProto."""
     values = _by_number(message)
     (op,) = _texts(values[4])
+    if domain := "".join(_texts(values.get(7, []))):
+        op = f"{domain}.{op}"  # another operator, even if it has the name of one of ONNX
     return _Node(op, _texts(values.get(1, [])), _texts(values.get(2, [])), values.get(5, []))
 
 

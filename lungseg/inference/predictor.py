@@ -72,6 +72,7 @@ def _command(*words: object) -> str:
 class _Network:
     """An ONNX file in ONNX Runtime, and the ends of it that are computed here."""
 
+    path: Path
     session: Any
     ends: Ends
 
@@ -79,7 +80,14 @@ class _Network:
         """Return the class probabilities `(B, H, W, C)` of a batch, which stays as it is."""
         scaled = self.ends.begin(batch)
         scores = self.session.run(None, {self.session.get_inputs()[0].name: scaled})[0]
-        return self.ends.finish(np.asarray(scores), (batch.shape[1], batch.shape[2]))
+        found = self.ends.finish(np.asarray(scores, dtype=np.float32))
+        if found.shape[:-1] != batch.shape[:-1]:
+            raise DataError(
+                self.path,
+                f"takes slices as {batch.shape[:-1]} and gives classes as {found.shape[:-1]}: "
+                "a network must give each pixel of each slice its classes.",
+            )
+        return found
 
 
 class Predictor:
@@ -185,16 +193,22 @@ class Predictor:
                 session = onnxruntime.InferenceSession(content, options, providers=providers)
                 scores = session.get_outputs()[0].shape
                 classes = scores[1] if ends.channels_first else scores[-1]
-                if session.get_inputs()[0].shape[1:] == expected and classes == len(
-                    self.data.rgb_map
-                ):
-                    return _Network(session, ends)
+                given = session.get_inputs()[0].shape
+                any_number = not isinstance(given[0], int)
+                if any_number and (given[1:], classes) == (expected, len(self.data.rgb_map)):
+                    return _Network(path, session, ends)
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as problem:  # ONNX Runtime's own errors share no public base class
             reason = str(problem).splitlines()[0]
             raise DataError(path, f"this is not a usable ONNX model: {reason}") from None
         given = session.get_inputs()[0].shape
+        if given and isinstance(given[0], int):
+            raise DataError(
+                path,
+                f"takes exactly {given[0]} slices at a time. Export it with a first axis of any "
+                "length.",
+            )
         classes = session.get_outputs()[0].shape[-1:]
         if given[1:] != expected or classes != [len(self.data.rgb_map)]:
             raise DataError(
@@ -203,7 +217,7 @@ class Predictor:
                 f"beside it says {expected} and {len(self.data.rgb_map)}: they belong to different "
                 "models.",
             )
-        return _Network(session, Ends())
+        return _Network(path, session, Ends())
 
     def probabilities(self, slices: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Predict class probabilities: the mean over the networks, and over the mirrored slice.

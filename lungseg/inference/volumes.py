@@ -126,18 +126,18 @@ class Segmentation:
         write_volume(self.image, path)
 
 
-def segment_file(predictor: Predictor, item: Input, output: Path, config: Config) -> Segmentation:
-    """Segment one volume and write its mask, and what else the config asks for, to `output`.
+def segment_file(predictor: Predictor, item: Input, config: Config) -> Segmentation:
+    """Read and segment one volume. Writes nothing.
 
     The volume, its labels, and a few slices at the network's size are in memory.
 
     Raises:
-        DataError: if the volume cannot be read, or if a file cannot be written.
+        DataError: if the volume cannot be read.
     """
     ct = read_ct(item.path, name=item.name, series_uid=config.infer.series_uid, files=item.files)
     if item.suffix:
         ct = replace(ct, suffix=item.suffix)
-    return _write(segment_ct(predictor, ct, config), predictor, item, output, config)
+    return segment_ct(predictor, ct, config)
 
 
 def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
@@ -191,10 +191,17 @@ def segment_ct(predictor: Predictor, ct: Ct, config: Config) -> Segmentation:
     )
 
 
-def _write(
+def write_files(
     result: Segmentation, predictor: Predictor, item: Input, output: Path, config: Config
 ) -> Segmentation:
-    """Write the files of a volume; return it with a remark per file that could not be written."""
+    """Write the mask of a volume, and what else the config asks for, to `output`.
+
+    Returns:
+        The volume with a remark per file that this installation or scan does not allow.
+
+    Raises:
+        DataError: if a file cannot be written.
+    """
     settings, name = config.infer, result.ct.name
     not_written: list[str] = []
     write_volume(result.image, output / f"{name}{result.ct.suffix}")
@@ -282,24 +289,27 @@ def _predict(
     probability = np.zeros(hu.shape, dtype=np.uint8) if config.infer.probabilities else None
     data = predictor.data
 
-    def predict(numbers: list[int]) -> Certainty:
-        """Fill the labels of a few slices."""
+    def predict(numbers: list[int]) -> list[Certainty]:
+        """Fill the labels of a few slices; return the certainty of each."""
         greys = (apply_window(hu[k], data.window) for k in numbers)
         slices = [with_channels(grey, data.channels) for grey in greys]
         found = predict_batch(predictor, slices, config.infer, spacing, volume=True)
-        certainty = Certainty()
-        for k, probabilities in zip(numbers, found, strict=True):
+        certainties = [Certainty() for _ in numbers]
+        for k, probabilities, certainty in zip(numbers, found, certainties, strict=True):
             labels[k] = labels_of(probabilities)
             certainty.add(probabilities, labels[k])
             if probability is not None:
                 probability[k] = foreground_map(probabilities)
-        return certainty
+        return certainties
 
     together = Certainty()
     with console.progress(len(hu), name, "slice") as bar:
         size = per_worker(predictor, config.infer)
         # All that a slice needs is done in one thread, so that no core waits for another.
-        for certainty in ordered_map(predict, batches(range(len(hu)), size), predictor.workers):
-            together.include(certainty)
-            bar.advance(size)
+        parts = batches(range(len(hu)), size)
+        for certainties in ordered_map(predict, parts, predictor.workers):
+            # One by one: the last bit of a sum would depend on the number of slices in a part.
+            for certainty in certainties:
+                together.include(certainty)
+            bar.advance(len(certainties))
     return sitk.GetImageFromArray(labels), probability, together.value

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from lungseg.errors import DataError
+from lungseg.imaging import volume_files
 from lungseg.imaging.nifti import check_nifti
 from lungseg.imaging.volume_files import read_ct
 
@@ -52,6 +53,35 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad: float, kind
     values[5, 6, 7] = bad
     with pytest.raises(DataError, match="NaN or infinite"):
         check_nifti(write(tmp_path / "a.nii.gz", values), MOST)
+
+
+def test_ctrl_c_is_not_lost_in_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(volume_files, "_read_by_itk", interrupt)
+    values = FLOATS.copy()
+    values[5, 6, 7] = np.nan
+    with pytest.raises(KeyboardInterrupt):
+        read_ct(write(tmp_path / "a.nii.gz", values))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_no_memory_is_taken_for_voxels_that_are_not_there(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / f"a{suffix}", np.zeros((100, 100, 100), np.int16))
+    content = path.read_bytes() if suffix == ".nii" else gzip.decompress(path.read_bytes())
+    content = content[: len(content) // 200]
+    path.write_bytes(content if suffix == ".nii" else gzip.compress(content, 0))
+
+    read: list[Path] = []
+    monkeypatch.setattr(volume_files, "_read_by_itk", lambda path, _: read.append(path))
+    with pytest.raises(DataError, match="cut short"):
+        read_ct(path)
+    assert read == []
 
 
 def test_the_other_byte_order_is_read(tmp_path: Path) -> None:

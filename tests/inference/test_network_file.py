@@ -1,5 +1,7 @@
 """The ends of a network that are computed here give what ONNX Runtime gives."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from lungseg.config.schema import DataConfig
+from lungseg.errors import DataError
+from lungseg.inference import network_file
 from lungseg.inference.network_file import Ends, cut_ends
 from lungseg.inference.predictor import Predictor
 from lungseg.system.shipped import SHIPPED, as_run
+from lungseg.system.tables import write_json
 
 SIDE = 12
 TO_FIRST, TO_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -110,7 +116,7 @@ def check_same(path: Path, channels: int = 1) -> Ends:
     assert cut is not None
     content, ends = cut
     batch = greys(channels)
-    found = ends.finish(run(content, ends.begin(batch)), (SIDE, SIDE))
+    found = ends.finish(run(content, ends.begin(batch)))
     np.testing.assert_allclose(found, run(str(path), batch), atol=1e-6)
     np.testing.assert_array_equal(batch, greys(channels))  # is left as it was
     return ends
@@ -128,7 +134,7 @@ def test_a_network_without_its_ends_gives_the_same(
 
 def test_large_scores_become_0_and_1_without_a_warning() -> None:
     scores = np.array([[[[400.0, -400.0, 0.0]], [[-400.0, 400.0, 0.0]]]], np.float32)
-    found = Ends(channels_first=True, softmax=True).finish(scores, (1, 3))
+    found = Ends(channels_first=True, softmax=True).finish(scores)
     assert found[0, 0].tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
 
 
@@ -168,6 +174,256 @@ def test_what_is_no_onnx_file_is_left_to_onnx_runtime(tmp_path: Path) -> None:
     (tmp_path / "b.onnx").write_bytes(b"no network" * 50)
     assert cut_ends(tmp_path / "b.onnx") is None
     assert cut_ends(tmp_path / "absent.onnx") is None
+
+
+def changed(path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """Change a network that `graph` wrote, into one that ONNX Runtime need not be able to load."""
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, path)
+    return path
+
+
+def node(model: onnx.ModelProto, op: str) -> onnx.NodeProto:
+    return next(each for each in model.graph.node if each.op_type == op)
+
+
+def replace_tensor(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
+    kept = [each for each in model.graph.initializer if each.name != name]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend([*kept, onnx.numpy_helper.from_array(values, name)])
+
+
+def forget_shape(model: onnx.ModelProto) -> None:
+    value = helper.make_tensor_value_info("classes", TensorProto.FLOAT, None)
+    model.graph.output[0].CopyFrom(value)
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_a_softmax_over_several_axes_is_left_to_onnx_runtime(domain: str, tmp_path: Path) -> None:
+    def as_of_onnx_12(model: onnx.ModelProto) -> None:
+        model.opset_import[0].version, model.opset_import[0].domain = 12, domain
+        node(model, "Resize").input[1] = "roi"
+        replace_tensor(model, "roi", np.zeros(0, np.float32))
+
+    path = changed(graph(tmp_path / "a.onnx"), as_of_onnx_12)
+    assert run(str(path), greys()).sum() == pytest.approx(3)  # over classes, rows and columns
+    assert cut_ends(path) is None
+
+
+def test_a_second_transpose_is_left_to_onnx_runtime(tmp_path: Path) -> None:
+    def transpose_again(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "once"
+        again = helper.make_node("Transpose", ["once"], ["classes"], perm=TO_LAST)
+        model.graph.node.append(again)
+        forget_shape(model)
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx"), transpose_again))
+    assert not ends.softmax
+
+
+def test_a_softmax_over_rows_is_computed_over_them(tmp_path: Path) -> None:
+    def transpose_before(model: onnx.ModelProto) -> None:
+        last, softmax = model.graph.node[-1], node(model, "Softmax")
+        softmax.input[0] = "columns first"
+        before = helper.make_node("Transpose", ["enlarged"], ["columns first"], perm=TO_LAST)
+        nodes = [*model.graph.node[:-2], before, softmax, last]
+        copies = [onnx.NodeProto.FromString(each.SerializeToString()) for each in nodes]
+        del model.graph.node[:]
+        model.graph.node.extend(copies)
+        forget_shape(model)
+
+    check_same(changed(graph(tmp_path / "a.onnx"), transpose_before))
+
+
+def test_a_cycle_ends(tmp_path: Path) -> None:
+    def bite_its_tail(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].input[0] = "classes"
+
+    _, ends = cut_ends(changed(graph(tmp_path / "a.onnx"), bite_its_tail)) or (b"", Ends())
+    assert not ends.softmax
+
+
+def test_large_scores_of_three_classes_become_0_and_1_and_stay_as_they_are() -> None:
+    scores = np.array([[[[400.0, -400.0, 0.0]]]], np.float32)
+    before = scores.copy()
+    found = Ends(softmax=True).finish(scores)
+    assert found.tolist() == [[[[1, 0, 0]]]]
+    np.testing.assert_array_equal(scores, before)
+
+
+def test_a_large_file_is_left_to_onnx_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = graph(tmp_path / "a.onnx")
+    size = path.stat().st_size
+    monkeypatch.setattr(network_file, "MAX_BYTES", size)
+    assert cut_ends(path) is not None
+    monkeypatch.setattr(network_file, "MAX_BYTES", size - 1)
+    assert cut_ends(path) is None
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float16, np.float64])
+def test_a_constant_that_is_no_float32_is_left_to_onnx_runtime(kind: type, tmp_path: Path) -> None:
+    # Two of float16 have the bytes of one of float32.
+    values = np.ones(2 if kind is np.float16 else 1, kind)
+    path = graph(tmp_path / "a.onnx")
+    changed(path, lambda model: replace_tensor(model, "factor", values))
+    _, ends = cut_ends(path) or (b"", None)
+    assert ends is not None
+    assert (ends.scale, ends.offset) == (1, 0)
+
+
+def test_a_softmax_over_rows_of_channels_last_is_left_to_onnx_runtime(tmp_path: Path) -> None:
+    def over_rows(model: onnx.ModelProto) -> None:
+        node(model, "Softmax").attribute[0].i = 1
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx", softmax_last=True), over_rows))
+    assert not ends.softmax
+
+
+@pytest.mark.parametrize("factor", [np.inf, np.nan, 1.5, 0.5])
+def test_a_factor_that_is_no_whole_number_is_left_to_onnx_runtime(
+    factor: float, tmp_path: Path
+) -> None:
+    scales = np.array([1, 1, factor, 3], np.float32)
+    path = graph(tmp_path / "a.onnx")
+    changed(path, lambda model: replace_tensor(model, "scales", scales))
+    _, ends = cut_ends(path) or (b"", None)
+    assert ends is not None
+    assert ends.enlargement == (1, 1)
+
+
+@pytest.mark.parametrize("scales", [(1, 1, 2, 2), (1, 1, 3, 1)])
+def test_scores_are_enlarged_by_the_factors_of_the_file(
+    scales: tuple[float, ...], tmp_path: Path
+) -> None:
+    path = changed(graph(tmp_path / "a.onnx", scales=scales), forget_shape)
+    content, ends = cut_ends(path) or (b"", Ends())
+    assert ends.enlargement == scales[2:]
+    expected = run(str(path), greys())
+    np.testing.assert_allclose(ends.finish(run(content, ends.begin(greys()))), expected, atol=1e-6)
+
+
+def test_factors_of_axes_in_another_order_are_left_to_onnx_runtime(tmp_path: Path) -> None:
+    def name_axes(model: onnx.ModelProto) -> None:
+        model.opset_import[0].version = 18
+        node(model, "Resize").attribute.append(helper.make_attribute("axes", [0, 1, 3, 2]))
+        replace_tensor(model, "scales", np.array([1, 1, 1, 3], np.float32))
+        forget_shape(model)
+
+    path = changed(graph(tmp_path / "a.onnx"), name_axes)
+    content, ends = cut_ends(path) or (b"", Ends())
+    expected = run(str(path), greys())
+    np.testing.assert_allclose(ends.finish(run(content, ends.begin(greys()))), expected, atol=1e-6)
+
+
+def test_a_number_without_an_end_is_not_read_to_the_end_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"\x08" + b"\xff" * 50_000 + b"\x01")
+    started = time.process_time()
+    assert cut_ends(tmp_path / "a.onnx") is None
+    assert (
+        time.process_time() - started < 0.05
+    )  # each byte of such a number costs more than the last
+
+
+def test_an_operator_of_another_domain_is_left_to_onnx_runtime(tmp_path: Path) -> None:
+    def as_sigmoid(model: onnx.ModelProto) -> None:
+        node(model, "Softmax").domain = "mine"
+        model.opset_import.append(helper.make_opsetid("mine", 1))
+        body = [helper.make_node("Sigmoid", ["x"], ["y"])]
+        sets = [helper.make_opsetid("", 17)]
+        function = helper.make_function("mine", "Softmax", ["x"], ["y"], body, sets, ["axis"])
+        model.functions.append(function)
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx"), as_sigmoid))
+    assert not ends.softmax
+
+
+def test_weights_in_another_file_are_those_beside_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+    for name, factor in (("here", 1), ("there", -1)):
+        (tmp_path / name).mkdir()
+        path = graph(tmp_path / name / "a.onnx")
+        model = onnx.load(path)
+        (weights,) = [each for each in model.graph.initializer if each.name == "weights"]
+        replace_tensor(model, "weights", factor * onnx.numpy_helper.to_array(weights))
+        more: dict[str, Any] = {"location": "weights", "size_threshold": 50}
+        onnx.save_model(model, path, save_as_external_data=True, **more)
+        found[name] = run(str(path), greys())
+    assert not np.allclose(found["here"], found["there"])
+    monkeypatch.chdir(tmp_path / "there")
+    path = describe(tmp_path / "here", 1)
+    slices = list(greys()[..., 0].astype(np.uint8))
+    np.testing.assert_allclose(Predictor(path).probabilities(slices), found["here"], atol=1e-6)
+
+
+def describe(folder: Path, channels: int) -> Path:
+    """Write the `model.json` of a network of two classes that `graph` wrote; return its path."""
+    data = DataConfig(image_size=(SIDE, SIDE), channels=channels)
+    given = {
+        "size": [SIDE, SIDE],
+        "channels": channels,
+        "window": list(data.window),
+        "unsigned_16bit": data.unsigned_16bit,
+    }
+    colours = {name: list(colour) for name, colour in data.rgb_map.items()}
+    write_json(folder / "model.json", {"input": given, "rgb_map": colours})
+    return folder / "a.onnx"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_network_of_half_precision_predicts(
+    cut: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def halve(model: onnx.ModelProto) -> None:
+        to_half = helper.make_node("Cast", ["scaled"], ["half"], to=TensorProto.FLOAT16)
+        node(model, "Transpose").input[0] = "half"
+        nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend([*nodes[:2], to_half, *nodes[2:]])
+        (weights,) = [each for each in model.graph.initializer if each.name == "weights"]
+        replace_tensor(model, "weights", onnx.numpy_helper.to_array(weights).astype(np.float16))
+        shape = ["slices", SIDE, SIDE, 2]
+        half = helper.make_tensor_value_info("classes", TensorProto.FLOAT16, shape)
+        model.graph.output[0].CopyFrom(half)
+
+    path = changed(graph(tmp_path / "a.onnx"), halve)
+    describe(tmp_path, 1)
+    if not cut:
+        monkeypatch.setattr("lungseg.inference.predictor.cut_ends", lambda path: None)
+    slices = list(greys()[..., 0].astype(np.uint8))
+    found = Predictor(path).probabilities(slices)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, run(str(path), greys()), atol=2e-3)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_classes_of_another_size_than_the_slice_are_refused(
+    cut: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = ["slices", "height", "width", 2]
+    value = helper.make_tensor_value_info("classes", TensorProto.FLOAT, shape)
+    path = graph(tmp_path / "a.onnx", scales=(1, 1, 2, 2))
+    changed(path, lambda model: model.graph.output[0].CopyFrom(value))
+    describe(tmp_path, 1)
+    if not cut:
+        monkeypatch.setattr("lungseg.inference.predictor.cut_ends", lambda path: None)
+    predictor = Predictor(path)
+    with pytest.raises(DataError, match="gives classes as \\(1, 8, 8\\)"):
+        predictor.probabilities([np.zeros((SIDE, SIDE), np.uint8)])
+
+
+def test_a_network_of_a_fixed_number_of_slices_is_refused(tmp_path: Path) -> None:
+    def fix(model: onnx.ModelProto) -> None:
+        for value in (model.graph.input[0], model.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+    changed(graph(tmp_path / "a.onnx"), fix)
+    with pytest.raises(DataError, match="takes exactly 1 slices at a time"):
+        Predictor(describe(tmp_path, 1))
 
 
 def test_the_shipped_network_is_loaded_without_its_ends() -> None:

@@ -13,10 +13,11 @@ from lungseg.errors import UsageError
 from lungseg.imaging.folders import Input
 from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference import body
+from lungseg.inference.certainty import Certainty
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.slices import predict_batch, predict_slices
 from lungseg.inference.threshold import find_body
-from lungseg.inference.volumes import segment_ct, segment_file
+from lungseg.inference.volumes import segment_ct, segment_file, write_files
 from tests.support.dicom_files import write_series
 from tests.support.networks import write_classes, write_network
 from tests.support.volumes import image_of
@@ -173,7 +174,8 @@ def test_several_classes_have_no_dicom_seg_and_that_is_said(
     )
     (tmp_path / "out").mkdir()
     item = Input(tmp_path / "case", "case", True)
-    result = segment_file(several, item, tmp_path / "out", config)
+    result = segment_file(several, item, config)
+    result = write_files(result, several, item, tmp_path / "out", config)
     assert result.lung_voxels > 0
     [said] = [remark for remark in result.remarks if "DICOM-SEG" in remark]
     assert said.startswith("no DICOM-SEG: it is of lung alone")
@@ -200,6 +202,43 @@ def test_every_slice_gets_its_own_prediction_however_many_are_predicted_at_once(
     assert result.quality.certainty == pytest.approx(
         2 * p[lung].sum() / (inside + p.sum()), abs=1e-4
     )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 64])
+def test_the_count_of_slices_ends_at_their_number(
+    batch_size: int, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(
+        "lungseg.system.console.Bar.advance",
+        lambda bar, count=1, extra=None: counts.append(count) if bar.total == 20 else None,
+    )
+    image, _ = chest()
+    config = with_overrides(Config(), {"infer.batch_size": batch_size})
+    segment_ct(predictor, ct_from_image(image), config)
+    assert sum(counts) == 20
+
+
+def test_the_certainty_is_the_same_however_many_slices_are_predicted_at_once(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    totals: list[tuple[float, float]] = []
+
+    def value(certainty: Certainty) -> float:
+        totals.append((certainty._both, certainty._sum))
+        return 0.9
+
+    def predict(_: Predictor, batch: list[np.ndarray], *__: Any, **more: Any) -> list[np.ndarray]:
+        background = [np.exp(np.float32(-3) * grey) for grey in batch]  # 1 down to 1e-38
+        return [np.stack([each, 1 - each], axis=-1) for each in background]
+
+    monkeypatch.setattr("lungseg.inference.volumes.predict_batch", predict)
+    monkeypatch.setattr(Certainty, "value", property(value))
+    hu = np.random.default_rng(0).integers(-1000, 400, (40, SIDE, SIDE)).astype(np.int16)
+    for batch_size in (1, 3, 7, 16, 40):
+        config = with_overrides(Config(), {"infer.batch_size": batch_size * predictor.workers})
+        segment_ct(predictor, ct_from_image(image_of(hu)), config)
+    assert len(set(totals)) == 1  # to the last bit: a sum depends on the order of its terms
 
 
 def test_an_error_in_one_of_many_slices_ends_the_volume(
