@@ -228,6 +228,12 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
 @quiet_itk()
 def _read_by_itk(path: Path, origin: Path) -> Any:
     """Read a volume file; messages name `origin`."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # some builds of SimpleITK end the process
+        raise DataError(
+            origin, "the volume cannot be read, because its path is not UTF-8: rename it."
+        ) from None
     size = path.stat().st_size
     suffix = volume_suffix(path)
     reader = sitk.ImageFileReader()
@@ -245,7 +251,7 @@ def _read_by_itk(path: Path, origin: Path) -> Any:
                 "hold: it is damaged.",
             )
         return reader.Execute()
-    except (RuntimeError, ValueError) as problem:  # ValueError: a name that is no UTF-8
+    except RuntimeError as problem:
         raise DataError(origin, f"the volume cannot be read: {reason_of(problem)}") from None
 
 

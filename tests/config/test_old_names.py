@@ -25,6 +25,8 @@ def test_the_config_of_an_old_run_loads(caplog: pytest.LogCaptureFixture) -> Non
         expected,
         {
             "augment.online.lesion.p": 0.5,
+            "augment.online.affine.scale": 0.25,
+            "augment.online.crop.p": 0.0,
             "augment.online.window.mediastinal": 0.0,
             "split.neighbour_similarity": 0.85,
             "infer.components": 2,
