@@ -87,7 +87,7 @@ class Body:
 
     def share_open(self, part: Mask) -> float:
         """Return the share of a part that lies in `open_air`."""
-        return float(np.count_nonzero(part & self.open_air) / max(1, np.count_nonzero(part)))
+        return int(np.count_nonzero(part & self.open_air)) / max(1, int(np.count_nonzero(part)))
 
     @cached_property
     def open_air(self) -> Mask:

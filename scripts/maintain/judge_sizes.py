@@ -17,9 +17,10 @@ import SimpleITK as sitk  # noqa: N813 - its documented name
 from numpy.typing import NDArray
 
 from lungseg.imaging.labels import UNLABELLED
+from lungseg.imaging.pixels import apply_window
 from lungseg.inference.segmenter import Segmenter
+from lungseg.system.tables import read_json
 
-AIR = -1000
 # 1 is the slice as it is.
 FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)
 
@@ -57,6 +58,8 @@ def judge_sizes(run: Path, labels: Path, patients: Mapping[str, str]) -> dict[st
         patients: the CTs, and whose they are.
     """
     segmenter = Segmenter(run)
+    # As grey values, because a part of a slice may not look like HU.
+    window = tuple(read_json(run / "model.json")["input"]["window"])
     sums: dict[tuple[float, str], Any] = defaultdict(lambda: np.zeros(2, int))
     for case, patient in patients.items():
         hu, truth = (
@@ -66,7 +69,7 @@ def judge_sizes(run: Path, labels: Path, patients: Mapping[str, str]) -> dict[st
         known = (truth != UNLABELLED).all(axis=(1, 2))
         for factor in FACTORS:
             for slice_hu, slice_truth in zip(hu[known], truth[known], strict=True):
-                shown = resized(slice_hu.astype(np.int16), factor, AIR, cv2.INTER_AREA)
+                shown = resized(apply_window(slice_hu, window), factor, 0, cv2.INTER_AREA)
                 lung = resized((slice_truth > 0).astype(np.uint8), factor, 0, cv2.INTER_NEAREST) > 0
                 found = segmenter.segment(shown) > 0
                 both, total = (lung & found).sum(), lung.sum() + found.sum()

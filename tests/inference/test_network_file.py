@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -266,7 +266,7 @@ def test_a_large_file_is_left_to_onnx_runtime(
 @pytest.mark.parametrize("kind", [np.int32, np.float16, np.float64])
 def test_a_constant_that_is_no_float32_is_left_to_onnx_runtime(kind: type, tmp_path: Path) -> None:
     # Two of float16 have the bytes of one of float32.
-    values = np.ones(2 if kind is np.float16 else 1, kind)
+    values: np.ndarray = np.ones(2 if kind is np.float16 else 1, kind)
     path = graph(tmp_path / "a.onnx")
     changed(path, lambda model: replace_tensor(model, "factor", values))
     _, ends = cut_ends(path) or (b"", None)
@@ -360,7 +360,7 @@ def test_weights_in_another_file_are_those_beside_the_network(
     np.testing.assert_allclose(Predictor(path).probabilities(slices), found["here"], atol=1e-6)
 
 
-def describe(folder: Path, channels: int) -> Path:
+def describe(folder: Path, channels: Literal[1, 3]) -> Path:
     """Write the `model.json` of a network of two classes that `graph` wrote; return its path."""
     data = DataConfig(image_size=(SIDE, SIDE), channels=channels)
     given = {
