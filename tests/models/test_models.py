@@ -85,7 +85,7 @@ def test_every_network_learns_the_phantom_and_leaves_keras_unchanged(
             "data": {"image_size": [side, side]},
             "augment": {"online": {"hflip": 0.5, "affine": {"p": 0.5}}},
             "model": {"name": name, "base_filters": 8, **layers, **EASY.get(name, {})},
-            "train": {"samples_per_epoch": 240, "epochs": 6, "learning_rate": 0.003},
+            "train": {"samples_per_epoch": 160, "epochs": 5, "learning_rate": 0.003},
         },
         "test",
     )
@@ -98,7 +98,7 @@ def test_every_network_learns_the_phantom_and_leaves_keras_unchanged(
     pipeline = Pipeline(config, train, [])
     model = compile_model(config, pipeline.steps)
     model.fit(
-        pipeline.training(0, 6), epochs=6, steps_per_epoch=pipeline.steps, shuffle=False, verbose=0
+        pipeline.training(0, 5), epochs=5, steps_per_epoch=pipeline.steps, shuffle=False, verbose=0
     )
     assert export_onnx(model, config, tmp_path) <= 1e-4
     predictor = Predictor(tmp_path / "model.onnx")
