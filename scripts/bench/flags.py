@@ -72,6 +72,7 @@ class Drawn:
         """Keep the probability of lung, `(D, H, W)`."""
         self.data, self._p, self._next = DataConfig(image_size=p.shape[1:]), p, 0
         self.usual_certainty = None  # as of a model that does not say what is usual
+        self.workers = 1  # because slices are answered in the order in which they come
 
     def probabilities(self, slices: Sequence[Array]) -> Array:
         """Return the class probabilities of the next slices."""
