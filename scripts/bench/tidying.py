@@ -52,6 +52,7 @@ class Known:
         }
         self.data = DataConfig(image_size=classes.shape[1:], rgb_map=colours)
         self.usual_certainty = None
+        self.workers = 1  # because slices are answered in the order in which they come
         self._one_hot, self._classes, self._next = np.eye(len(colours)), classes, 0
 
     def probabilities(self, slices: Sequence[Array]) -> Array:
