@@ -90,6 +90,7 @@ def section(found: dict[str, Any]) -> str:
     versions, hardware = found["versions"], found["hardware"]
     others = [each["others"] for turns in found["turns"].values() for each in turns]
     most = max(len(turns) for turns in found["turns"].values())
+    once = "; nnU-Net with mirroring had one" if found["turns"].get("nnunet_mirrored") else ""
     text = [
         "## Beside lungmask and nnU-Net",
         paragraph(
@@ -98,7 +99,7 @@ def section(found: dict[str, Any]) -> str:
             f"{versions['nnunetv2']}, PyTorch {versions['torch']}, ONNX Runtime "
             f"{versions['onnxruntime']}. Each row is a process from the CT's file to the mask's "
             f"file, on the same phantom of {found['slices']} slices of 512 x 512. The rows took "
-            f"turns, at most {most} each; nnU-Net with mirroring had one. The table has the least "
+            f"turns, at most {most} each{once}. The table has the least "
             "seconds and the largest peak of memory, with all processes of a row added up."
         ),
         paragraph(
@@ -109,6 +110,10 @@ def section(found: dict[str, Any]) -> str:
         "\n".join(inference_table(found)),
         "What is compared, and what is not:",
         "\n".join(bullet(note) for note in notes(found)),
+    ]
+    if not found["training"]:
+        return "\n\n".join([*text, "A training step is not measured yet."]) + "\n"
+    text += [
         "### A training step",
         paragraph(
             "Forward, backward and optimizer on one batch, without reading and augmentation. For "

@@ -164,6 +164,12 @@ def test_the_section_says_the_load_and_what_is_not_compared() -> None:
     assert "| nnU-Net 2-D | 5 | 9 | 2 |" in text
 
 
+def test_a_training_that_was_not_measured_has_no_table() -> None:
+    text = write_peers.section({**results(), "training": {}})
+    assert text.endswith("A training step is not measured yet.\n")
+    assert "slices in a batch" not in text
+
+
 def test_readme_has_two_lines_with_the_ratios() -> None:
     text = write_peers.readme_lines(results())
     assert len(text.splitlines()) == 2
