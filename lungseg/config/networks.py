@@ -45,7 +45,7 @@ class NetworkConfig(Section):
         """Raise `ValueError` if the network cannot work on slices of this height and width."""
 
 
-class _LevelsConfig(NetworkConfig):
+class LevelsConfig(NetworkConfig):
     """A U-Net of `num_layers` levels, each of which halves the sides and doubles the filters."""
 
     num_layers: Annotated[int, Field(ge=2, le=8)] = Field(
@@ -58,7 +58,7 @@ class _LevelsConfig(NetworkConfig):
         return 1 << (self.num_layers - 1)
 
 
-class FlexUNetConfig(_LevelsConfig):
+class FlexUNetConfig(LevelsConfig):
     """The original's network, with all its parameters."""
 
     learning_rate: ClassVar[float] = 0.0003
@@ -95,7 +95,7 @@ class FlexUNetConfig(_LevelsConfig):
         return self
 
 
-class ResUNetConfig(_LevelsConfig):
+class ResUNetConfig(LevelsConfig):
     """A compact residual U-Net that works on a quarter of the height and width."""
 
     name: Literal["resunet"] = Field(default="resunet", description=NAME)
@@ -116,7 +116,7 @@ class ResUNetConfig(_LevelsConfig):
         return self.stem_stride * super().side_multiple
 
 
-class AttentionUNetConfig(_LevelsConfig):
+class AttentionUNetConfig(LevelsConfig):
     """A U-Net whose skip connections are gated."""
 
     learning_rate: ClassVar[float] = 0.003
@@ -124,13 +124,13 @@ class AttentionUNetConfig(_LevelsConfig):
     name: Literal["attention_unet"] = Field(description=NAME)
 
 
-class UNet3PlusConfig(_LevelsConfig):
+class UNet3PlusConfig(LevelsConfig):
     """A U-Net in which each decoder level sees all levels."""
 
     name: Literal["unet3plus"] = Field(description=NAME)
 
 
-class MultiResUNetConfig(_LevelsConfig):
+class MultiResUNetConfig(LevelsConfig):
     """A U-Net of multi-resolution blocks."""
 
     learning_rate: ClassVar[float] = 0.003
@@ -138,13 +138,13 @@ class MultiResUNetConfig(_LevelsConfig):
     name: Literal["multiresunet"] = Field(description=NAME)
 
 
-class SharpUNetConfig(_LevelsConfig):
+class SharpUNetConfig(LevelsConfig):
     """A U-Net whose skip connections pass through a sharpening filter."""
 
     name: Literal["sharp_unet"] = Field(description=NAME)
 
 
-class U2NetConfig(_LevelsConfig):
+class U2NetConfig(LevelsConfig):
     """A U-Net each of whose stages is a small U-Net."""
 
     name: Literal["u2net"] = Field(description=NAME)
@@ -155,7 +155,7 @@ class U2NetConfig(_LevelsConfig):
     max_filters: Positive = Field(default=128, description="no stage has more filters than this")
 
 
-class TransUNetConfig(_LevelsConfig):
+class TransUNetConfig(LevelsConfig):
     """A U-Net with a transformer at its deepest level."""
 
     learning_rate: ClassVar[float] = 0.001  # not measured yet
@@ -191,7 +191,7 @@ class TransUNetConfig(_LevelsConfig):
             )
 
 
-class SwinUNetConfig(_LevelsConfig):
+class SwinUNetConfig(LevelsConfig):
     """A U-Net of transformers alone, with attention within windows."""
 
     learning_rate: ClassVar[float] = 0.001  # not measured yet

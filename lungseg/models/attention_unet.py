@@ -10,7 +10,14 @@ import keras
 from keras import layers
 
 from lungseg.config.networks import AttentionUNetConfig
-from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
+from lungseg.models.blocks import (
+    class_scores,
+    convolve,
+    convolve_twice,
+    descend,
+    enlarge,
+    grey_input,
+)
 
 
 def build(
@@ -24,10 +31,6 @@ def build(
         (None, 32, 32, 2)
     """
 
-    def block(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-        x = convolve(x, filters, activation=config.activation)
-        return convolve(x, filters, activation=config.activation)
-
     def gate(skip: keras.KerasTensor, signal: keras.KerasTensor, filters: int) -> keras.KerasTensor:
         """Multiply each pixel of `skip` by a weight 0..1 computed from it and from `signal`."""
         both = layers.Add()([convolve(x, filters, 1, activation=None) for x in (skip, signal)])
@@ -35,16 +38,11 @@ def build(
         return layers.Multiply()([skip, weight])
 
     inputs, x = grey_input(input_shape, config.side_multiple)
-    skips = []
-    for level in range(config.num_layers):
-        if level:
-            x = layers.MaxPooling2D(2)(x)
-        x = block(x, config.base_filters * 2**level)
-        skips.append(x)
+    *skips, x = descend(x, config)
     x = layers.Dropout(config.dropout_rate)(x)
     for level in reversed(range(config.num_layers - 1)):
         filters = config.base_filters * 2**level
         x = convolve(enlarge(x, 2), filters, activation=config.activation)
         x = layers.Concatenate()([gate(skips[level], x, max(1, filters // 2)), x])
-        x = block(x, filters)
+        x = convolve_twice(x, filters, config.activation)
     return keras.Model(inputs, class_scores(x, num_classes, inputs), name="attention_unet")

@@ -7,6 +7,8 @@ import math
 import keras
 from keras import layers
 
+from lungseg.config.networks import LevelsConfig
+
 # Keras' default of 0.99 needs more steps than a training on a small data set has.
 BATCH_NORM_MOMENTUM = 0.9
 
@@ -87,6 +89,26 @@ def convolve(
     else:
         x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     return layers.Activation(activation)(x) if activation else x
+
+
+def convolve_twice(x: keras.KerasTensor, filters: int, activation: str) -> keras.KerasTensor:
+    """Apply the two convolutions of a level of a U-Net."""
+    x = convolve(x, filters, activation=activation)
+    return convolve(x, filters, activation=activation)
+
+
+def descend(x: keras.KerasTensor, config: LevelsConfig) -> list[keras.KerasTensor]:
+    """Return the features of each level of a U-Net's encoder, the finest first.
+
+    Each level has twice the filters of the one above, and half of its height and width.
+    """
+    features = []
+    for level in range(config.num_layers):
+        if level:
+            x = layers.MaxPooling2D(2)(x)
+        x = convolve_twice(x, config.base_filters * 2**level, config.activation)
+        features.append(x)
+    return features
 
 
 def enlarge(x: keras.KerasTensor, factor: int) -> keras.KerasTensor:

@@ -11,7 +11,14 @@ import keras
 from keras import layers
 
 from lungseg.config.networks import SharpUNetConfig
-from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
+from lungseg.models.blocks import (
+    class_scores,
+    convolve,
+    convolve_twice,
+    descend,
+    enlarge,
+    grey_input,
+)
 
 
 def build(
@@ -24,23 +31,15 @@ def build(
         >>> build(small, (32, 32, 1), 2).output_shape
         (None, 32, 32, 2)
     """
-
-    def block(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-        x = convolve(x, filters, activation=config.activation)
-        return convolve(x, filters, activation=config.activation)
-
     inputs, x = grey_input(input_shape, config.side_multiple)
-    skips = []
-    for level in range(config.num_layers):
-        if level:
-            x = layers.MaxPooling2D(2)(x)
-        x = block(x, config.base_filters * 2**level)
-        skips.append(x)
+    *skips, x = descend(x, config)
     x = layers.Dropout(config.dropout_rate)(x)
     for level in reversed(range(config.num_layers - 1)):
         filters = config.base_filters * 2**level
         x = convolve(enlarge(x, 2), filters, activation=config.activation)
-        x = block(layers.Concatenate()([sharpen(skips[level]), x]), filters)
+        x = convolve_twice(
+            layers.Concatenate()([sharpen(skips[level]), x]), filters, config.activation
+        )
     return keras.Model(inputs, class_scores(x, num_classes, inputs), name="sharp_unet")
 
 

@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from lungseg.config.networks import UNet3PlusConfig
-from lungseg.models.blocks import class_scores, convolve, enlarge, grey_input
+from lungseg.models.blocks import class_scores, convolve, descend, enlarge, grey_input
 
 
 def build(
@@ -33,13 +33,7 @@ def build(
         return convolve(x, config.base_filters, activation=config.activation)
 
     inputs, x = grey_input(input_shape, config.side_multiple)
-    encoder = []
-    for level in range(config.num_layers):
-        if level:
-            x = layers.MaxPooling2D(2)(x)
-        for _ in range(2):
-            x = convolve(x, config.base_filters * 2**level, activation=config.activation)
-        encoder.append(x)
+    encoder = descend(x, config)
     deepest = config.num_layers - 1
     decoder = {deepest: layers.Dropout(config.dropout_rate)(encoder[deepest])}
     for level in reversed(range(deepest)):
