@@ -21,6 +21,7 @@ from lungseg.config.original_networks import (
     NoCounterpartError,
     convert_network,
     kind_of,
+    same,
 )
 from lungseg.errors import UsageError
 
@@ -62,10 +63,6 @@ Given = Mapping[tuple[str, str], Any]
 Lost = dict[tuple[str, str], str]
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _colours_of(rgb_map: dict[Any, Any]) -> dict[str, list[int]]:
     """Turn `{colour: index}` into the colour of each class, in the order of the indices."""
     ordered = sorted(rgb_map.items(), key=lambda item: item[1])
@@ -75,17 +72,17 @@ def _colours_of(rgb_map: dict[Any, Any]) -> dict[str, list[int]]:
 
 # (section, key) there -> (dotted key here, how the value changes).
 KEYS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
-    ("model", "image_channels"): ("data.channels", _same),
+    ("model", "image_channels"): ("data.channels", same),
     ("model", "optimizer"): ("train.optimizer", lambda name: name.lower()),
-    ("model", "learning_rate"): ("train.learning_rate", _same),
-    ("model", "clipvalue"): ("train.clipvalue", _same),
+    ("model", "learning_rate"): ("train.learning_rate", same),
+    ("model", "clipvalue"): ("train.clipvalue", same),
     ("model", "loss"): ("train.loss", lambda name: LOSSES[name]),
-    ("train", "epochs"): ("train.epochs", _same),
-    ("train", "batch_size"): ("train.batch_size", _same),
-    ("train", "patience"): ("train.patience", _same),
-    ("train", "num_infer_images"): ("train.epoch_change_images", _same),
-    ("eval", "batch_size"): ("evaluate.batch_size", _same),
-    ("infer", "images_dir"): ("train.mini_test", _same),
+    ("train", "epochs"): ("train.epochs", same),
+    ("train", "batch_size"): ("train.batch_size", same),
+    ("train", "patience"): ("train.patience", same),
+    ("train", "num_infer_images"): ("train.epoch_change_images", same),
+    ("eval", "batch_size"): ("evaluate.batch_size", same),
+    ("infer", "images_dir"): ("train.mini_test", same),
     ("infer", "merged_dir"): ("infer.overlay", bool),
     ("infer3d", "mask_overlay"): ("infer.overlay", bool),
     ("mask", "rgb_map"): ("data.rgb_map", _colours_of),

@@ -36,7 +36,8 @@ class NoCounterpartError(ValueError):
     """A value that cannot be carried over; the message says why."""
 
 
-def _same(value: Any) -> Any:
+def same(value: Any) -> Any:
+    """Return a value as it is."""
     return value
 
 
@@ -83,12 +84,12 @@ def _variant(name: str) -> str:
     return name
 
 
-SEED = ("", _same)  # the seed of the config covers all of them
+SEED = ("", same)  # the seed of the config covers all of them
 FROM_SCRATCH = "the weights start at random, and all are trained"
 UNUSED = ("", _only(None, why="the encoder is that of a U-Net"))
 STACK = ("", _only(2, why="a level has two convolutions"))
-FILTERS: Keys = {"base_filters": ("base_filters", _same), "num_layers": ("num_layers", _same)}
-DROPOUT: Keys = {"dropout_rate": ("dropout_rate", _same)}
+FILTERS: Keys = {"base_filters": ("base_filters", same), "num_layers": ("num_layers", same)}
+DROPOUT: Keys = {"dropout_rate": ("dropout_rate", same)}
 # The classes of the original's one-class masks are two here, so a softmax says the same.
 FINAL: Keys = {"final_activation": ("", _only("sigmoid", "softmax", why="softmax comes last"))}
 
@@ -112,27 +113,27 @@ PARAMETERS: dict[str, Keys] = {
     "MultiResUNet": FILTERS,
     "SharpUNet": {
         "filters": ("base_filters", _first_of_doubled),
-        "max_filter": ("", _same),
+        "max_filter": ("", same),
         "base_ksize": ("", _kernel),
         "dilation": ("", _only((1, 1), [1, 1], why="convolutions are not dilated")),
     },
     "SwinUNet": {
-        "filter_num_begin": ("base_filters", _same),
-        "depth": ("num_layers", _same),
-        "stack_num_down": ("blocks", _same),
-        "stack_num_up": ("", _same),
+        "filter_num_begin": ("base_filters", same),
+        "depth": ("num_layers", same),
+        "stack_num_down": ("blocks", same),
+        "stack_num_up": ("", same),
         "patch_size": ("patch_size", _square),
         "num_heads": ("heads", _first),
         "window_size": ("window", _first),
-        "num_mlp": ("", _same),
+        "num_mlp": ("", same),
         "shift_window": ("", _only(True, why="every second block shifts its windows")),
     },
     "TransUNet": {
         "filter_num": ("base_filters", _first_of_doubled),
-        "embed_dim": ("embedding", _same),
-        "num_heads": ("heads", _same),
-        "num_transformer": ("transformer_layers", _same),
-        "num_mlp": ("", _same),
+        "embed_dim": ("embedding", same),
+        "num_heads": ("heads", same),
+        "num_transformer": ("transformer_layers", same),
+        "num_mlp": ("", same),
         "activation": ("activation", _lower),
         "stack_num_down": STACK,
         "stack_num_up": STACK,
@@ -140,12 +141,12 @@ PARAMETERS: dict[str, Keys] = {
         "batch_norm": ("", _only(True, why="convolutions are normalised")),
         "pool": ("", _only(True, "max", why="levels are halved by their maximum")),
         "backbone": UNUSED,
-        "weights": ("", _same),
-        "freeze_backbone": ("", _same),
-        "freeze_batch_norm": ("", _same),
+        "weights": ("", same),
+        "freeze_backbone": ("", same),
+        "freeze_batch_norm": ("", same),
     },
     "U2Net": {
-        "base_filters": ("base_filters", _same),
+        "base_filters": ("base_filters", same),
         # The original puts two dilated stages below its levels.
         "num_layers": ("num_layers", lambda levels: levels + 2),
     },

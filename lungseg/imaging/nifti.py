@@ -34,16 +34,6 @@ SHEAR_OF_ITK = 1e-4  # radians; ITK refuses axes that are farther from perpendic
 MAX_SHEAR_DEGREES = 0.25  # entries rounded to 0.001 mm, voxels of 0.5 mm
 
 
-def check_nifti(path: Path, max_voxels: int) -> list[Finding]:
-    """Check a NIfTI file's header against its content and against itself.
-
-    This is `check_header` and `check_content` together.
-    """
-    findings = check_header(path, max_voxels)
-    check_content(path)
-    return findings
-
-
 def check_header(path: Path, max_voxels: int) -> list[Finding]:
     """Check a NIfTI file's header against itself.
 

@@ -210,11 +210,11 @@ def _read_file(path: Path) -> tuple[Any, list[Finding]]:
     if volume_suffix(path) not in (".nii", ".nii.gz"):
         return _read_by_itk(path, path), []
     findings = check_header(path, MAX_VOXELS)
-    if claims_much(path):
-        check_content(path)  # before memory is taken for voxels that are not there
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
         # Both unpack the file, so they do it at the same time.
         content = thread.submit(check_content, path)
+        if claims_much(path):
+            content.result()  # before memory is taken for voxels that are not there
         try:
             readable, changes = for_itk(path, Path(folder))
             image = _read_by_itk(readable, path)

@@ -153,12 +153,17 @@ def _judge(parts: Parts, body: Body, start: Sequence[int], min_voxels: float) ->
         if parts.sizes[index] < min_voxels:
             break
         part = numbers == number
-        look = _look(part, interior, body)
-        dark = look is not None and look.median < AIR_BELOW_HU
-        is_room = dark and within[number] < MOSTLY_IN_BODY and body.share_open(part) > OPEN
-        if within[number] < IN_BODY or is_room:
+        if within[number] < IN_BODY:
             kinds[index] = BESIDE
-        elif look is not None:
+        elif (look := _look(part, interior, body)) is None:
+            continue
+        elif (
+            look.median < AIR_BELOW_HU
+            and within[number] < MOSTLY_IN_BODY
+            and body.share_open(part) > OPEN
+        ):
+            kinds[index] = BESIDE
+        else:
             looks[index] = look
     # Parts that are surely lung, because they are not dark, show where the lungs are.
     lungs = [look for look in looks.values() if look.median >= AIR_BELOW_HU]

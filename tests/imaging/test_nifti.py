@@ -11,7 +11,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from lungseg.errors import DataError
 from lungseg.imaging import volume_files
-from lungseg.imaging.nifti import check_nifti
+from lungseg.imaging.findings import Finding
+from lungseg.imaging.nifti import check_content, check_header
 from lungseg.imaging.volume_files import read_ct
 
 MOST = 10**9
@@ -21,6 +22,13 @@ FLOATS = np.linspace(-1000, 400, 8 * 7 * 6).reshape(6, 7, 8)
 def write(path: Path, values: np.ndarray = FLOATS) -> Path:
     sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
     return path
+
+
+def check_nifti(path: Path, max_voxels: int) -> list[Finding]:
+    """Check a file as `read_ct` does."""
+    findings = check_header(path, max_voxels)
+    check_content(path)
+    return findings
 
 
 def changed(path: Path, change: Callable[[bytearray], None]) -> Path:
