@@ -47,6 +47,15 @@ def test_image_and_mask_are_moved_by_the_same_draw(name: str) -> None:
     assert moved_at_all >= 8
 
 
+@pytest.mark.parametrize("name", GEOMETRIC)
+def test_labels_are_not_mixed_where_classes_meet(name: str) -> None:
+    classes = ("background", "heart", "lung")
+    augment = Augmenter(TransformsConfig.model_validate(GEOMETRIC[name]), classes)
+    for seed in range(6):
+        _, mask = augment(LABELS * np.uint8(255), LABELS * np.uint8(2), seed)
+        assert set(np.unique(mask)) <= {0, 2}
+
+
 def test_a_mask_moved_by_another_draw_would_be_found_out() -> None:
     # The test above can fail: two draws of the same transform do not agree.
     augment = Augmenter(TransformsConfig.model_validate(GEOMETRIC["elastic"]))

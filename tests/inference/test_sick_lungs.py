@@ -230,6 +230,23 @@ def test_air_behind_a_wall_is_not_the_room() -> None:
     assert not body.open_air[LUNGS[0]].any()
 
 
+@pytest.mark.parametrize(("value", "closes"), [(-500, True), (-501, False)])
+def test_a_wall_of_half_tissue_closes_the_chest(value: int, closes: bool) -> None:
+    hu, _ = trunk(*HEALTHY, (NOTCH, GAS))
+    hu[:, 36:46, 69] = value
+    body = coarse_body(image_of(hu, (5.0, 5.0, 7.0)))
+    assert body.open_air[:, 36:46, 56:69].any() != closes
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_air_is_open_to_each_side_of_the_slice(turns: int) -> None:
+    plane = np.full((60, 60), TISSUE, np.int16)
+    plane[:30, 28:32] = GAS  # a corridor from the first row
+    hu = np.repeat(np.rot90(plane, turns)[None], 5, axis=0)
+    body = coarse_body(image_of(hu, (5.0, 5.0, 7.0)))
+    np.testing.assert_array_equal(body.open_air, hu == GAS)
+
+
 @pytest.mark.parametrize("value", [-880.0, -930.0])
 def test_a_lung_that_the_field_of_view_cuts_off_stays(value: float) -> None:
     lung = np.s_[10:30, 14:34, 20:32]
