@@ -9,6 +9,7 @@ scores of `lungseg evaluate` are in `lungseg.evaluation.metrics`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import keras
@@ -27,32 +28,77 @@ EPSILON = 1e-7
 SMALLEST = 1.1754944e-38  # the smallest normal float32
 
 
-def _one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    return ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype="float32")
+def _truths(y_true: Tensor, y_pred: Tensor) -> list[Tensor]:
+    """Return where each class is true, 1 or 0, float32 `(B, H, W)` per class."""
+    labels = ops.cast(y_true, "int32")
+    return [ops.cast(labels == index, "float32") for index in range(y_pred.shape[-1])]
 
 
-def _foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    y_pred = ops.cast(y_pred, "float32")
-    return _one_hot(y_true, y_pred)[..., 1:], y_pred[..., 1:]
+def _logits(y_pred: Tensor) -> Tensor | None:
+    """Return what Keras' softmax was given, `(B, H, W, C)`, or None for plain probabilities."""
+    return getattr(y_pred, "_keras_logits", None)
 
 
-def _log_probabilities(y_pred: Tensor) -> Tensor:
-    """Return log p of each class, float32 `(B, H, W, C)`, without a limit to how small p may be.
+def _scores(y_pred: Tensor) -> list[Tensor]:
+    """Return the logits, or else the probabilities, float32 `(B, H, W)` per class.
+
+    A softmax, an argmax or a choice along a last axis of two classes is slow in TensorFlow: with
+    them, the loss took a third of a training step. So all here is computed on whole planes, and
+    the classes are moved to the front first, which is quicker than taking them from the end.
+    """
+    logits = _logits(y_pred)
+    tensor = ops.cast(y_pred if logits is None else logits, "float32")
+    return list(ops.unstack(ops.moveaxis(tensor, -1, 0), axis=0))
+
+
+def _log_probabilities(y_pred: Tensor) -> list[Tensor]:
+    """Return log p of each class, float32 `(B, H, W)` per class, however small p is.
 
     A softmax of two logits 104 or more apart gives a probability of exactly 0 in float32. The
     gradient of log p is then lost, and clipping p only replaces the infinite loss by a constant.
     Keras keeps the logits at the tensor that its softmax returns; the log is computed from these.
     Probabilities without logits (NumPy arrays) are clipped at the smallest normal float32.
     """
-    logits = getattr(y_pred, "_keras_logits", None)
-    if logits is not None:
-        return ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    return ops.log(ops.maximum(ops.cast(y_pred, "float32"), SMALLEST))
+    planes = _scores(y_pred)
+    if _logits(y_pred) is None:
+        return [ops.log(ops.maximum(plane, SMALLEST)) for plane in planes]
+    total = _log_sum_exp(planes)
+    return [plane - total for plane in planes]
+
+
+def _log_sum_exp(planes: list[Tensor]) -> Tensor:
+    """Return log(sum(exp(planes))) without overflow."""
+    largest = ops.stop_gradient(reduce(ops.maximum, planes))
+    return largest + ops.log(sum(ops.exp(plane - largest) for plane in planes))
+
+
+def _probabilities(y_pred: Tensor) -> list[Tensor]:
+    """Return p of each class, float32 `(B, H, W)` per class.
+
+    They come from the logits if Keras has kept them. The network's own softmax is then left out of
+    the training step, because nothing reads it.
+    """
+    if _logits(y_pred) is None:
+        return _scores(y_pred)
+    return [ops.exp(plane) for plane in _log_probabilities(y_pred)]
+
+
+def _foreground(y_true: Tensor, y_pred: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Return truth and probability of each class but the background, float32 `(B, H, W)`."""
+    return _truths(y_true, y_pred)[1:], _probabilities(y_pred)[1:]
 
 
 def _crossentropy_of_pixels(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return -log p(true class), float32 `(B, H, W)`."""
-    return -ops.sum(_one_hot(y_true, y_pred) * _log_probabilities(y_pred), axis=-1)
+    pairs = zip(_truths(y_true, y_pred), _log_probabilities(y_pred), strict=True)
+    return -sum(truth * log_p for truth, log_p in pairs)
+
+
+def _mean_loss(score: Callable[[Tensor, Tensor], Tensor], y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Return 1 - the mean score of the foreground classes, each `(B, H, W)` to `(B,)`."""
+    truths, guesses = _foreground(y_true, y_pred)
+    scores = [score(truth, guess) for truth, guess in zip(truths, guesses, strict=True)]
+    return 1 - sum(scores) / len(scores)
 
 
 @_serializable
@@ -68,32 +114,37 @@ def dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Soft Dice is `(2 * sum(t p) + 1) / (sum(t) + sum(p) + 1)`. Because of the 1, two empty masks
     score 1. Source: Milletari et al., 2016, https://arxiv.org/abs/1606.04797.
     """
-    truth, guess = _foreground(y_true, y_pred)
-    overlap = ops.sum(truth * guess, axis=PIXELS)
-    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
-    return 1 - ops.mean((2 * overlap + 1) / (total + 1), axis=-1)
+
+    def score(truth: Tensor, guess: Tensor) -> Tensor:
+        overlap = ops.sum(truth * guess, axis=PIXELS)
+        total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
+        return (2 * overlap + 1) / (total + 1)
+
+    return _mean_loss(score, y_true, y_pred)
 
 
 @_serializable
 def iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """1 - soft intersection over union (Jaccard), averaged over the foreground classes."""
-    truth, guess = _foreground(y_true, y_pred)
-    overlap = ops.sum(truth * guess, axis=PIXELS)
-    union = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS) - overlap
-    return 1 - ops.mean((overlap + 1) / (union + 1), axis=-1)
+
+    def score(truth: Tensor, guess: Tensor) -> Tensor:
+        overlap = ops.sum(truth * guess, axis=PIXELS)
+        union = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS) - overlap
+        return (overlap + 1) / (union + 1)
+
+    return _mean_loss(score, y_true, y_pred)
 
 
 def _binary_crossentropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Mean over pixels and foreground classes of -log p, or of -log(1 - p) where it is absent."""
-    truth = _one_hot(y_true, y_pred)
-    present = _log_probabilities(y_pred)
+    logs = _log_probabilities(y_pred)
     terms = []
-    for index in range(1, present.shape[-1]):
-        # 1 - p is the sum of the other classes, whose logs stay exact where p rounds to 1.
-        others = ops.concatenate([present[..., :index], present[..., index + 1 :]], axis=-1)
-        here = truth[..., index]
-        terms.append(here * present[..., index] + (1 - here) * ops.logsumexp(others, axis=-1))
-    return -ops.mean(ops.stack(terms, axis=-1), axis=ALL)
+    for index, (truth, log_p) in enumerate(zip(_truths(y_true, y_pred), logs, strict=True)):
+        if index:
+            # 1 - p is the sum of the other classes, whose logs stay exact where p rounds to 1.
+            absent = _log_sum_exp([*logs[:index], *logs[index + 1 :]])
+            terms.append(ops.mean(truth * log_p + (1 - truth) * absent, axis=PIXELS))
+    return -sum(terms) / len(terms)
 
 
 @_serializable
@@ -103,7 +154,7 @@ def ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Gaussian window of 11 pixels, sigma 1.5; K1 0.01, K2 0.03, dynamic range 1. Source: Wang et al.,
     2004, https://doi.org/10.1109/TIP.2003.819861.
     """
-    truth, guess = _foreground(y_true, y_pred)
+    truth, guess = (ops.stack(planes, axis=-1) for planes in _foreground(y_true, y_pred))
     channels = truth.shape[-1]
     offsets = ops.arange(-5, 6, dtype="float32")
     line = ops.exp(-(offsets**2) / (2 * 1.5**2))
@@ -132,7 +183,7 @@ def ce_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
 @_serializable
 def ce_dice_edge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """`ce_dice`, with cross-entropy weighted five times within 3 pixels of the true boundary."""
-    truth = _one_hot(y_true, y_pred)
+    truth = ops.stack(_truths(y_true, y_pred), axis=-1)
     widest = ops.max_pool(truth, 7, 1, "same")
     narrowest = -ops.max_pool(-truth, 7, 1, "same")
     weight = 1 + 4 * ops.max(widest - narrowest, axis=-1)
@@ -159,9 +210,17 @@ def basnet_hybrid(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return _binary_crossentropy(y_true, y_pred) + ssim(y_true, y_pred) + iou(y_true, y_pred)
 
 
+def _is_class(scores: list[Tensor], index: int) -> Tensor:
+    """Return where a class is the most probable one, float32; of equal ones, the first is."""
+    chosen = scores[index]
+    others = [chosen > score for score in scores[:index]]
+    others += [chosen >= score for score in scores[index + 1 :]]
+    return ops.cast(reduce(ops.logical_and, others), "float32")
+
+
 def _hard_foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     truth = ops.cast(ops.cast(y_true, "int32") > 0, "float32")
-    return truth, ops.cast(ops.argmax(y_pred, axis=-1) > 0, "float32")
+    return truth, 1 - _is_class(_scores(y_pred), 0)
 
 
 @_serializable
@@ -185,8 +244,10 @@ def lung_iou(y_true: Tensor, y_pred: Tensor) -> Tensor:
 @_serializable
 def pixel_accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Fraction of pixels whose most probable class is the true one."""
-    same = ops.cast(y_true, "int32") == ops.cast(ops.argmax(y_pred, axis=-1), "int32")
-    return ops.mean(ops.cast(same, "float32"), axis=PIXELS)
+    scores = _scores(y_pred)
+    truths = _truths(y_true, y_pred)
+    same = sum(truth * _is_class(scores, index) for index, truth in enumerate(truths))
+    return ops.mean(same, axis=PIXELS)
 
 
 @_serializable
@@ -197,28 +258,34 @@ def dice_coef_multiclass(y_true: Tensor, y_pred: Tensor) -> Tensor:
     of pixels, so the result is the mean probability of the true class. It is close to pixel
     accuracy and changes little if a lung is missed.
     """
-    y_pred = ops.cast(y_pred, "float32")
-    truth = _one_hot(y_true, y_pred)
-    overlap = ops.sum(truth * y_pred, axis=ALL)
-    return (2 * overlap + 1) / (ops.sum(truth, axis=ALL) + ops.sum(y_pred, axis=ALL) + 1)
+    truths, guesses = _truths(y_true, y_pred), _probabilities(y_pred)
+    overlap = sum(
+        ops.sum(truth * guess, axis=PIXELS) for truth, guess in zip(truths, guesses, strict=True)
+    )
+    total = sum(ops.sum(plane, axis=PIXELS) for plane in [*truths, *guesses])
+    return (2 * overlap + 1) / (total + 1)
 
 
 @_serializable
 def sensitivity(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Rounded true positives over positives of all classes, as in the original system."""
-    y_pred = ops.cast(y_pred, "float32")
-    truth = _one_hot(y_true, y_pred)
-    return ops.sum(ops.round(truth * y_pred), axis=ALL) / (ops.sum(truth, axis=ALL) + EPSILON)
+    truths, guesses = _truths(y_true, y_pred), _probabilities(y_pred)
+    return _rounded_share(truths, guesses)
 
 
 @_serializable
 def specificity(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Rounded true negatives over negatives of all classes, as in the original system."""
-    y_pred = ops.cast(y_pred, "float32")
-    absent = 1 - _one_hot(y_true, y_pred)
-    return ops.sum(ops.round(absent * (1 - y_pred)), axis=ALL) / (
-        ops.sum(absent, axis=ALL) + EPSILON
+    absent = [1 - truth for truth in _truths(y_true, y_pred)]
+    return _rounded_share(absent, [1 - guess for guess in _probabilities(y_pred)])
+
+
+def _rounded_share(truths: list[Tensor], guesses: list[Tensor]) -> Tensor:
+    found = sum(
+        ops.sum(ops.round(truth * guess), axis=PIXELS)
+        for truth, guess in zip(truths, guesses, strict=True)
     )
+    return found / (sum(ops.sum(truth, axis=PIXELS) for truth in truths) + EPSILON)
 
 
 LOSSES: dict[str, Function] = {
@@ -245,7 +312,7 @@ METRICS: dict[str, Function] = {
 def class_dice(y_true: Tensor, y_pred: Tensor, index: int) -> Tensor:
     """Hard Dice of one class, as `lung_dice` is of the foreground; 1 if both masks lack it."""
     truth = ops.cast(ops.cast(y_true, "int32") == index, "float32")
-    guess = ops.cast(ops.argmax(y_pred, axis=-1) == index, "float32")
+    guess = _is_class(_scores(y_pred), index)
     total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
     overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
     return ops.where(total > 0, overlap / ops.maximum(total, 1.0), 1.0)

@@ -62,6 +62,35 @@ def test_the_dice_of_each_class_equals_the_evaluations() -> None:
     assert alike == {"dice_left_lung": 1, "dice_left_lung_2": 2}
 
 
+@pytest.mark.parametrize("name", [*LOSSES, *METRICS])
+def test_logits_give_what_their_probabilities_give(name: str) -> None:
+    """Keras keeps the logits at what its softmax returns; plain arrays have none."""
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, (2, 24, 24)).astype(np.uint8)
+    logits = rng.normal(0, 3, (2, 24, 24, 3)).astype(np.float32)
+    logits[0, :4] = 1.5  # equal ones
+    kept = keras.layers.Softmax()(keras.ops.convert_to_tensor(logits))
+    assert hasattr(kept, "_keras_logits")
+    powers = np.exp(logits.astype(np.float64))
+    plain = (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+    function = {**LOSSES, **METRICS}[name]
+    np.testing.assert_allclose(function(truth, kept), function(truth, plain), rtol=2e-5)
+
+
+def test_of_equally_probable_classes_the_first_counts_as_argmax_says() -> None:
+    truth = np.array([[[0, 1, 2, 1, 2, 2]]], np.uint8)
+    guess = np.array(
+        [[[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [0.2, 0.4, 0.4], [1, 1, 1], [0.3, 0.3, 0.4], [0, 0, 1]]]
+    )[None].astype(np.float32)
+    labels = guess.argmax(-1)
+    np.testing.assert_allclose(METRICS["pixel_accuracy"](truth, guess), [(truth == labels).mean()])
+    for index in (1, 2):
+        counted = metrics.count(truth[0] == index, labels[0] == index)
+        np.testing.assert_allclose(class_dice(truth, guess, index), [metrics.dice(counted)])
+    found = metrics.dice(metrics.count(truth[0] > 0, labels[0] > 0))
+    np.testing.assert_allclose(METRICS["lung_dice"](truth, guess), [found], rtol=1e-6)
+
+
 def test_two_empty_masks_are_equal() -> None:
     truth = np.zeros((1, 8, 8), np.uint8)
     guess = np.zeros((1, 8, 8, 2), np.float32)
