@@ -19,4 +19,4 @@ Colour = tuple[Level, Level, Level]
 class Section(BaseModel):
     """A part of the config. It accepts no unknown keys, and it cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)

@@ -10,13 +10,20 @@ from lungseg.imaging.folders import Input
 from lungseg.inference.gallery import GALLERY, gallery_case, remove_stage, take_over
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.rows import CaseRow
-from lungseg.reporting.gallery import is_gallery, write_gallery
+from lungseg.reporting.gallery import TEMPLATE, is_gallery, write_gallery
+from lungseg.reporting.pages import compile_ahead
 from lungseg.system.in_place import Output
 
 
 def gallery_files(config: Config) -> list[str]:
     """Return the page if it is asked for."""
     return [] if config.infer.gallery == "none" else [GALLERY]
+
+
+def compile_gallery_ahead(config: Config) -> None:
+    """Begin to compile the page's template, if it is asked for, while the network is opened."""
+    if gallery_files(config):
+        compile_ahead(TEMPLATE)
 
 
 def old_gallery(output: Path) -> list[str]:

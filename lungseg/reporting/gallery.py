@@ -18,6 +18,7 @@ from lungseg.reporting.pages import PIECES, SCRIPT, environment, pictures_script
 from lungseg.reporting.pictures import CasePictures
 from lungseg.system.files import partial_path, put_in_place
 
+TEMPLATE = "gallery.html.j2"
 MAX_BYTES = 60_000_000
 # Left for the table and the program of the page: this much, and this much per case.
 PAGE_BYTES, ROW_BYTES = 60_000, 2_500
@@ -84,7 +85,7 @@ def write_gallery(path: Path, cases: Sequence[GalleryCase], most_bytes: int = MA
     """
     ordered = sorted(cases, key=lambda case: case.rank)
     limits = share_out(ordered, most_bytes - PAGE_BYTES - ROW_BYTES * len(ordered))
-    page = environment().get_template("gallery.html.j2").render(
+    page = environment().get_template(TEMPLATE).render(
         cases=ordered,
         generator=GENERATOR,
         version=__version__,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import lru_cache
+from threading import Thread
 from typing import Any
 
 from lungseg.reporting.overlays import PREDICTION, TRUTH
@@ -23,6 +26,7 @@ LINES = {
 PIECES = "<!-- pictures -->"
 
 
+@lru_cache(maxsize=1)
 def environment() -> Any:
     """Return the Jinja environment of the pages."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,6 +40,22 @@ def environment() -> Any:
     )
     made.globals |= {"windows": window_tables(), "lines": LINES}
     return made
+
+
+def compile_ahead(name: str) -> Thread:
+    """Compile a template in a thread of its own; return the thread.
+
+    Importing Jinja and compiling take as long as a slice needs for all else. Meanwhile ONNX Runtime
+    opens the network, which leaves Python free. A problem shows when the page is written.
+    """
+
+    def work() -> None:
+        with contextlib.suppress(Exception):
+            environment().get_template(name)
+
+    thread = Thread(target=work, name=f"compile {name}", daemon=True)
+    thread.start()
+    return thread
 
 
 def pictures_script(key: str, json: str) -> str:

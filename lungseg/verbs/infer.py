@@ -19,7 +19,13 @@ from lungseg.imaging.folders import Input
 from lungseg.imaging.inputs import collect, find_clashes
 from lungseg.inference.cases import map_cases, predict_volume
 from lungseg.inference.flags import flag_all_empty, summary
-from lungseg.inference.gallery_page import begin_gallery, finish_gallery, gallery_files, old_gallery
+from lungseg.inference.gallery_page import (
+    begin_gallery,
+    compile_gallery_ahead,
+    finish_gallery,
+    gallery_files,
+    old_gallery,
+)
 from lungseg.inference.images import image_batches, predict_images
 from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.origins import origin_of
@@ -121,6 +127,8 @@ def infer(
         overwrite=overwrite,
         resume=resume,
     )
+    if not names_a_file(output):
+        compile_gallery_ahead(config)
     predictor = Predictor(paths, config.infer.threads, config.infer.device, config.infer.flips)
     if any(item.is_volume for item in items):
         check_sides(predictor, config.infer)
