@@ -13,7 +13,7 @@ TENSORFLOW = tensorflow>=2.20,<2.22
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all lint format typecheck configs bench docs site pictures clean \
+.PHONY: help setup demo smoke test test-all coverage lint format typecheck configs bench docs site pictures clean \
         bench-peers soak fuzz mutate lock audit model \
         prepare split train evaluate infer
 
@@ -73,11 +73,19 @@ evaluate: setup  ## run lungseg evaluate with CONFIG=
 infer: setup  ## run lungseg infer with CONFIG= and ARGS="images/ -o masks"
 	$(LUNGSEG) infer -c $(CONFIG) $(ARGS)
 
-test: setup  ## run the tests without the slow ones; takes under 5 minutes
-	$(BIN)/python -m pytest -m "not slow"
+# Each process imports TensorFlow and trains the tests' network anew, which takes up to 2 GB and half
+# a minute: more than two are worth it on a large machine alone.
+PROCESSES ?= 2
+PYTEST     = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
-test-all: setup  ## run every test, and list the lines of lungseg that no test runs
-	$(BIN)/python -m pytest --durations=25 --cov=lungseg
+test: setup  ## run the tests without the slow ones, in PROCESSES=2 processes
+	$(PYTEST) -m "not slow"
+
+test-all: setup  ## run every test, as CI does
+	$(PYTEST) --durations=25
+
+coverage: setup  ## run every test, and list the lines of lungseg that none runs; takes longer
+	$(PYTEST) --cov=lungseg
 
 configs: setup  ## write configs/ again, as `lungseg config` prints them
 	for name in lung original smoke; do $(LUNGSEG) config $$name > configs/$$name.yaml || exit 1; done

@@ -181,16 +181,16 @@ def readme_lines(found: dict[str, Any]) -> str:
     )
 
 
-def between(text: str, new: str) -> str:
+def between(text: str, new: str, begin: str = BEGIN, end: str = END) -> str:
     """Return a page with what stands between its two marks replaced.
 
     Raises:
         ValueError: if the page does not have both marks once, in this order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the page needs {BEGIN.strip()} and {END.strip()}, each once.")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}{new}{END}{rest.split(END)[1]}"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"the page needs {begin.strip()} and {end.strip()}, each once.")
+    before, rest = text.split(begin)
+    return f"{before}{begin}{new}{end}{rest.split(end)[1]}"
 
 
 def main() -> None:
