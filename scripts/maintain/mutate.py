@@ -34,9 +34,10 @@ ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).with_name("mutants.json")
 # A change may make a loop endless: tests are stopped after this many times their usual duration.
 SLOWDOWN, LEAST_TIMEOUT_S = 5, 60
-# A line that nearly every test runs would take all of them, so the quickest are taken: at most this
-# many seconds of tests. The others count as if they did not notice.
-MOST_SECONDS = 40.0
+# A line that nearly every test runs would take all of them. So the quickest run first, at most this
+# many seconds of tests. If none of them notices, the others run, those of the same subject first;
+# what is beyond the second limit counts as if it did not notice.
+FIRST_SECONDS, MOST_SECONDS = 40.0, 400.0
 NO_TESTS = 5  # pytest's exit status if there is nothing to run
 
 
@@ -69,39 +70,57 @@ class Trial:
             done.write_text(sources)
         self.covering = CoveringTests(copy)
 
-    def tests_for(self, mutant: Mutant) -> tuple[list[str], float]:
-        """Return the tests that may notice a change, and how many seconds they usually take.
+    def tests_for(self, mutant: Mutant) -> list[list[str]]:
+        """Return the tests that may notice a change, in portions to be run one after the other.
 
         Those of the module's own tests come first.
         """
-        chosen: list[str] = []
-        seconds = 0.0
         naming = naming_tests(self.copy, mutant.file)
         covering = self.covering.of(mutant.file, mutant.line)
-        for name in sorted(covering, key=lambda test: test.split("::")[0] not in naming):
-            if chosen and seconds + self.covering.seconds_of(name) > MOST_SECONDS:
-                break
-            chosen.append(name)
+        covering.sort(key=lambda test: test.split("::")[0] not in naming)
+        first = self.within(FIRST_SECONDS, covering)
+        rest = covering[len(first) :]
+        rest.sort(key=lambda test: not of_subject(test, mutant.file))
+        return [part for part in (first or naming, self.within(MOST_SECONDS, rest)) if part]
+
+    def within(self, limit: float, tests: Sequence[str]) -> list[str]:
+        """Return the first tests, at most so many seconds of them, but at least one."""
+        seconds = 0.0
+        for number, name in enumerate(tests):
             seconds += self.covering.seconds_of(name)
-        if chosen:
-            return chosen, seconds
-        return naming, MOST_SECONDS
+            if number and seconds > limit:
+                return list(tests[:number])
+        return list(tests)
 
     def outcome_of(self, mutant: Mutant) -> str:
         """Return `killed`, `timed out` or `survived`."""
+        for tests in self.tests_for(mutant):
+            outcome = self.try_by(tests, mutant)
+            if outcome != "survived":
+                return outcome
+        return "survived"
+
+    def try_by(self, tests: Sequence[str], mutant: Mutant) -> str:
+        """Return the outcome of a change by some tests."""
         from cosmic_ray.mutating import use_mutation
         from cosmic_ray.plugins import get_operator
 
-        tests, seconds = self.tests_for(mutant)
-        if not tests:
-            return "survived"
-        timeout = max(LEAST_TIMEOUT_S, SLOWDOWN * seconds)
+        # A whole file of tests has no duration of its own.
+        known = [self.covering.seconds_of(test) for test in tests if "::" in test]
+        timeout = max(LEAST_TIMEOUT_S, SLOWDOWN * (sum(known) if known else FIRST_SECONDS))
         operator = get_operator(mutant.operator)()
         with use_mutation(self.copy / mutant.file, operator, mutant.occurrence):
             status = run_pytest(self.copy, ["-x", "-m", "not slow", *tests], timeout)
         if status == KILLED:
             return "timed out"
         return "survived" if status in (0, NO_TESTS) else "killed"
+
+
+def of_subject(test: str, file: str) -> bool:
+    """Whether a test is of the package or the command that a file belongs to, by its path."""
+    words = {"evaluation": "evaluat", "inference": "infer", "training": "train"}
+    package = package_of(file).rpartition("/")[2]
+    return f"/{package}/" in test or words.get(package, "prepare") in test
 
 
 def summarise(outcomes: Mapping[Mutant, str]) -> dict[str, Any]:

@@ -12,8 +12,16 @@ from scripts.maintain.covering_tests import (
     lines_of_statement,
 )
 from scripts.maintain.forked_pytest import KILLED, run_pytest
-from scripts.maintain.mutants import PACKAGES, Place, package_of, same_program, sources, spread
-from scripts.maintain.mutate import naming_tests
+from scripts.maintain.mutants import (
+    PACKAGES,
+    Mutant,
+    Place,
+    package_of,
+    same_program,
+    sources,
+    spread,
+)
+from scripts.maintain.mutate import Trial, naming_tests
 from tests.support.places import REPOSITORY
 
 
@@ -150,3 +158,48 @@ def test_a_tree_whose_tests_fail_is_refused(tree: Path) -> None:
     (tree / "tests" / "test_more.py").write_text("def test_it():\n    assert 0\n")
     with pytest.raises(SystemExit, match=r"fail without a change: tests/test_more.py::test_it"):
         find_covering_tests(tree, ["tests"])
+
+
+SECONDS = {
+    "tests/verbs/test_train.py::test_slow": 300.0,
+    "tests/verbs/test_evaluate.py::test_verb": 90.0,
+    "tests/evaluation/test_surfaces.py::test_own": 5.0,
+    "tests/cli/test_cli.py::test_quick": 1.0,
+    "tests/api/test_api.py::test_long": 39.0,
+}
+
+
+class Covering:
+    """Tests that all run every line."""
+
+    def of(self, file: str, line: int) -> list[str]:
+        return sorted(SECONDS, key=self.seconds_of)
+
+    def seconds_of(self, name: str) -> float:
+        return SECONDS[name]
+
+
+def test_the_own_and_quick_tests_come_first_and_then_those_of_the_subject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "tests" / "evaluation" / "test_surfaces.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("from lungseg.evaluation.surfaces import measure\n")
+    trial = object.__new__(Trial)
+    trial.copy, trial.covering = tmp_path, Covering()  # type: ignore[assignment]
+    mutant = Mutant("lungseg/evaluation/surfaces.py", 1, "operator", 0, "a", "b")
+    first, rest = trial.tests_for(mutant)
+    assert [name.partition("::")[2] for name in first] == ["test_own", "test_quick"]
+    # 90 s and 39 s; the 300 s of the last one would be more than 400.
+    assert [name.partition("::")[2] for name in rest] == ["test_verb", "test_long"]
+
+    tried: list[list[str]] = []
+    outcomes = iter(["survived", "killed", "killed"])
+
+    def try_by(self: Trial, tests: list[str], mutant: Mutant) -> str:
+        tried.append(tests)
+        return next(outcomes)
+
+    monkeypatch.setattr(Trial, "try_by", try_by)
+    assert (trial.outcome_of(mutant), tried) == ("killed", [first, rest])
+    assert (trial.outcome_of(mutant), tried[2:]) == ("killed", [first])
