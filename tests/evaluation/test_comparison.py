@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungseg.config.schema import Config
 from lungseg.errors import DataError
 from lungseg.evaluation.cases import CaseScore, score_classes
-from lungseg.evaluation.comparison import read_other
+from lungseg.evaluation.comparison import compare_with, read_other
 from lungseg.evaluation.metrics import PixelSize
 
 HEADER = "case,class,dice,distance_unit,volume_unit,truth_pixels,hd95\n"
@@ -66,3 +67,19 @@ def test_a_case_with_another_truth_or_unit_is_found_behind_one_that_is_absent(
         return
     with pytest.raises(DataError, match=said):
         other.check_alike([row("a"), row("b")])
+
+
+def test_cases_of_one_evaluation_alone_are_listed_and_left_out(tmp_path: Path) -> None:
+    cells = "pixels,pixels,9,4.0\n"
+    (tmp_path / "per_case.csv").write_text(
+        f"{HEADER}z,lung,0.5,{cells}b,lung,0.75,{cells}c,lung,0.5,{cells}"
+    )
+    other = read_other(tmp_path)
+    assert other is not None
+    found = compare_with(other, [row(case) for case in "abc"], ["lung"], Config())
+    assert found["not_compared"] == ["a", "z"]
+    assert found["lung"]["dice"]["mean_difference"] == pytest.approx((0.25 + 0.5) / 2)
+    with pytest.raises(DataError, match="has no case in common"):
+        compare_with(other, [row("x")], ["lung"], Config())
+    alike = compare_with(other, [row(case) for case in "zbc"], ["lung"], Config())
+    assert "not_compared" not in alike
