@@ -192,6 +192,18 @@ def test_contours_half_way_between_slices_leave_no_slice_out(tmp_path: Path) -> 
     assert UNLABELLED not in labels
 
 
+@pytest.mark.parametrize(("at", "slices"), [(-0.5, [0]), (5.5, [5]), (-0.6, []), (5.6, [])])
+def test_a_contour_is_drawn_up_to_half_a_slice_beyond_the_ct(
+    at: float, slices: list[int], tmp_path: Path
+) -> None:
+    image, plane = scan(), ring()[1]
+    inside = [("CLOSED_PLANAR", in_mm(image, 2, points)) for points in between_pixels(plane)]
+    edge = [("CLOSED_PLANAR", in_mm(image, at, points)) for points in between_pixels(plane)]
+    labels, _ = read(write_rtstruct(tmp_path / "a.dcm", {"Lungs": [*inside, *edge]}), image)
+    found = [int(k) for k in np.flatnonzero((labels == 1).any(axis=(1, 2)))]
+    assert found == sorted([2, *slices])
+
+
 def test_of_two_planes_in_one_slice_the_nearer_is_drawn(tmp_path: Path) -> None:
     image = scan()
     near, far = ring()[1], ring(shift=6)[1]

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from lungseg.config.schema import Config, DataConfig
 from lungseg.errors import DataError
-from lungseg.imaging.hounsfield import AS_HU, READINGS, Reading, find_reading
+from lungseg.imaging.hounsfield import AS_HU, READINGS, Reading, find_reading, tissues_of
 from lungseg.imaging.pixels import apply_window, read_pixels, to_slice
 from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.verbs.prepare import prepare
@@ -231,3 +231,19 @@ def test_a_reading_keeps_whole_numbers_whole(
     assert found.tolist() == hu
     whole = all(number == int(number) for number in (*hu, reading.slope)) and kind is not np.float32
     assert found.dtype == (np.int32 if whole else np.float32)
+
+
+def test_padding_is_a_value_far_below_the_next_one_alone() -> None:
+    body = np.arange(-1000.0, 1000.0)
+    often = np.ones(body.shape)
+
+    def below_air(*low: float) -> float:
+        values = np.concatenate([body, low])
+        return tissues_of(values, np.concatenate([often, [1.0 for _ in low]])).below_air
+
+    # One value far below all others is padding. Of two near each other, neither is.
+    assert below_air(-3024.0) == 0
+    assert below_air(-3024.0, -3023.0) == pytest.approx(2 / 2002)
+    # There are three paddings at most.
+    assert below_air(-6000.0, -4500.0, -3000.0) == 0
+    assert below_air(-6000.0, -4500.0, -3000.0, -1300.0) == pytest.approx(1 / 2001)

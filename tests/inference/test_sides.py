@@ -141,7 +141,8 @@ def test_the_cushion_of_the_table_is_no_lung(missing: int, predictor: Predictor)
     mask = ((phantom.lungs > 0) | (in_all & foam)).astype(np.uint8)
     sides = find_sides(image_of(mask, phantom.spacing), coarse_body(phantom.ct))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sides.labels), phantom.lungs)
-    assert "outside of the body have no side" in " ".join(sides.steps)
+    beside = phantom.ml((in_all & foam) & (phantom.lungs == 0))
+    assert f"{beside:.1f} mL outside of the body have no side" in sides.steps
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

@@ -5,8 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lungseg.errors import DataError
 from lungseg.training.averaging import ValidatedWeights
-from lungseg.training.callbacks import Progress, averaged, direction
+from lungseg.training.callbacks import (
+    NotANumber,
+    Progress,
+    StopAtDeadline,
+    averaged,
+    direction,
+)
 from tests.support.averaged import NoStatistics, average_of, network
 
 
@@ -43,3 +50,41 @@ def test_progress_counts_slices_and_shows_the_epoch_and_the_loss() -> None:
     progress.on_train_batch_end(0, {"loss": 0.25})
     progress.on_train_batch_end(1)
     assert shown == [(4, "epoch 3/9 loss 0.2500"), (4, "epoch 3/9 loss nan")]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_names_epoch_batch_and_cases(loss: float) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def cases_of(epoch: int, step: int) -> list[str]:
+        asked.append((epoch, step))
+        return ["first", "second"]
+
+    watching = NotANumber(SimpleNamespace(cases_of=cases_of))  # type: ignore[arg-type]
+    watching.on_epoch_begin(1)
+    watching.on_train_batch_end(4, {"loss": 0.5})
+    watching.on_train_batch_end(4)
+    said = rf"became {loss} in epoch 2, batch 6, with the cases first, second\."
+    with pytest.raises(DataError, match=said):
+        watching.on_train_batch_end(5, {"loss": loss})
+    assert asked == [(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "epoch", "stops"), [(True, 1, False), (False, 1, True), (False, 2, False)]
+)
+def test_a_training_ends_where_another_epoch_would_be_too_late(
+    allowed: bool, epoch: int, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    said: list[str] = []
+    monkeypatch.setattr("lungseg.training.callbacks.console.warn", said.append)
+    deadline = SimpleNamespace(begin_epoch=lambda: begun.append(1), allows_another=lambda: allowed)
+    stop = StopAtDeadline(deadline)  # type: ignore[arg-type]
+    stop.set_params({"epochs": 3})
+    stop.set_model(SimpleNamespace(stop_training=False))
+    stop.on_epoch_begin(epoch)
+    stop.on_epoch_end(epoch)
+    assert stop.model.stop_training == stops
+    assert begun == [1]
+    assert ("ends after epoch 2, before the planned 3" in " ".join(said)) == stops
