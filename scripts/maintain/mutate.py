@@ -17,9 +17,11 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated, Any
 
 import typer
@@ -34,10 +36,11 @@ ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).with_name("mutants.json")
 # A change may make a loop endless: tests are stopped after this many times their usual duration.
 SLOWDOWN, LEAST_TIMEOUT_S = 5, 60
-# A line that nearly every test runs would take all of them. So the quickest run first, at most this
-# many seconds of tests. If none of them notices, the others run, those of the same subject first;
-# what is beyond the second limit counts as if it did not notice.
-FIRST_SECONDS, MOST_SECONDS = 40.0, 400.0
+# Nearly every test runs some lines. So tests run in portions of these many seconds, the quickest
+# first, until one notices the change. The last portion begins with those of the same subject. What
+# is beyond it counts as if it did not notice.
+PORTIONS = (4.0, 30.0, 120.0)
+USUAL_SECONDS = 40.0  # of a file of tests, whose duration is not known
 NO_TESTS = 5  # pytest's exit status if there is nothing to run
 
 
@@ -58,17 +61,10 @@ def naming_tests(root: Path, file: str) -> list[str]:
 class Trial:
     """Tries changes in a copy of the tree."""
 
-    def __init__(self, root: Path, copy: Path, sources: str) -> None:
-        """Copy what git knows, or would add, and run the fast tests once for these sources."""
+    def __init__(self, copy: Path, covering: CoveringTests) -> None:
+        """Take the copy, and the tests that run each line of another copy."""
         self.copy = copy
-        for name in files_of_repository(root):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, copy / name)
-        done = copy / "covered.txt"
-        if not done.exists() or done.read_text() != sources:
-            find_covering_tests(copy, ["tests"])
-            done.write_text(sources)
-        self.covering = CoveringTests(copy)
+        self.covering = covering
 
     def tests_for(self, mutant: Mutant) -> list[list[str]]:
         """Return the tests that may notice a change, in portions to be run one after the other.
@@ -76,12 +72,15 @@ class Trial:
         Those of the module's own tests come first.
         """
         naming = naming_tests(self.copy, mutant.file)
-        covering = self.covering.of(mutant.file, mutant.line)
-        covering.sort(key=lambda test: test.split("::")[0] not in naming)
-        first = self.within(FIRST_SECONDS, covering)
-        rest = covering[len(first) :]
-        rest.sort(key=lambda test: not of_subject(test, mutant.file))
-        return [part for part in (first or naming, self.within(MOST_SECONDS, rest)) if part]
+        rest = self.covering.of(mutant.file, mutant.line)
+        rest.sort(key=lambda test: test.split("::")[0] not in naming)
+        portions = []
+        for limit in PORTIONS:
+            if limit == PORTIONS[-1]:
+                rest.sort(key=lambda test: not of_subject(test, mutant.file))
+            portions.append(self.within(limit, rest))
+            rest = rest[len(portions[-1]) :]
+        return [portion for portion in portions if portion] or [naming] * bool(naming)
 
     def within(self, limit: float, tests: Sequence[str]) -> list[str]:
         """Return the first tests, at most so many seconds of them, but at least one."""
@@ -107,7 +106,7 @@ class Trial:
 
         # A whole file of tests has no duration of its own.
         known = [self.covering.seconds_of(test) for test in tests if "::" in test]
-        timeout = max(LEAST_TIMEOUT_S, SLOWDOWN * (sum(known) if known else FIRST_SECONDS))
+        timeout = max(LEAST_TIMEOUT_S, SLOWDOWN * (sum(known) if known else USUAL_SECONDS))
         operator = get_operator(mutant.operator)()
         with use_mutation(self.copy / mutant.file, operator, mutant.occurrence):
             status = run_pytest(self.copy, ["-x", "-m", "not slow", *tests], timeout)
@@ -121,6 +120,53 @@ def of_subject(test: str, file: str) -> bool:
     words = {"evaluation": "evaluat", "inference": "infer", "training": "train"}
     package = package_of(file).rpartition("/")[2]
     return f"/{package}/" in test or words.get(package, "prepare") in test
+
+
+def copy_tree(root: Path, copy: Path) -> None:
+    """Copy what git knows, or would add."""
+    for name in files_of_repository(root):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, copy / name)
+
+
+def make_trials(root: Path, work: Path, sources: str, count: int) -> list[Trial]:
+    """Run the fast tests once, unless it was done for these sources; return so many trials.
+
+    Each has a copy of its own. No change is made in the copy whose tests were run.
+    """
+    unchanged = work / "unchanged"
+    copy_tree(root, unchanged)
+    done = unchanged / "covered.txt"
+    if not done.exists() or done.read_text() != sources:
+        find_covering_tests(unchanged, ["tests"])
+        done.write_text(sources)
+    covering = CoveringTests(unchanged)
+    trials = [Trial(work / f"copy_{number}", covering) for number in range(count)]
+    for trial in trials:
+        copy_tree(root, trial.copy)
+    return trials
+
+
+def try_all(mutants: Sequence[Mutant], trials: Sequence[Trial]) -> Iterator[tuple[Mutant, str]]:
+    """Yield each change and its outcome as soon as it is known, one at a time in each trial."""
+    free: SimpleQueue[Trial] = SimpleQueue()
+    for trial in trials:
+        free.put(trial)
+
+    def work(mutant: Mutant) -> tuple[Mutant, str]:
+        trial = free.get()
+        try:
+            return mutant, trial.outcome_of(mutant)
+        finally:
+            free.put(trial)
+
+    with ThreadPoolExecutor(len(trials)) as pool:
+        waiting = [pool.submit(work, mutant) for mutant in mutants]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def summarise(outcomes: Mapping[Mutant, str]) -> dict[str, Any]:
@@ -160,8 +206,9 @@ def main(
     anew: Annotated[bool, typer.Option(help="Forget the results so far.")] = False,
     result: Annotated[Path, typer.Option(help="Where the results are kept.")] = RESULT,
     work: Annotated[
-        Path | None, typer.Option(help="Folder for the copy; the next call need not run all tests.")
+        Path | None, typer.Option(help="Folder of the copies; the next call runs no test twice.")
     ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Changes tried at a time.")] = 2,
 ) -> None:
     """Try changes, and list those that survive."""
     texts = [(ROOT / file).read_bytes() for file in sources(ROOT)]
@@ -170,14 +217,13 @@ def main(
     known = known_outcomes(result, head, anew)
     outcomes = {mutant: known[mutant] for mutant in chosen if mutant in known}
     typer.echo(f"{len(chosen)} changes, seed {seed}; {len(outcomes)} are tried already")
+    waiting = [mutant for mutant in chosen if mutant not in outcomes]
     with contextlib.ExitStack() as stack:
-        copy = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        trial = Trial(ROOT, copy, head["sources"])
-        for number, mutant in enumerate(chosen, 1):
-            if mutant in outcomes:
-                continue
-            outcomes[mutant] = trial.outcome_of(mutant)
-            typer.echo(f"{number}/{len(chosen)} {outcomes[mutant]}: {mutant}")
+        folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        trials = make_trials(ROOT, folder, head["sources"], processes)
+        for mutant, outcome in try_all(waiting, trials):
+            outcomes[mutant] = outcome
+            typer.echo(f"{len(outcomes)}/{len(chosen)} {outcome}: {mutant}")
             tried = [{**asdict(each), "outcome": outcomes[each]} for each in outcomes]
             write_json(result, {**head, "counts": summarise(outcomes), "mutants": tried})
     list_outcomes(outcomes, ["timed out", "survived"])

@@ -3,6 +3,8 @@
 import shutil
 from collections import Counter
 from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,7 +23,7 @@ from scripts.maintain.mutants import (
     sources,
     spread,
 )
-from scripts.maintain.mutate import Trial, naming_tests
+from scripts.maintain.mutate import Trial, naming_tests, try_all
 from tests.support.places import REPOSITORY
 
 
@@ -163,9 +165,10 @@ def test_a_tree_whose_tests_fail_is_refused(tree: Path) -> None:
 SECONDS = {
     "tests/verbs/test_train.py::test_slow": 300.0,
     "tests/verbs/test_evaluate.py::test_verb": 90.0,
-    "tests/evaluation/test_surfaces.py::test_own": 5.0,
+    "tests/evaluation/test_surfaces.py::test_own": 3.0,
     "tests/cli/test_cli.py::test_quick": 1.0,
-    "tests/api/test_api.py::test_long": 39.0,
+    "tests/api/test_api.py::test_long": 25.0,
+    "tests/api/test_api.py::test_longer": 29.0,
 }
 
 
@@ -179,27 +182,64 @@ class Covering:
         return SECONDS[name]
 
 
-def test_the_own_and_quick_tests_come_first_and_then_those_of_the_subject(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def mutant(line: int) -> Mutant:
+    return Mutant("lungseg/evaluation/surfaces.py", line, "operator", 0, "a", "b")
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
     own = tmp_path / "tests" / "evaluation" / "test_surfaces.py"
     own.parent.mkdir(parents=True)
     own.write_text("from lungseg.evaluation.surfaces import measure\n")
-    trial = object.__new__(Trial)
-    trial.copy, trial.covering = tmp_path, Covering()  # type: ignore[assignment]
-    mutant = Mutant("lungseg/evaluation/surfaces.py", 1, "operator", 0, "a", "b")
-    first, rest = trial.tests_for(mutant)
-    assert [name.partition("::")[2] for name in first] == ["test_own", "test_quick"]
-    # 90 s and 39 s; the 300 s of the last one would be more than 400.
-    assert [name.partition("::")[2] for name in rest] == ["test_verb", "test_long"]
+    return Trial(tmp_path, Covering())  # type: ignore[arg-type]
 
+
+def test_the_own_and_quick_tests_come_first_and_in_the_end_those_of_the_subject(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portions = trial.tests_for(mutant(1))
+    assert [[name.partition("::")[2] for name in portion] for portion in portions] == [
+        ["test_own", "test_quick"],
+        ["test_long"],  # another 29 s would be more than 30
+        ["test_verb", "test_longer"],  # another 300 s would be more than 120
+    ]
+    slow = "tests/verbs/test_train.py::test_slow"
+    assert trial.within(4, [slow, slow]) == [slow]
     tried: list[list[str]] = []
-    outcomes = iter(["survived", "killed", "killed"])
+    outcomes = iter(["survived", "killed", "timed out", *["survived"] * 3])
 
     def try_by(self: Trial, tests: list[str], mutant: Mutant) -> str:
         tried.append(tests)
         return next(outcomes)
 
     monkeypatch.setattr(Trial, "try_by", try_by)
-    assert (trial.outcome_of(mutant), tried) == ("killed", [first, rest])
-    assert (trial.outcome_of(mutant), tried[2:]) == ("killed", [first])
+    assert (trial.outcome_of(mutant(1)), tried) == ("killed", portions[:2])
+    assert (trial.outcome_of(mutant(1)), tried[2:]) == ("timed out", portions[:1])
+    assert (trial.outcome_of(mutant(1)), tried[3:]) == ("survived", portions)
+
+
+def test_a_line_that_no_test_runs_is_tried_by_the_files_that_name_its_module(trial: Trial) -> None:
+    trial.covering = SimpleNamespace(of=lambda file, line: [])  # type: ignore[assignment]
+    assert trial.tests_for(mutant(1)) == [["tests/evaluation/test_surfaces.py"]]
+    (trial.copy / "tests" / "evaluation" / "test_surfaces.py").unlink()
+    assert trial.tests_for(mutant(1)) == []
+    assert trial.outcome_of(mutant(1)) == "survived"
+
+
+def test_changes_are_tried_at_the_same_time_but_one_in_each_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Barrier(2, timeout=60)
+    busy: Counter[Path] = Counter()
+
+    def outcome_of(self: Trial, mutant: Mutant) -> str:
+        busy[self.copy] += 1
+        assert busy[self.copy] == 1
+        both.wait()
+        busy[self.copy] -= 1
+        return f"outcome {mutant.line}"
+
+    monkeypatch.setattr(Trial, "outcome_of", outcome_of)
+    trials = [Trial(tmp_path / name, Covering()) for name in "ab"]  # type: ignore[arg-type]
+    found = dict(try_all([mutant(line) for line in range(6)], trials))
+    assert found == {mutant(line): f"outcome {line}" for line in range(6)}
