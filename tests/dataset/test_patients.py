@@ -5,9 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.dataset.patients import assign_groups, patient_in, what_is_a_group
+from lungseg.config.schema import SplitConfig
+from lungseg.dataset.likeness import describe
+from lungseg.dataset.patients import (
+    assign_groups,
+    assign_patients,
+    patient_in,
+    what_is_a_group,
+)
 from lungseg.dataset.slices import Slice
 from lungseg.errors import UsageError
+from lungseg.imaging.pixels import apply_window
+from lungseg.phantom.drawing import make_slice
+from lungseg.phantom.patient import make_patient
 
 
 def slice_of(case: str, group: str = "", area: float = 0.2, bits: int = 0) -> Slice:
@@ -66,3 +76,17 @@ def test_each_part_has_its_share_of_slices(seed: int) -> None:
     }
     a, b, c = assign_groups(groups, list(groups), (0.5, 0.5), seed)
     assert a != b == c
+
+
+def test_slices_that_look_alike_are_one_patients_whatever_their_names() -> None:
+    def looks(patient: int, at: float) -> str:
+        hu, _ = make_slice(make_patient(patient), at, 256)
+        return describe(apply_window(hu, (-1000, 400)))
+
+    shown = {"scan": (1, 0.5), "other name": (1, 0.5), "x_01": (2, 0.3), "y_01": (3, 0.7)}
+    slices = [replace(slice_of(case), likeness=looks(*at)) for case, at in shown.items()]
+    found, merged = assign_patients(slices, SplitConfig())
+    groups = {s.case: s.group for s in found}
+    assert groups["scan"] == groups["other name"]
+    assert len(set(groups.values())) == 3
+    assert merged == [["scan", "other name"]]

@@ -71,7 +71,8 @@ def test_a_loss_that_is_no_number_names_epoch_batch_and_cases(loss: float) -> No
 
 
 @pytest.mark.parametrize(
-    ("allowed", "epoch", "stops"), [(True, 1, False), (False, 1, True), (False, 2, False)]
+    ("allowed", "epoch", "stops"),
+    [(True, 1, False), (True, 2, False), (False, 1, True), (False, 2, False)],
 )
 def test_a_training_ends_where_another_epoch_would_be_too_late(
     allowed: bool, epoch: int, stops: bool, monkeypatch: pytest.MonkeyPatch
