@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.config.schema import SplitConfig
+from lungseg.config.datasets import SplitConfig
 from lungseg.dataset.likeness import describe
 from lungseg.dataset.patients import (
     assign_groups,
