@@ -161,19 +161,23 @@ def test_a_page_that_an_interruption_left_unwritten_is_written_by_the_next_call(
     assert not (tmp_path / "out" / STAGE).exists()
 
 
-def test_a_mask_corrected_by_hand_is_shown_as_it_is_now(segment: Cli, tmp_path: Path) -> None:
-    assert segment().exit_code == 0
+@pytest.mark.parametrize(("sides", "label"), [("false", 1), ("true", 1), ("true", 2)])
+def test_a_mask_corrected_by_hand_is_shown_as_it_is_now(
+    sides: str, label: int, segment: Cli, tmp_path: Path
+) -> None:
+    with_sides = ("-s", f"infer.sides={sides}")
+    assert segment(*with_sides).exit_code == 0
     out = tmp_path / "out"
     mask = sitk.ReadImage(str(out / "scan0.mha"))
     labels = sitk.GetArrayFromImage(mask)
     assert labels.any()
     labels[:] = 0
-    labels[8, 10:20, 12:30] = 1
+    labels[8, 10:20, 12:30] = label
     changed = sitk.GetImageFromArray(labels)
     changed.CopyInformation(mask)
     sitk.WriteImage(changed, str(out / "scan0.mha"))
     untouched = slices(out, "scan1")
-    result = segment("--resume")
+    result = segment("--resume", *with_sides)
     assert (result.exit_code, "scan0: its mask" in result.stderr) == (0, True)
     with_lines = {entry["n"]: entry["lines"] for entry in slices(out, "scan0") if entry["lines"]}
     assert list(with_lines) == [9]

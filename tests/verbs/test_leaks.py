@@ -172,6 +172,7 @@ def test_files_that_were_added_or_replaced_and_other_folders_are_reported(
     write_slices(tmp_path / "data" / "val", {"late": body(51)})
     said = read_again()
     assert "1 images are not in" in said
+    assert "Run lungseg split again to use them" in said
     assert "new.png" in said
     assert "images have other pixels than" in said
     assert Path(first["image"]).name in said
