@@ -35,7 +35,7 @@ from scripts.maintain.mutants import PACKAGES, Mutant, choose, package_of, sourc
 ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).with_name("mutants.json")
 # A change may make a loop endless: tests are stopped after this many times their usual duration.
-SLOWDOWN, LEAST_TIMEOUT_S = 5, 60
+SLOWDOWN, LEAST_TIMEOUT_S = 5, 240
 # Nearly every test runs some lines. So tests run in portions of these many seconds, the quickest
 # first, until one notices the change. The last portion begins with those of the same subject. What
 # is beyond it counts as if it did not notice.

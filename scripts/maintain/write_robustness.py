@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from lungseg.system.environment import describe_hardware
 from lungseg.system.files import write_text
 from lungseg.system.tables import read_json
+from scripts.maintain.describe_mutants import section
 from tests.bad_inputs.corpus import KINDS
 
 FIGURES = Path(__file__).with_name("robustness.json")
@@ -64,6 +65,10 @@ that `lungseg` reports.
 {% for name, row in fuzz.items() -%}
 | {{ name }} | {{ "{:,}".format(row.executions) }} | {{ row.seconds }} |
 {% endfor %}
+## Changed lines
+
+{{ mutants }}
+
 ## Known limits
 
 - Lengths inside the sequences of a DICOM file are not checked before GDCM reads it. A hostile file
@@ -89,7 +94,7 @@ def page(figures: dict[str, Any], date: str) -> str:
     """Return the page as Markdown."""
     template = Environment(undefined=StrictUndefined).from_string(TEMPLATE)  # Markdown, no HTML
     kinds, hardware = list(KINDS.values()), describe_hardware()
-    return template.render(**figures, date=date, kinds=kinds, hardware=hardware)
+    return template.render(**figures, date=date, kinds=kinds, hardware=hardware, mutants=section())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""Describe the changes of `make mutate`, as Markdown for docs/robustness.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from lungseg.system.tables import read_json
+from scripts.maintain.mutants import PACKAGES, Mutant, package_of
+
+RESULT = Path(__file__).with_name("mutants.json")
+# Why a change that no fast test notices does no harm, by `key_of`.
+HARMLESS = Path(__file__).with_name("harmless.json")
+MISSING = "it may do harm: a test is missing"
+OUTCOMES = ("killed", "timed out", "survived")
+
+
+def section(result: Path = RESULT, harmless: Path = HARMLESS) -> str:
+    """Return the section; without results, how to get some."""
+    if not result.exists():
+        return "`make mutate` was not run yet."
+    found, reasons = read_json(result), read_json(harmless)
+    mutants = [
+        (Mutant(**{key: row[key] for key in row if key != "outcome"}), row["outcome"])
+        for row in found["mutants"]
+    ]
+    return "\n\n".join([_head(found, mutants), _table(mutants), _survivors(mutants, reasons)])
+
+
+def _head(found: dict[str, Any], mutants: list[tuple[Mutant, str]]) -> str:
+    noticed = sum(outcome != "survived" for _, outcome in mutants)
+    return (
+        f"`make mutate` changes single places of the code, spread evenly over these packages, and\n"
+        f"runs the fast tests that run the line. It was run with seed {found['seed']} after the "
+        f"last test was\nwritten: {len(mutants)} changes, of which the tests noticed {noticed} "
+        f"({noticed / max(1, len(mutants)):.0%}). A change that makes the\ntests run for much "
+        "longer is counted as timed out, which is noticed, too."
+    )
+
+
+def _table(mutants: list[tuple[Mutant, str]]) -> str:
+    counts = Counter((package_of(mutant.file), outcome) for mutant, outcome in mutants)
+    lines = ["| package | changes | killed | timed out | survived |", "|---|---|---|---|---|"]
+    for package in PACKAGES:
+        row = [counts[package, outcome] for outcome in OUTCOMES]
+        lines.append(f"| `{package}` | {sum(row)} | {' | '.join(map(str, row))} |")
+    return "\n".join(lines)
+
+
+def _survivors(mutants: list[tuple[Mutant, str]], reasons: dict[str, str]) -> str:
+    survived = sorted((m for m, outcome in mutants if outcome == "survived"), key=str)
+    if not survived:
+        return "No change survived."
+    lines = [
+        "Those that survived, with the line before and after the change:",
+        "",
+        "| change | why it does no harm |",
+        "|---|---|",
+    ]
+    for mutant in survived:
+        shown = str(mutant).replace("|", "\\|")
+        lines.append(f"| `{shown}` | {reasons.get(key_of(mutant), MISSING)} |")
+    return "\n".join(lines)
+
+
+def key_of(mutant: Mutant) -> str:
+    """Return what a change is called in harmless.json: without the line, which moves."""
+    return f"{mutant.file}: {mutant.before}  ->  {mutant.after}"

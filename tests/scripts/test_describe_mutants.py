@@ -1,0 +1,48 @@
+"""The page lists how many changes were noticed, and each survivor with the reason."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from lungseg.system.tables import write_json
+from scripts.maintain.describe_mutants import HARMLESS, MISSING, key_of, section
+from scripts.maintain.mutants import Mutant
+
+
+def change(file: str, after: str) -> Mutant:
+    return Mutant(f"lungseg/{file}.py", 7, "operator", 0, "a | b", after)
+
+
+def test_survivors_are_listed_with_their_reason_or_that_there_is_none(tmp_path: Path) -> None:
+    same, other = change("dataset/slices", "b | a"), change("dataset/slices", "a")
+    outcomes = {
+        same: "survived",
+        other: "survived",
+        change("dataset/checks", "x"): "timed out",
+        **{change("imaging/pixels", str(k)): "killed" for k in range(5)},
+    }
+    write_json(
+        tmp_path / "mutants.json",
+        {"seed": 9, "mutants": [{**asdict(m), "outcome": o} for m, o in outcomes.items()]},
+    )
+    write_json(tmp_path / "harmless.json", {key_of(same): "union has no order"})
+    page = section(tmp_path / "mutants.json", tmp_path / "harmless.json")
+    assert "seed 9" in page
+    assert "8 changes, of which the tests noticed 6 (75%)" in page
+    assert "| `lungseg/dataset` | 3 | 0 | 1 | 2 |" in page
+    assert "| `lungseg/imaging` | 5 | 5 | 0 | 0 |" in page
+    assert "| `lungseg/evaluation` | 0 | 0 | 0 | 0 |" in page
+    rows = [line for line in page.splitlines() if line.startswith("| `lungseg/dataset/")]
+    assert rows == [
+        rf"| `lungseg/dataset/slices.py:7: a \| b  ->  a` | {MISSING} |",
+        r"| `lungseg/dataset/slices.py:7: a \| b  ->  b \| a` | union has no order |",
+    ]
+
+
+def test_every_reason_names_a_change(tmp_path: Path) -> None:
+    from lungseg.system.tables import read_json
+
+    for key in read_json(HARMLESS):
+        file, _, lines = key.partition(": ")
+        before, arrow, after = lines.partition("  ->  ")
+        assert before and arrow and after, key
+        assert before in (HARMLESS.parents[2] / file).read_text(encoding="utf-8"), key
