@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lungseg.system.tables import read_json
+from scripts.bench.write_networks import paragraph
 from scripts.maintain.mutants import PACKAGES, Mutant, package_of
 
 RESULT = Path(__file__).with_name("mutants.json")
@@ -30,12 +31,12 @@ def section(result: Path = RESULT, harmless: Path = HARMLESS) -> str:
 
 def _head(found: dict[str, Any], mutants: list[tuple[Mutant, str]]) -> str:
     noticed = sum(outcome != "survived" for _, outcome in mutants)
-    return (
-        f"`make mutate` changes single places of the code, spread evenly over these packages, and\n"
-        f"runs the fast tests that run the line. It was run with seed {found['seed']} after the "
-        f"last test was\nwritten: {len(mutants)} changes, of which the tests noticed {noticed} "
-        f"({noticed / max(1, len(mutants)):.0%}). A change that makes the\ntests run for much "
-        "longer is counted as timed out, which is noticed, too."
+    return paragraph(
+        "`make mutate` changes single places of the code, spread evenly over these packages, and "
+        f"runs the fast tests that run the line. Seed {found['seed']}: {len(mutants)} changes were "
+        f"tried, and the tests noticed {noticed} of them ({noticed / max(1, len(mutants)):.0%}). A "
+        "change that makes the tests run for much longer is counted as timed out, which is "
+        f"noticed, too. {found.get('remark', '')}".strip()
     )
 
 
@@ -55,7 +56,7 @@ def _survivors(mutants: list[tuple[Mutant, str]], reasons: dict[str, str]) -> st
     lines = [
         "Those that survived, with the line before and after the change:",
         "",
-        "| change | why it does no harm |",
+        "| change | why it does no harm, or what was done |",
         "|---|---|",
     ]
     for mutant in survived:
