@@ -130,6 +130,8 @@ def test_a_changed_bit_of_a_compressed_file_is_seen(tmp_path: Path) -> None:
         (76, struct.pack("<4f", 1, 1, float("nan"), 1), "no size"),
         (108, struct.pack("<f", float("inf")), "begin at byte inf"),
         (108, struct.pack("<f", -5), "begin at byte"),
+        (108, struct.pack("<f", 0), "begin at byte 0"),
+        (108, struct.pack("<f", 347), "begin at byte 347"),
         (0, b"\x00\x00\x00\x00", "not a NIfTI"),
     ],
 )

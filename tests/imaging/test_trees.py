@@ -170,7 +170,8 @@ def test_a_folder_with_nothing_in_it_at_any_depth_is_an_error(tmp_path: Path) ->
 def test_a_folder_that_cannot_be_opened_is_an_input_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(tmp_path, "p1/locked/x.png", "p2/x.png")
+    # The folder that is looked into after the locked one is read as well.
+    fill(tmp_path, "p1/locked/x.png", "p2/x.png", "p2/deep/y.png")
     original = os.listdir
 
     def listdir(path: Path) -> list[str]:
@@ -182,10 +183,11 @@ def test_a_folder_that_cannot_be_opened_is_an_input_that_fails(
     items = collect([tmp_path])
     assert [(item.name, item.is_volume) for item in items] == [
         ("p2_x", False),
+        ("p2_deep_y", False),
         ("p1_locked", True),
     ]
-    pairs, findings = pair_trees(tmp_path, fill(tmp_path / "masks", "p2/x.png"))
-    assert [pair.case for pair in pairs] == ["p2_x"]
+    pairs, findings = pair_trees(tmp_path, fill(tmp_path / "masks", "p2/x.png", "p2/deep/y.png"))
+    assert [pair.case for pair in pairs] == ["p2_x", "p2_deep_y"]
     assert [(case, f.severity) for case, f in findings] == [("p1_locked", "failed")]
 
 
