@@ -19,4 +19,5 @@ Colour = tuple[Level, Level, Level]
 class Section(BaseModel):
     """A part of the config. It accepts no unknown keys, and it cannot be changed."""
 
+    # Sections lie in each other: their checks are built once, with those of the whole config.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)

@@ -147,7 +147,7 @@ def _check(path: Path, header: Header, max_voxels: int) -> None:
     if not all(0 < size < np.inf for size in header.sizes[1 : 1 + min(3, len(shape))]):
         raise DataError(path, f"the header gives voxels no size: {header.sizes[1:4]} mm.")
     # ITK would read the header as voxels if they began within it.
-    if not (348 if header.version == 1 else 540) <= header.start < MAX_EXTENSIONS_BYTES:
+    if not header.header_bytes <= header.start < MAX_EXTENSIONS_BYTES:
         raise DataError(path, f"the header says that its voxels begin at byte {header.start}.")
 
 

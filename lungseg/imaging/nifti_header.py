@@ -49,6 +49,11 @@ class Header:
         return self.dimensions[1 : 1 + max(0, min(self.dimensions[0], 7))]
 
     @property
+    def header_bytes(self) -> int:
+        """Bytes of the header itself, without extensions."""
+        return 348 if self.version == 1 else 540
+
+    @property
     def data_bytes(self) -> int:
         """Bytes of the voxels."""
         return math.prod(self.shape) * self.bits // 8

@@ -45,8 +45,8 @@ def environment() -> Any:
 def compile_ahead(name: str) -> Thread:
     """Compile a template in a thread of its own; return the thread.
 
-    Importing Jinja and compiling take as long as a slice needs for all else. Meanwhile ONNX Runtime
-    opens the network, which leaves Python free. A problem shows when the page is written.
+    Importing Jinja and compiling take about as long as opening the network. ONNX Runtime does that
+    without Python, so both can be done at once. A problem shows when the page is written.
     """
 
     def work() -> None:

@@ -218,6 +218,13 @@ def _is_class(scores: list[Tensor], index: int) -> Tensor:
     return ops.cast(reduce(ops.logical_and, others), "float32")
 
 
+def _hard_dice(truth: Tensor, guess: Tensor) -> Tensor:
+    """Return `2 TP / (2 TP + FP + FN)` of two masks, or 1 if both are empty, `(B,)`."""
+    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
+    overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
+    return ops.where(total > 0, overlap / ops.maximum(total, 1.0), 1.0)
+
+
 def _hard_foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     truth = ops.cast(ops.cast(y_true, "int32") > 0, "float32")
     return truth, 1 - _is_class(_scores(y_pred), 0)
@@ -226,10 +233,7 @@ def _hard_foreground(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
 @_serializable
 def lung_dice(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Hard Dice of the foreground, `2 TP / (2 TP + FP + FN)`; 1 if both masks are empty."""
-    truth, guess = _hard_foreground(y_true, y_pred)
-    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
-    overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
-    return ops.where(total > 0, overlap / ops.maximum(total, 1.0), 1.0)
+    return _hard_dice(*_hard_foreground(y_true, y_pred))
 
 
 @_serializable
@@ -313,9 +317,7 @@ def class_dice(y_true: Tensor, y_pred: Tensor, index: int) -> Tensor:
     """Hard Dice of one class, as `lung_dice` is of the foreground; 1 if both masks lack it."""
     truth = ops.cast(ops.cast(y_true, "int32") == index, "float32")
     guess = _is_class(_scores(y_pred), index)
-    total = ops.sum(truth, axis=PIXELS) + ops.sum(guess, axis=PIXELS)
-    overlap = 2 * ops.sum(truth * guess, axis=PIXELS)
-    return ops.where(total > 0, overlap / ops.maximum(total, 1.0), 1.0)
+    return _hard_dice(truth, guess)
 
 
 @keras.saving.register_keras_serializable("lungseg")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lungseg.system.tables import read_json
 from scripts.bench.write_networks import paragraph
-from scripts.maintain.mutants import PACKAGES, Mutant, package_of
+from scripts.maintain.mutants import Mutant
+from scripts.maintain.mutate import RESULT, outcomes_in, summarise
 
-RESULT = Path(__file__).with_name("mutants.json")
 # Why a change that no fast test notices does no harm, by `key_of`.
 HARMLESS = Path(__file__).with_name("harmless.json")
 MISSING = "it may do harm: a test is missing"
@@ -22,35 +22,32 @@ def section(result: Path = RESULT, harmless: Path = HARMLESS) -> str:
     if not result.exists():
         return "`make mutate` was not run yet."
     found, reasons = read_json(result), read_json(harmless)
-    mutants = [
-        (Mutant(**{key: row[key] for key in row if key != "outcome"}), row["outcome"])
-        for row in found["mutants"]
-    ]
-    return "\n\n".join([_head(found, mutants), _table(mutants), _survivors(mutants, reasons)])
+    outcomes = outcomes_in(found)
+    return "\n\n".join([_head(found, outcomes), _table(outcomes), _survivors(outcomes, reasons)])
 
 
-def _head(found: dict[str, Any], mutants: list[tuple[Mutant, str]]) -> str:
-    noticed = sum(outcome != "survived" for _, outcome in mutants)
+def _head(found: Mapping[str, Any], outcomes: Mapping[Mutant, str]) -> str:
+    tried = len(outcomes)
+    noticed = sum(outcome != "survived" for outcome in outcomes.values())
     return paragraph(
         "`make mutate` changes single places of the code, spread evenly over these packages, and "
-        f"runs the fast tests that run the line. Seed {found['seed']}: {len(mutants)} changes were "
-        f"tried, and the tests noticed {noticed} of them ({noticed / max(1, len(mutants)):.0%}). A "
+        f"runs the fast tests that run the line. Seed {found['seed']}: {tried} changes were "
+        f"tried, and the tests noticed {noticed} of them ({noticed / max(1, tried):.0%}). A "
         "change that makes the tests run for much longer is counted as timed out, which is "
         f"noticed, too. {found.get('remark', '')}".strip()
     )
 
 
-def _table(mutants: list[tuple[Mutant, str]]) -> str:
-    counts = Counter((package_of(mutant.file), outcome) for mutant, outcome in mutants)
+def _table(outcomes: Mapping[Mutant, str]) -> str:
     lines = ["| package | changes | killed | timed out | survived |", "|---|---|---|---|---|"]
-    for package in PACKAGES:
-        row = [counts[package, outcome] for outcome in OUTCOMES]
+    for package, counts in summarise(outcomes).items():
+        row = [counts.get(outcome, 0) for outcome in OUTCOMES]
         lines.append(f"| `{package}` | {sum(row)} | {' | '.join(map(str, row))} |")
     return "\n".join(lines)
 
 
-def _survivors(mutants: list[tuple[Mutant, str]], reasons: dict[str, str]) -> str:
-    survived = sorted((m for m, outcome in mutants if outcome == "survived"), key=str)
+def _survivors(outcomes: Mapping[Mutant, str], reasons: Mapping[str, str]) -> str:
+    survived = sorted((m for m in outcomes if outcomes[m] == "survived"), key=str)
     if not survived:
         return "No change survived."
     lines = [

@@ -186,9 +186,14 @@ def known_outcomes(result: Path, head: Mapping[str, Any], anew: bool) -> dict[Mu
     known: Mapping[str, Any] = read_json(result) if result.exists() and not anew else head
     if {key: known.get(key) for key in head} != head:
         raise SystemExit(f"{result} is of other sources or another seed; --anew replaces it.")
+    return outcomes_in(known)
+
+
+def outcomes_in(found: Mapping[str, Any]) -> dict[Mutant, str]:
+    """Return the changes and outcomes of a file of results."""
     return {
         Mutant(**{key: each[key] for key in each if key != "outcome"}): each["outcome"]
-        for each in known.get("mutants", [])
+        for each in found.get("mutants", [])
     }
 
 

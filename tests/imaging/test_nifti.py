@@ -14,6 +14,7 @@ from lungseg.imaging import volume_files
 from lungseg.imaging.findings import Finding
 from lungseg.imaging.nifti import check_content, check_header
 from lungseg.imaging.volume_files import read_ct
+from tests.support.nifti_files import Nifti
 
 MOST = 10**9
 FLOATS = np.linspace(-1000, 400, 8 * 7 * 6).reshape(6, 7, 8)
@@ -140,6 +141,22 @@ def test_a_damaged_header_is_refused(tmp_path: Path, place: int, content: bytes,
     changed(path, lambda c: c.__setitem__(slice(place, place + len(content)), content))
     with pytest.raises(DataError, match=said):
         check_nifti(path, MOST)
+
+
+@pytest.mark.parametrize(
+    ("version", "form", "place", "size"), [(1, "<f", 108, 348), (2, "<q", 168, 540)]
+)
+def test_voxels_begin_behind_the_header(
+    version: int, form: str, place: int, size: int, tmp_path: Path
+) -> None:
+    def begin_at(start: int) -> Path:
+        path = Nifti(version=version).write(tmp_path / "b.nii")
+        content = struct.pack(form, start)
+        return changed(path, lambda c: c.__setitem__(slice(place, place + len(content)), content))
+
+    check_nifti(begin_at(size), MOST)
+    with pytest.raises(DataError, match=f"begin at byte {size - 1}"):
+        check_nifti(begin_at(size - 1), MOST)
 
 
 def test_an_orientation_that_is_not_given_is_told(tmp_path: Path) -> None:
