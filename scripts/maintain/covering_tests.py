@@ -37,22 +37,46 @@ def pytest_collection_modifyitems(items: Iterable[Any]) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note how long a part of a test took, and whether it failed."""
-    _found[report.nodeid]["seconds"] += report.duration
-    _found[report.nodeid]["failed"] |= report.failed
+    # pytest-xdist reports a test in its own process and in the first one, which collects none.
+    if found := _found.get(report.nodeid):
+        found["seconds"] += report.duration
+        found["failed"] |= report.failed
 
 
-def pytest_sessionfinish() -> None:
-    """Write what was noted."""
-    Path(REPORT).write_text(json.dumps(_found), encoding="utf-8")
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was noted; a process of pytest-xdist hands it to the first one."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["found"] = {name: found for name, found in _found.items() if found["seconds"]}
+    else:
+        Path(REPORT).write_text(json.dumps(_found), encoding="utf-8")
 
 
-def find_covering_tests(copy: Path, tests: Sequence[str]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a process of pytest-xdist noted.
+
+    Raises:
+        RuntimeError: if the process crashed, so that its tests are not known.
+    """
+    if error:
+        raise RuntimeError(f"a process of the tests crashed: {error}")
+    _found.update(node.workeroutput["found"])
+
+
+def find_covering_tests(copy: Path, tests: Sequence[str], processes: int = 1) -> None:
     """Run the fast tests of a copy of the tree, and write which lines each of them runs.
+
+    Args:
+        copy: The root of the copy.
+        tests: Files of tests, or folders.
+        processes: How many files of tests run at a time.
 
     Raises:
         SystemExit: if a test fails.
     """
     options = ["-p", __name__, "--cov=lungseg", "--cov-context=test", "--cov-report="]
+    if processes > 1:
+        options += ["-n", str(processes), "--dist", "loadfile"]
     run_pytest(copy, [*options, "-m", "not slow", *tests], timeout=4 * 3600)
     found: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
     failed = [name for name in found if found[name]["failed"]]

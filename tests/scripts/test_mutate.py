@@ -137,13 +137,19 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_tests_that_run_a_line_are_found_also_if_a_fixture_runs_it(tree: Path) -> None:
-    find_covering_tests(tree, ["tests"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_tests_that_run_a_line_are_found_also_if_a_fixture_runs_it(
+    tree: Path, processes: int
+) -> None:
+    quarter = "from lungseg.sums import half\ndef test_quarter():\n    assert half(half(4)) == 1\n"
+    (tree / "tests" / "test_more.py").write_text(quarter)
+    find_covering_tests(tree, ["tests"], processes)
     covering = CoveringTests(tree)
     value, kind, half = (f"tests/test_sums.py::test_{name}" for name in ("value", "type", "half"))
     assert set(covering.of("lungseg/sums.py", 3)) == {value, kind}
-    assert covering.of("lungseg/sums.py", 5) == [half]
+    assert set(covering.of("lungseg/sums.py", 5)) == {half, "tests/test_more.py::test_quarter"}
     assert covering.of("lungseg/sums.py", 7) == covering.of("lungseg/sums.py", 1) == []
+    assert all(covering.seconds_of(name) > 0 for name in (value, kind, half))
 
 
 @pytest.mark.slow
@@ -156,10 +162,11 @@ def test_tests_run_in_the_copy_and_a_loop_without_end_is_stopped(tree: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_tree_whose_tests_fail_is_refused(tree: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_tree_whose_tests_fail_is_refused(tree: Path, processes: int) -> None:
     (tree / "tests" / "test_more.py").write_text("def test_it():\n    assert 0\n")
     with pytest.raises(SystemExit, match=r"fail without a change: tests/test_more.py::test_it"):
-        find_covering_tests(tree, ["tests"])
+        find_covering_tests(tree, ["tests"], processes)
 
 
 SECONDS = {
