@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner, Result
 
-from lungseg.cli.app import app
+from lungseg.cli.app import program
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.system.tables import read_json, write_json
@@ -118,7 +118,7 @@ def lungseg() -> Callable[..., Result]:
     """Return a function that runs the command line in this process."""
 
     def run(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return CliRunner().invoke(program(), [str(argument) for argument in arguments])
 
     return run
 

@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,12 @@ from lungseg.system.interrupted import message
 if TYPE_CHECKING:
     from lungseg.config.schema import Config
 
+
+# In the order in which the help lists them. Each is a module beside this one.
+COMMANDS = (
+    *("prepare", "split", "train", "evaluate", "infer", "inspect", "export"),
+    *("config", "phantom", "label", "convert", "models"),
+)
 
 app = typer.Typer(
     name="lungseg",
@@ -103,12 +110,23 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def program(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the program with the command that its arguments begin with, or with all commands.
+
+    A command need not wait until the modules of the others are imported.
+    """
+    named = arguments[:1] if set(arguments[:1]) <= set(COMMANDS) else ()
+    for name in named or COMMANDS:
+        import_module(f"lungseg.cli.{name}")
+    return app
+
+
 def main() -> None:
     """Run the program."""
     # SIGTERM ends the program as Ctrl-C does: staged output is removed, finished work is kept.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        program(sys.argv[1:])()
     except BrokenPipeError:
         # The program that read our output has ended. Python must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

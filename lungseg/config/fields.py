@@ -19,5 +19,6 @@ Colour = tuple[Level, Level, Level]
 class Section(BaseModel):
     """A part of the config. It accepts no unknown keys, and it cannot be changed."""
 
-    # Sections lie in each other: their checks are built once, with those of the whole config.
+    # Sections lie in each other: their checks are built once, with those of the whole config. For
+    # the same reason a section that is not given is made by `model_construct`, without checks.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)

@@ -10,11 +10,9 @@ import contextlib
 import copy
 import os
 import sys
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from lungseg.config.checking import (
     EXTENDS,
@@ -31,45 +29,6 @@ from lungseg.config.schema import Config
 from lungseg.errors import UsageError
 
 STANDARD_INPUT = Path("-")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without its traps: a key given twice and an alias are errors, not surprises."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(
-                None, None, "anchors and aliases are not allowed in a config", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
-            if isinstance(key, Hashable):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def parse_yaml(text: str, origin: str) -> Any:
-    """Parse YAML text as plain data.
-
-    Raises:
-        UsageError: if the text is no YAML; the message gives `origin`, the line and the problem.
-    """
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(problem, "problem", None) or str(problem).splitlines()[0]
-        raise UsageError(f"{origin}{where}: this is not a usable YAML file: {what}.") from None
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -141,6 +100,8 @@ def dump_config(config: Config, include: Mapping[str, Any] | None = None) -> str
         config: the config.
         include: of which sections which keys are wanted; None for all.
     """
+    import yaml
+
     return yaml.safe_dump(
         config.model_dump(mode="json", include=include),
         sort_keys=False,
@@ -226,6 +187,8 @@ def _read(path: Path, name: str, child: str) -> dict[str, Any]:
         raise UsageError(f"{name}: there is no such config file{extended}.") from None
     except (OSError, ValueError) as problem:
         raise UsageError(f"{name}: the config cannot be read{extended}: {problem}.") from None
+    from lungseg.config.strict_yaml import parse_yaml
+
     data = parse_yaml(text, name)
     data = {} if data is None else data
     if not isinstance(data, dict):
@@ -273,6 +236,8 @@ def _parse_override(override: str) -> tuple[Sequence[str], Any]:
         raise UsageError(
             f"--set {override!r}: write it as section.key=value, for example train.epochs=3."
         )
+    from lungseg.config.strict_yaml import parse_yaml  # without a config YAML is not needed
+
     value = parse_yaml(text, f"--set {name}")
     if keys in RENAMED:
         warn_of_old_name(f"--set {override}", keys, value)

@@ -206,26 +206,33 @@ class Config(Section):
         default=137, description="makes prepare, split and the order of training repeatable"
     )
     data: DataConfig = Field(
-        default_factory=DataConfig, description="where the data are, and what a slice is"
+        default_factory=DataConfig.model_construct,
+        description="where the data are, and what a slice is",
     )
     prepare: PrepareConfig = Field(
-        default_factory=PrepareConfig, description="how raw pairs become checked slices"
+        default_factory=PrepareConfig.model_construct,
+        description="how raw pairs become checked slices",
     )
     split: SplitConfig = Field(
-        default_factory=SplitConfig,
+        default_factory=SplitConfig.model_construct,
         description="how slices are divided into train, valid and test",
     )
     augment: AugmentConfig = Field(
-        default_factory=AugmentConfig, description="random changes of the training slices"
+        default_factory=AugmentConfig.model_construct,
+        description="random changes of the training slices",
     )
-    model: ModelConfig = Field(default_factory=ResUNetConfig, description="the network")
+    model: ModelConfig = Field(
+        default_factory=ResUNetConfig.model_construct, description="the network"
+    )
     train: TrainConfig = Field(
-        default_factory=TrainConfig, description="how the network is trained"
+        default_factory=TrainConfig.model_construct, description="how the network is trained"
     )
     evaluate: EvaluateConfig = Field(
-        default_factory=EvaluateConfig, description="how masks are scored"
+        default_factory=EvaluateConfig.model_construct, description="how masks are scored"
     )
-    infer: InferConfig = Field(default_factory=InferConfig, description="how masks are predicted")
+    infer: InferConfig = Field(
+        default_factory=InferConfig.model_construct, description="how masks are predicted"
+    )
 
     @field_validator("model")
     @classmethod

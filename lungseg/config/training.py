@@ -79,7 +79,8 @@ class TransformsConfig(Section):
         default=0.0, description="probability of a turn by 90, 180 or 270 degrees"
     )
     affine: AffineConfig = Field(
-        default_factory=AffineConfig, description="rotation (degrees), scaling and shift"
+        default_factory=AffineConfig.model_construct,
+        description="rotation (degrees), scaling and shift",
     )
     crop: StrengthConfig = _strength(
         0.6, "a part of the slice enlarged; up to limit of each side is cut off"
@@ -88,7 +89,8 @@ class TransformsConfig(Section):
         0.2, "shear; limit as the largest shift of a row, in rows, per row away from the middle"
     )
     elastic: ElasticConfig = Field(
-        default_factory=ElasticConfig, description="elastic deformation; sigma in pixels"
+        default_factory=ElasticConfig.model_construct,
+        description="elastic deformation; sigma in pixels",
     )
     barrel: StrengthConfig = _strength(0.2, "barrel and pincushion distortion")
     grid: StrengthConfig = _strength(0.2, "grid distortion")
@@ -96,12 +98,12 @@ class TransformsConfig(Section):
         0.4, "part of a lung made opaque; largest radius / sqrt(lung area)"
     )
     window: WindowConfig = Field(
-        default_factory=WindowConfig,
+        default_factory=WindowConfig.model_construct,
         description="another grey window: limit as a share of its width",
     )
     gamma: StrengthConfig = _strength(0.2, "gamma correction, exponent 1 - limit to 1 + limit")
     brightness: BrightnessConfig = Field(
-        default_factory=BrightnessConfig,
+        default_factory=BrightnessConfig.model_construct,
         description="brighter or darker: limit as the largest shift, as a share of white",
     )
     sharpen: StrengthConfig = _strength(

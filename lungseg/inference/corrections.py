@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lungseg.config.fields import Positive, Section
-from lungseg.config.loading import parse_yaml
+from lungseg.config.strict_yaml import parse_yaml
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.labels import UNLABELLED
 

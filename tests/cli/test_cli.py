@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from lungseg import __version__
 from lungseg.__main__ import main
-from lungseg.cli.app import app
+from lungseg.cli.app import program
 
 Cli = Callable[..., Result]
 VERBS = [
@@ -73,9 +73,9 @@ def test_only_training_needs_tensorflow(
     done = run_python(
         "import sys\n"
         "sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from lungseg.cli.app import app\n"
+        "from lungseg.cli.app import program\n"
         f"for command in {commands!r}:\n"
-        "    app(command, standalone_mode=False)\n"
+        "    program()(command, standalone_mode=False)\n"
         "loaded = [name for name, module in sys.modules.items() if module is not None]\n"
         "print('tensorflow' in loaded, 'keras' in loaded)\n"
     )
@@ -225,7 +225,7 @@ def test_ctrl_c_prints_the_command_that_goes_on(
 
 def test_the_version_is_told(lungseg: Cli) -> None:
     assert lungseg("--version").stdout.strip() == f"lungseg {__version__}"
-    assert app.info.name == "lungseg"
+    assert program().info.name == "lungseg"
 
 
 def test_inspect_prints_the_parameters_of_the_original(lungseg: Cli) -> None:

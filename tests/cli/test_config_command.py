@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from lungseg.cli.app import app
+from lungseg.cli.app import program
 from lungseg.config.loading import check_config, dump_config
 from lungseg.config.writing import preset_config
 from tests.support.phantoms import tiny
@@ -58,7 +58,7 @@ def test_its_help_does_not_load_the_schema() -> None:
 
 
 def given(text: str | bytes, *arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=text)
+    return CliRunner().invoke(program(), [str(argument) for argument in arguments], input=text)
 
 
 def test_a_config_comes_from_standard_input(dataset: Path, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ def stop(descriptor):
     os.kill(os.getpid(), signal.SIGSTOP)
     sync(descriptor)
 os.fsync = stop
-from lungseg.cli.app import app
-app(sys.argv[1:])
+from lungseg.cli.app import program
+program()(sys.argv[1:])
 """
 
 

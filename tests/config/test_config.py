@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungseg.config.loading import check_config, dump_config, load_config, parse_yaml
+from lungseg.config.loading import check_config, dump_config, load_config
 from lungseg.config.networks import FlexUNetConfig
 from lungseg.config.schema import Config
+from lungseg.config.strict_yaml import parse_yaml
 from lungseg.errors import UsageError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

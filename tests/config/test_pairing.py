@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from lungseg.config.loading import check_config, dump_config, load_config, parse_yaml
+from lungseg.config.loading import check_config, dump_config, load_config
 from lungseg.config.pairing import PairPatterns, class_of, structures_of
+from lungseg.config.strict_yaml import parse_yaml
 from lungseg.errors import UsageError
 
 LUNG = structures_of({}, ["background", "lung"])

@@ -10,10 +10,11 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from lungseg.config.fields import Section
-from lungseg.config.loading import dump_config, load_config, parse_yaml
+from lungseg.config.loading import dump_config, load_config
 from lungseg.config.networks import NETWORK_CONFIGS
 from lungseg.config.presets import PRESETS
 from lungseg.config.schema import Config
+from lungseg.config.strict_yaml import parse_yaml
 from lungseg.config.writing import SCHEMA_FILE, json_schema, preset_config
 from lungseg.errors import UsageError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from lungseg.cli.app import app
+from lungseg.cli.app import program
 from lungseg.config.loading import check_config, dump_config
 from lungseg.dataset.reading import read_layout
 from lungseg.training.run_folder import write_data_list
@@ -38,7 +38,7 @@ WROTE = {
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(program(), [str(argument) for argument in arguments])
 
 
 def done(command: str) -> None:

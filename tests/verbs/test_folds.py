@@ -35,13 +35,13 @@ def folds(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cross_validated(folds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from typer.testing import CliRunner
 
-    from lungseg.cli.app import app
+    from lungseg.cli.app import program
 
     folder = tmp_path_factory.mktemp("cv")
     config = folder / "tiny.yaml"
     config.write_text(dump_config(check_config(tiny(epochs=1), "test")))
     arguments = ["train", "-c", config, "--data", folds, "--run", folder / "run", "--fold", "all"]
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(program(), [str(a) for a in arguments])
     assert result.exit_code == 0, result.stderr
     return folder / "run"
 
