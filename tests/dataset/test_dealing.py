@@ -1,5 +1,6 @@
 """How groups of slices are dealt to parts, and which names lie next to each other."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -58,7 +58,7 @@ def test_a_data_set_has_images_and_masks_to_train_on(tmp_path: Path) -> None:
 def test_a_manifest_that_is_missing_empty_or_names_a_missing_file_is_an_error(
     prepared: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="holds neither manifest.csv"):
+    with pytest.raises(DataError, match=r"holds neither manifest\.csv"):
         read_manifest(tmp_path)
     copy = Path(shutil.copytree(prepared, tmp_path / "prepared"))
     row = read_csv(copy / "manifest.csv")[0]
