@@ -46,7 +46,7 @@ class RandomCrop(A.DualTransform):  # type: ignore[misc]
     albumentations has such crops only for a size that is known beforehand.
     """
 
-    def __init__(self, limit: float = 0.6, p: float = 0.5) -> None:
+    def __init__(self, limit: float, p: float) -> None:
         """Set the largest share of each side that is cut off."""
         super().__init__(p=p)
         self.limit = limit
@@ -85,7 +85,7 @@ class RandomWindow(A.ImageOnlyTransform):  # type: ignore[misc]
     is narrow and around soft tissue, whatever the limit. Defined for uint8.
     """
 
-    def __init__(self, limit: float = 0.2, mediastinal: float = 0.0, p: float = 0.5) -> None:
+    def __init__(self, limit: float, mediastinal: float, p: float) -> None:
         """Set the largest shift of an end, as a fraction of the grey range, and the share."""
         super().__init__(p=p)
         self.limit = limit
@@ -127,7 +127,7 @@ class RandomLesion(A.ImageOnlyTransform):  # type: ignore[misc]
     nothing happens. Defined for uint8.
     """
 
-    def __init__(self, limit: float = 0.4, p: float = 0.5) -> None:
+    def __init__(self, limit: float, p: float) -> None:
         """Set the largest radius of a mass, as a fraction of sqrt(lung area)."""
         super().__init__(p=p)
         self.limit = limit

@@ -117,9 +117,7 @@ def test_each_fold_tests_other_patients_and_validates_on_a_share_of_the_rest() -
         # A third of 12 is held out. Of the other 8, train and valid have 2 to 1.
         assert len(names["test"]) == 4
         assert len(names["valid"]) in (2, 3)
-        assert sorted(case for cases in names.values() for case in cases) == sorted(
-            s.case for s in originals
-        )
+        assert sorted(itertools.chain(*names.values())) == sorted(s.case for s in originals)
         assert {s.source for s in parts["train"] if s.is_copy} == set(names["train"])
         tested += names["test"]
     assert sorted(tested) == sorted(s.case for s in originals)
