@@ -124,6 +124,7 @@ def test_two_files_of_one_name_are_refused_in_a_part_only(tmp_path: Path) -> Non
     (tmp_path / "other").mkdir()
     a, b = slice_in(tmp_path, "a"), slice_in(tmp_path / "other", "a")
     write_dataset(tmp_path / "data", {"train": [a], "test": [b]})
+    assert not (tmp_path / "data" / "train" / "images" / "a.png").samefile(a.image)
     for number, hard_links in enumerate((False, True)):
         with pytest.raises(DataError, match=r"other.a\.png: another slice of test has a file"):
             write_dataset(tmp_path / f"data{number}", {"test": [a, b]}, hard_links)
