@@ -1,4 +1,4 @@
-"""What `evaluation.json`, its tables and the report are made of, from rows that are made by hand."""
+"""The parts of `evaluation.json`, its tables and its report, from rows made by hand."""
 
 import json
 from collections.abc import Sequence
