@@ -89,6 +89,7 @@ def test_a_run_of_folds_has_the_folder_of_folds_and_its_folds(tmp_path: Path) ->
     (tmp_path / "link").symlink_to(data / "fold_2")
     (data / "fold_2").mkdir(parents=True)
     assert is_of_run(tmp_path / "link", run)
+    assert choose_dataset(run, Config(), None) == data
 
 
 def test_the_data_set_is_the_named_one_or_that_of_the_run(tmp_path: Path) -> None:
