@@ -118,8 +118,8 @@ class Likeness:
     parts: tuple[str, str]
     cases: tuple[str, str]
     similarity: float
-    alike: int = 0
-    leaks: bool = False
+    alike: int
+    leaks: bool
 
 
 def most_alike_pairs(parts: Mapping[str, Sequence[Slice]], split: SplitConfig) -> list[Likeness]:
