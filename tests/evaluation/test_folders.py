@@ -319,5 +319,6 @@ def test_an_image_of_another_size_or_kind_is_no_ground_for_the_threshold(tmp_pat
     assert methods() == both
     assert methods(image=image) == [*both, "grey_threshold"]
     assert methods(image=volume_of(tmp_path / "v.nii.gz", 1)) == both
-    with pytest.raises(UsageError, match="the image is 9 x 9, its mask 8 x 8"):
-        methods(image=write(tmp_path / "larger.png", 9))
+    for side in (6, 9):
+        with pytest.raises(UsageError, match=f"the image is {side} x {side}, its mask 8 x 8"):
+            methods(image=write(tmp_path / "other.png", side))
