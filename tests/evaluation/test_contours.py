@@ -92,3 +92,12 @@ def test_a_prediction_as_rtstruct_is_a_problem_of_its_case(tmp_path: Path) -> No
     path = write_rtstruct(tmp_path / "a.dcm", {"Lungs": outlines(image, lung())})
     loaded = load_masks(Case("a", tmp_path / "a.nii.gz", path), CONFIG)
     assert "is an RTSTRUCT, which is read as a true mask only" in loaded.problem
+
+
+def test_contours_in_a_single_slice_are_scored_as_a_slice(tmp_path: Path) -> None:
+    one = lung()[2:3]
+    image = volume(one, tmp_path / "a.nii.gz")
+    write_rtstruct(tmp_path / "a.dcm", {"Lungs": outlines(image, one)})
+    loaded = load_masks(Case("a", tmp_path / "a.dcm", tmp_path / "a.nii.gz"), CONFIG)
+    np.testing.assert_array_equal(loaded.truth, one[0])
+    np.testing.assert_array_equal(loaded.prediction, one[0])

@@ -306,16 +306,17 @@ def test_namesakes_and_seen_slices_are_said_with_the_first(
         slice_of(tmp_path, "y", "anna", 4),
         slice_of(tmp_path, "x", "carl", 2),
         slice_of(tmp_path, "w", "dora", 5),
+        slice_of(tmp_path, "v", "emil", 1),
     ]
     write_dataset(tmp_path / "data", {"test": test})
     [part] = pair_runs(config_of(), run, tmp_path / "data")
-    assert part.seen == {"x"}
+    assert part.seen == {"x", "v"}
     assert [text.split("; ")[-1] for text in warned if "the first is" in text] == [
-        "the first is x",
+        "the first is v",
         "the first is y",
     ]
     seen, names = (text for text in warned if "the first is" in text)
-    assert "the patients or the pixels of 1 of 4 cases of test" in seen
+    assert "the patients or the pixels of 2 of 5 cases of test" in seen
     assert names.startswith("2 cases of test have patients of the same names")
 
 

@@ -1,13 +1,16 @@
 """Which way a monitored value is better, and which weights are used inside a `with` block."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lungseg.errors import DataError
+from lungseg.training import callbacks
 from lungseg.training.averaging import ValidatedWeights
 from lungseg.training.callbacks import (
+    EpochChangeInference,
     NotANumber,
     Progress,
     StopAtDeadline,
@@ -89,3 +92,43 @@ def test_a_training_ends_where_another_epoch_would_be_too_late(
     assert stop.model.stop_training == stops
     assert begun == [1]
     assert ("ends after epoch 2, before the planned 3" in " ".join(said)) == stops
+
+
+def test_the_pictures_of_an_epoch_are_those_of_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[np.ndarray], list[str]]] = []
+    monkeypatch.setattr(callbacks, "outline", lambda image, mask: (image, mask))
+    monkeypatch.setattr(
+        callbacks, "contact_sheet", lambda pictures, names: drawn.append((pictures, names))
+    )
+    written: list[Path] = []
+    monkeypatch.setattr(callbacks, "write_png", lambda path, _: written.append(path))
+    used: list[str] = []
+    average = SimpleNamespace(
+        on_test_begin=lambda: used.append("average"), on_test_end=lambda: used.append("raw")
+    )
+
+    def predict(batch: np.ndarray, training: bool) -> np.ndarray:
+        """Say lung where the slice is dark."""
+        assert (batch.shape[0], training) == (1, False)
+        used.append("predict")
+        lung = (np.asarray(batch)[..., :1] < 100).astype(np.float32)
+        return np.concatenate([1 - lung, lung], axis=-1)
+
+    slices = [np.full((4, 4), grey, np.uint8) for grey in (10, 200)]
+    slices[1][0] = 10
+    folder = tmp_path / "deep" / "pictures"
+    watching = EpochChangeInference(folder, ["a", "b"], slices, average)  # type: ignore[arg-type]
+    watching.set_model(predict)
+    watching.on_epoch_end(6)
+    assert used == ["average", "predict", "predict", "raw"]
+    [(pictures, captions)] = drawn
+    assert captions == ["a  epoch 7", "b  epoch 7"]
+    for (image, labels), given in zip(pictures, slices, strict=True):
+        assert image is given
+        np.testing.assert_array_equal(labels, given < 100)
+    assert written == [folder / "epoch_0007.png"]
+    assert folder.is_dir()
+    watching.on_epoch_end(7)  # the folder is there
+    assert written[1] == folder / "epoch_0008.png"

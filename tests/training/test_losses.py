@@ -186,3 +186,70 @@ def test_binary_crossentropy_of_several_classes_equals_its_formula() -> None:
 def test_a_saved_model_finds_each_loss_and_metric_again(name: str) -> None:
     function = {**LOSSES, **METRICS}[name]
     assert keras.saving.get_registered_object(f"lungseg>{name}") is function
+
+
+def one_pixel(p_lung: float, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a slice of one pixel and its probabilities."""
+    return np.full((1, 1, 1), label, np.uint8), np.array([[[[1 - p_lung, p_lung]]]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "expected"),
+    [
+        # With t = 1, p = 0.75 of the lung: the overlap is 0.75, the sum 1.75, the union 1.
+        ("dice", 1, 1 - (1.5 + 1) / (1.75 + 1)),
+        ("iou", 1, 1 - (0.75 + 1) / (1 + 1)),
+        ("dice", 0, 1 - 1 / (0.75 + 1)),
+        ("iou", 0, 1 - 1 / (0.75 + 1)),
+        ("categorical_crossentropy", 1, -np.log(0.75)),
+        ("categorical_crossentropy", 0, -np.log(0.25)),
+        ("ce_dice", 0, -np.log(0.25) + 1 - 1 / 1.75),
+        ("ce_dice_edge", 0, -np.log(0.25) + 1 - 1 / 1.75),  # no boundary
+        ("bce_dice", 1, -np.log(0.75) + 1 - 2.5 / 2.75),
+        ("bce_iou", 0, -np.log(0.25) + 1 - 1 / 1.75),
+        # Over both classes: the overlap is the probability of the true class, each sum is 1.
+        ("dice_coef_multiclass", 1, (1.5 + 1) / (2 + 1)),
+        ("sensitivity", 1, 1.0),
+        ("sensitivity", 0, 0.0),
+        ("specificity", 1, 1.0),
+        ("specificity", 0, 0.0),
+        ("lung_dice", 1, 1.0),
+        ("lung_iou", 0, 0.0),
+        ("pixel_accuracy", 1, 1.0),
+    ],
+)
+def test_a_single_pixel_has_its_value_in_closed_form(
+    name: str, label: int, expected: float
+) -> None:
+    found = np.asarray({**LOSSES, **METRICS}[name](*one_pixel(0.75, label)))
+    assert found == pytest.approx([expected], rel=1e-5, abs=1e-6)
+
+
+def test_a_probability_of_nought_has_the_loss_of_the_smallest_float() -> None:
+    found = np.asarray(LOSSES["categorical_crossentropy"](*one_pixel(0.0, 1)))
+    assert found == pytest.approx([-np.log(np.finfo(np.float32).tiny)], rel=1e-6)
+
+
+def test_each_foreground_class_counts_alike_in_a_soft_loss() -> None:
+    truth = np.array([[[1, 1, 2, 0]]], np.uint8)
+    guess = np.full((1, 1, 4, 3), 0.25, np.float32)
+    guess[..., 0] = 0.5
+    # Class 1: overlap 0.5, sums 2 and 1. Class 2: overlap 0.25, sums 1 and 1.
+    dice = ((1 + 1) / (3 + 1) + (0.5 + 1) / (2 + 1)) / 2
+    iou = ((0.5 + 1) / (2.5 + 1) + (0.25 + 1) / (1.75 + 1)) / 2
+    assert np.asarray(LOSSES["dice"](truth, guess)) == pytest.approx([1 - dice])
+    assert np.asarray(LOSSES["iou"](truth, guess)) == pytest.approx([1 - iou])
+
+
+def test_a_saved_metric_of_a_class_is_the_same_metric() -> None:
+    metric = ClassDice(2, "dice_right_lung", dtype="float32")
+    config = metric.get_config()
+    assert config == {"index": 2, "name": "dice_right_lung"}
+    again = keras.saving.get_registered_object("lungseg>ClassDice").from_config(config)
+    assert (type(again), again.index, again.name) == (ClassDice, 2, "dice_right_lung")
+
+
+def test_the_tables_hold_each_function_under_its_name() -> None:
+    assert {name: f.__name__ for name, f in {**LOSSES, **METRICS}.items()} == {
+        name: name for name in [*LOSSES, *METRICS]
+    }
