@@ -82,14 +82,15 @@ def test_a_mask_without_labels_has_nothing_to_lose() -> None:
         (SPACING, (0.0, 0.0, 0.0), True),
         # A corner at the origin: that on the other side of the first axis.
         (SPACING, (-9.5, 0.0, 0.0), True),
-        ((1.0, 1.0, 2.0), (ORIGIN[0], ORIGIN[1], 5.5), False),
+        # A corner that is 0 along one axis alone lies somewhere.
+        ((1.0, 1.0, 2.0), (ORIGIN[0], 0.0, 5.5), False),
     ],
 )
 def test_a_mask_whose_place_was_lost_is_refused(
     spacing: tuple[float, ...], origin: tuple[float, ...], unset: bool
 ) -> None:
     block = np.zeros(SHAPE, np.uint8)
-    block[2:8, 3:6, 3:6] = 1
+    block[2:8, 12:15, 3:6] = 1
     mask = volume(block, spacing, origin)
     said = r"the mask's geometry looks as if it was lost: .* If its voxels are those of the image"
     if unset:
