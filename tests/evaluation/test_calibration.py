@@ -87,3 +87,34 @@ def test_without_differences_there_is_no_rank_correlation(
 ) -> None:
     assert related(entropy, dice)["spearman_with_error"] is None
     assert related([*entropy, 0.4, 0.5], [*dice, 0.6, 0.5])["spearman_with_error"] is not None
+
+
+def test_bins_hold_their_lower_end_and_the_last_one_holds_1() -> None:
+    calibration = Calibration()
+    calibration.add(np.array([[False, True], [True, True]]), np.float32([[0, 0.0625], [0.5, 1]]))
+    # An empty slice that the network calls empty has a Dice of 1 at each threshold.
+    calibration.add(np.zeros((1, 1), bool), np.zeros((1, 1), np.float32))
+    found = calibration.result()
+    # Of 15 bins, the first ends at 1/15 = 0.067 and holds two pixels of the first slice.
+    assert [(b["probability"], b["foreground"], b["pixels"]) for b in found["bins"]] == [
+        (pytest.approx(0.0625 / 3), pytest.approx(1 / 3), 3),
+        (0.5, 1.0, 1),
+        (1.0, 1.0, 1),
+    ]
+    assert found["ece"] == pytest.approx((3 * (1 / 3 - 0.0625 / 3) + 0.5) / 5)
+    dice = [point["dice"] for point in found["dice_by_threshold"]]
+    # At 0.05 all three are found, up to 0.5 two, then one, each beside the 1 of the empty slice.
+    two, one = (2 * 2 / 5 + 1) / 2, (2 * 1 / 4 + 1) / 2
+    assert dice == pytest.approx([1.0] + [two] * 9 + [one] * 9)
+    assert found["best_threshold"] == 0.05
+
+
+def test_without_foreground_the_entropy_is_that_of_one_pixel() -> None:
+    p = np.tile(np.float32([0.9, 0.1]), (2, 2, 1))
+    bits = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))
+    assert relative_entropy(p) == pytest.approx(4 * bits, rel=1e-5)
+    assert relative_entropy(p[..., ::-1]) == pytest.approx(bits, rel=1e-5)
+    three = np.full((1, 2, 3), 1 / 3, np.float32)
+    three[0, 1] = 0, 1, 0
+    # The even pixel is background, the first of equals, and one is foreground.
+    assert relative_entropy(three) == pytest.approx(1, rel=1e-5)

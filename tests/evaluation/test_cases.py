@@ -62,3 +62,51 @@ def test_the_grey_threshold_keeps_dark_regions_inside_the_body_with_their_holes(
     image[0, 44:56] = image[99, 44:56] = image[44:56, 0] = image[44:56, 99] = 10
     given = image if channels == 1 else np.dstack([image] * 3)
     np.testing.assert_array_equal(grey_threshold(given), lung)
+
+
+def test_dark_regions_that_meet_at_a_corner_are_two() -> None:
+    image = np.full((100, 100), 180, np.uint8)
+    image[20:23, 20:22] = image[23:26, 22:24] = 10  # 6 pixels each; one region needs 10
+    assert not grey_threshold(image).any()
+    image[22, 22] = 10  # now they share a side
+    assert grey_threshold(image).sum() == 13
+
+
+def test_volumes_masks_without_tolerances_and_pixels_without_a_size_are_scored() -> None:
+    truth = np.zeros((3, 4, 5), bool)
+    truth[1, 1:3, 1:3] = True
+    found = score(truth, np.roll(truth, 1, axis=0), spacing=(2.5, 1.0, 1.0), tolerances=())
+    assert (found["dice"], found["hd95"], found["volume_difference"]) == (0, 2.5, 0)
+    assert not [name for name in found if name.startswith("nsd")]
+    empty = score(truth, truth & False, spacing=np.array([2.5, 2.0, 1.0]), tolerances=[2.5])
+    assert empty["volume_difference"] == pytest.approx(-4 * 5.0 / 1000)  # mL
+    assert empty["nsd_2.5"] == 0
+    plain = score(truth, truth & False)
+    assert plain["volume_difference"] == -4
+    assert plain["hd95"] == pytest.approx(np.sqrt(9 + 16 + 25))  # pixels
+    assert {"nsd_1", "nsd_2"} <= set(plain)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"truth": TRUTH[:0], "mask": MASK[:0]}, "truth: expected"),
+        ({"truth": TRUTH[None, None], "mask": MASK[None, None]}, "truth: expected"),
+        ({"mask": np.full(MASK.shape, 0.5)}, "whole numbers"),
+        ({"mask": MASK.astype(float) - 2}, "0 and above, got -2"),
+        ({"mask": MASK.astype(complex)}, "whole numbers"),
+        ({"spacing": (True, True)}, "positive size"),
+        ({"spacing": 1.0}, "positive size"),
+        ({"spacing": ()}, "positive size"),
+        ({"spacing": (1.0, np.nan)}, "positive size"),
+        ({"tolerances": ("1",)}, "tolerances"),
+        ({"tolerances": ((1.0,),)}, "tolerances"),
+        ({"tolerances": 1.0}, "tolerances"),
+    ],
+)
+def test_what_only_looks_like_a_mask_or_a_size_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    given = {"truth": TRUTH, "mask": MASK, "spacing": (1.0, 1.0), "tolerances": (1.0,), **changes}
+    with pytest.raises(UsageError, match=said):
+        score(given.pop("truth"), given.pop("mask"), **given)

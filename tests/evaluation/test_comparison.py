@@ -1,12 +1,14 @@
 """Another evaluation's `per_case.csv` that is damaged is named, not a crash."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
-from lungseg.errors import DataError
+from lungseg.errors import DataError, UsageError
 from lungseg.evaluation.cases import CaseScore, score_classes
 from lungseg.evaluation.comparison import compare_with, read_other
 from lungseg.evaluation.metrics import PixelSize
@@ -83,3 +85,62 @@ def test_cases_of_one_evaluation_alone_are_listed_and_left_out(tmp_path: Path) -
         compare_with(other, [row("x")], ["lung"], Config())
     alike = compare_with(other, [row(case) for case in "zbc"], ["lung"], Config())
     assert "not_compared" not in alike
+
+
+def test_the_other_evaluation_is_a_folder_or_a_file_or_none(tmp_path: Path) -> None:
+    assert read_other(None) is None
+    for missing in (tmp_path, tmp_path / "none.csv"):
+        with pytest.raises(UsageError, match=r"\.csv: there is no such file \(--against\)"):
+            read_other(missing)
+    (tmp_path / "per_case.csv").write_text("case,class\n")
+    with pytest.raises(DataError, match="dice"):
+        read_other(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("digest", "flag", "refused"),
+    [
+        ("", "", False),
+        ("SAME", "", False),
+        ("other", "", True),
+        ("other", "truth_empty", True),
+        ("other", "not_comparable", False),
+    ],
+)
+def test_a_truth_is_another_if_its_hash_is_known_and_differs(
+    digest: str, flag: str, refused: bool, tmp_path: Path
+) -> None:
+    one = row("b")
+    digest = one.scores.truth_sha256 if digest == "SAME" else digest
+    (tmp_path / "per_case.csv").write_text(
+        f"{HEADER.strip()},truth_sha256,flag\nb,lung,0.9,pixels,pixels,9,1,{digest},{flag}\n"
+    )
+    other = read_other(tmp_path)
+    assert other is not None
+    mine = replace(one, scores=replace(one.scores, flag="not_comparable"))
+    other.check_alike([mine])
+    if not refused:
+        other.check_alike([one])
+        return
+    with pytest.raises(DataError, match="its true mask is not the one"):
+        other.check_alike([one])
+
+
+def test_a_comparison_says_the_patients_it_rests_on(tmp_path: Path) -> None:
+    cells = "pixels,pixels,9,4.0\n"
+    (tmp_path / "per_case.csv").write_text(
+        HEADER + "".join(f"{case},lung,0.5,{cells}" for case in "abcdefx")
+    )
+    other = read_other(tmp_path)
+    assert other is not None
+    config = with_overrides(Config(), {"evaluate.bootstrap": 10})
+    found = compare_with(other, [row(case) for case in "abcdey"], ["lung"], config)
+    assert (found["other"], found["no_interval"]) == (str(tmp_path / "per_case.csv"), None)
+    assert found["not_compared"] == ["f", "x", "y"]
+    dice, hd95 = found["lung"]["dice"], found["lung"]["hd95"]
+    assert (dice["patients"], dice["ci95"], dice["median_difference"]) == (5, [0.5, 0.5], 0.5)
+    assert hd95["mean_difference"] == -4
+    assert "iou" not in found["lung"]  # the other table has none
+    one = [replace(row(case), group="anna") for case in "abcde"]
+    few = compare_with(other, one, ["lung"], config, "A group is a file.")
+    assert few["no_interval"] == "it needs at least 5 groups, not 1"

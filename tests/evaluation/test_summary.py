@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from lungseg.evaluation.summary import compare, summarise
+from lungseg.evaluation.summary import (
+    bootstrap_interval,
+    compare,
+    summarise,
+    why_no_interval,
+)
 
 
 def test_a_comparison_is_paired_and_tested_over_patients() -> None:
@@ -37,3 +42,61 @@ def test_the_worst_of_a_distance_is_the_largest() -> None:
     groups = {case: case for case in values}
     assert summarise(values, groups, 0, 0, lower_is_better=True)["worst"][0] == ["b", 30.0]
     assert summarise(values, groups, 0, 0)["worst"][0] == ["a", 1.0]
+
+
+def test_a_summary_of_few_numbers_is_that_of_the_hand() -> None:
+    values = {"a": 4.0, "b": 1.0, "c": 7.0}
+    found = summarise(values, {"a": "x", "b": "x", "c": "y"}, 0, 0)
+    assert (found["mean"], found["median"], found["std"]) == pytest.approx((4, 4, 3))
+    # Percentiles between the ordered 1, 4, 7: 0.1 of the way from 1 to 4, and from 7 to 4.
+    assert (found["p5"], found["p95"]) == pytest.approx((1.3, 6.7))
+    assert (found["n"], found["patients"], found["patient_mean"]) == (3, 2, (2.5 + 7) / 2)
+    assert found["ci95"] is None
+    assert found["worst"] == [["b", 1.0], ["a", 4.0], ["c", 7.0]]
+    many = summarise({str(k): k for k in range(9)}, {str(k): "x" for k in range(9)}, 0, 0)
+    assert many["worst"] == [[str(k), k] for k in range(5)]
+    assert summarise({"a": 2.0}, {"a": "x"}, 0, 0)["std"] == 0.0
+    two = summarise({"a": 2.0, "b": 4.0}, {"a": "x", "b": "x"}, 0, 0)
+    assert two["std"] == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("patients", "resamples", "group_is", "why"),
+    [
+        (4, 100, None, "it needs at least 5 patients, not 4"),
+        (4, 100, "A group.", "it needs at least 5 groups, not 4"),
+        (9, 0, None, "evaluate.bootstrap is 0"),
+        (5, 1, None, None),
+    ],
+)
+def test_an_interval_needs_five_patients_and_draws(
+    patients: int, resamples: int, group_is: str | None, why: str | None
+) -> None:
+    assert why_no_interval(patients, resamples, group_is) == why
+    found = bootstrap_interval([[0.5]] * patients, resamples, 0)
+    assert found == (None if why else [0.5, 0.5])
+
+
+def test_an_interval_is_about_as_wide_as_the_standard_error_says() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 400)
+    low, high = bootstrap_interval([[value] for value in values], 3000, 0) or (0, 0)
+    error = values.std() / 20
+    assert (low, high) == pytest.approx(
+        (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.15 * error
+    )
+    # A patient of many cases counts by these: the mean of the drawn is over cases.
+    heavy = [[1.0] * 99, *([[0.0]] * 5)]
+    low, high = bootstrap_interval(heavy, 2000, 0) or (0, 0)
+    assert (low, high) == pytest.approx((0.0, 297 / 300), abs=0.01)  # none, or three times of six
+
+
+def test_a_comparison_of_few_numbers_is_that_of_the_hand() -> None:
+    values = {"a": 5.0, "b": 2.0, "c": 4.0, "d": 3.0, "alone": 9.0}
+    other = {"a": 1.0, "b": 2.0, "c": 5.0, "d": 1.0, "unknown": 9.0}
+    found = compare(values, other, dict(zip("abcd", "xxyy", strict=True)), 0, 0)
+    assert (found["cases"], found["patients"]) == (4, 2)
+    # The differences are 4, 0, -1 and 2.
+    assert (found["mean_difference"], found["median_difference"]) == (1.25, 1.0)
+    assert (found["higher"], found["lower"], found["equal"]) == (2, 1, 1)
+    # The patients' differences are 2 and 0.5: both ranks are positive, which has p = 2 / 2**2.
+    assert found["wilcoxon"] == {"p": pytest.approx(0.5), "over": "patients"}
