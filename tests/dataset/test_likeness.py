@@ -114,3 +114,77 @@ def test_the_page_has_the_figures_that_were_measured() -> None:
     from scripts.bench.likeness import table
 
     assert table() in page
+
+
+@pytest.mark.parametrize(
+    ("shape", "circle"), [((20, 31), (15, 9.5, 10)), ((31, 20), (9.5, 15, 10))]
+)
+def test_the_circle_of_a_blank_slice_is_the_largest_in_its_middle(
+    shape: tuple[int, int], circle: tuple[float, float, float]
+) -> None:
+    assert _body_circle(np.zeros(shape, np.uint8)) == circle
+
+
+def test_the_circle_of_a_dot_is_a_pixel_at_least() -> None:
+    dot = np.zeros((128, 128), np.uint8)
+    dot[100, 30] = 255
+    assert _body_circle(dot) == pytest.approx((30, 100, 1.0))
+    # A line of 31 pixels has the variance (31**2 - 1) / 12.
+    dot[100, 30:61] = 255
+    assert _body_circle(dot) == pytest.approx((45, 100, REACH * np.sqrt(80)))
+
+
+@pytest.mark.parametrize("side", [65, 96, 300, 900])
+@pytest.mark.parametrize("waves", [2, 3, 8])
+def test_waves_around_the_middle_are_one_harmonic_with_their_phase(side: int, waves: int) -> None:
+    turn = 0.2  # radians
+    middle = (side - 1) / 2
+    rows, columns = np.indices((side, side))
+    angle = np.arctan2(rows - middle, columns - middle)
+    grey = np.rint(127 + 100 * np.cos(waves * (angle - turn))).astype(np.uint8)
+    rings = _rings(grey, middle, middle, side / 2)[5:14]  # away from the middle and the border
+    assert (np.abs(rings).argmax(axis=1) == waves).all()
+    phases = np.angle(rings[:, waves] * np.exp(1j * waves * turn))
+    assert np.abs(phases).max() < 0.1
+    others = np.delete(rings, waves, axis=1)
+    assert np.abs(others).max() < 0.25 * np.abs(rings[:, waves]).min()
+
+
+@pytest.mark.parametrize("side", [80, 400])
+def test_rings_are_those_of_their_circle_wherever_it_lies(side: int) -> None:
+    part = cv2.resize(body(2), (side, side), interpolation=cv2.INTER_AREA)
+    middle = (side - 1) / 2
+    expected = _rings(part, middle, middle, side / 3)
+    whole = np.zeros((2 * side, 3 * side), np.uint8)
+    whole[side // 2 : side // 2 + side, side : 2 * side] = part
+    found = _rings(whole, side + middle, side // 2 + middle, side / 3)
+    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_likeness_keeps_the_series_in_704_letters() -> None:
+    image = body(3)
+    text = describe(image)
+    assert len(text) == 704
+    looks = Looks.read([text, ""])
+    assert np.abs(looks.numbers[0]).max(axis=(1, 2)).tolist() == [7, 7]  # of each view
+    assert not looks.numbers[1].any()
+    rings = _rings(image, 79.5, 79.5, 80)
+    quiet = rings / np.sqrt(np.abs(rings) + 1e-9)  # the square root of each size, with its phase
+    kept = looks.series(slice(0, 1))[0, 0]
+    weights = np.array([1.0] + [2.0] * 16)
+    norm = np.sqrt((np.abs(kept) ** 2 * weights).sum() * (np.abs(quiet) ** 2 * weights).sum())
+    assert ((kept * quiet.conj()).real * weights).sum() / norm > 0.97
+    assert (np.abs(kept) ** 2 * weights).sum() == pytest.approx(1, rel=1e-5)
+    powers = looks.powers()
+    assert powers.shape == (2, 2, 16 * 17)
+    np.testing.assert_allclose(powers[0, 0], (np.abs(kept) ** 2).ravel(), rtol=1e-5)
+
+
+def test_many_slices_are_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = looks_of(*[body(k) for k in range(5)])
+    i, j = np.indices((5, 5)).reshape(2, -1)
+    whole, powers = looks.similarities(i, looks, j), looks.powers()
+    monkeypatch.setattr("lungseg.dataset.likeness._AT_ONCE", 2)
+    np.testing.assert_allclose(looks.similarities(i, looks, j), whole, rtol=1e-6)
+    np.testing.assert_allclose(looks.powers(), powers, rtol=1e-6)
+    np.testing.assert_allclose(np.diag(whole.reshape(5, 5)), 1, atol=1e-5)
