@@ -13,11 +13,12 @@ from lungseg.config.datasets import SplitConfig
 from lungseg.config.loading import check_config
 from lungseg.config.schema import Config
 from lungseg.dataset.likeness import Looks, describe
-from lungseg.dataset.seen import seen_in_training
-from lungseg.dataset.slices import Slice
+from lungseg.dataset.seen import Seen, seen_in_training
+from lungseg.dataset.slices import SeenRow, Slice
 from lungseg.errors import DataError
 from lungseg.evaluation.results import Evaluation
 from lungseg.imaging.pixels import read_pixels
+from lungseg.system.tables import write_rows
 from lungseg.training.run_folder import write_data_list
 from lungseg.verbs.evaluate import evaluate
 from lungseg.verbs.prepare import prepare
@@ -135,3 +136,58 @@ def test_two_names_speak_against_one_patient_but_one_name_does_not(
     parts = {"test": [slice_of("b", group, other, named)]}
     found = seen_in_training(tmp_path / "data.csv", parts, "test", limits)
     assert ("b" in found.cases) is seen
+
+
+def seen_row(part: str, case: str, group: str, grouped_by: str = "name") -> SeenRow:
+    """Return a row of a slice whose hash is the name of its case."""
+    return SeenRow(part, case, case, group, 0.2, case, "", grouped_by)
+
+
+def told(case: str, group: str, sha256: str = "", named: bool = True) -> Slice:
+    path = Path(case)
+    return Slice(case, case, group, path, path, 0.2, sha256 or f"of {case}", "", named)
+
+
+@pytest.mark.parametrize(
+    ("rows", "test", "cases", "namesakes"),
+    [
+        # What the network had been trained on before the training is known, too.
+        ([seen_row("before", "a", "anna")], [told("x", "q", "a")], "x", ""),
+        ([seen_row("train", "a", "anna")], [told("x", "q", "a"), told("y", "q")], "xy", ""),
+        # A slice that stopped the training or was in its test part taught nothing.
+        ([seen_row("valid", "a", "anna")], [told("x", "q", "a"), told("y", "anna")], "", ""),
+        # A name alone is that of another patient, unless it is derived from a PatientID.
+        ([seen_row("train", "a", "anna")], [told("x", "anna")], "", "x"),
+        ([seen_row("train", "a", "anna")], [told("x", "anna", named=False)], "", ""),
+        ([seen_row("train", "a", "anna", "likeness")], [told("x", "anna")], "", ""),
+        ([seen_row("train", "a", "patient_0123456789ab")],
+         [told("x", "patient_0123456789ab"), told("y", "bert")], "x", ""),
+        ([seen_row("train", "a", "patient_0123456789abc")],
+         [told("x", "patient_0123456789abc")], "", "x"),
+        ([seen_row("train", "a", "patient_0123")], [told("x", "patient_0123")], "", "x"),
+        # A slice under the same name in both shows that the names are the same throughout.
+        ([seen_row("train", "a", "anna"), seen_row("test", "b", "bert")],
+         [told("x", "anna"), told("y", "bert", "b"), told("z", "carl")], "x", ""),
+        ([seen_row("train", "a", "anna"), seen_row("test", "b", "bert")],
+         [told("x", "anna"), told("y", "other", "b")], "", "x"),
+        # Version 0.1 named a group of slices that look alike after one of them.
+        ([seen_row("train", "a", "anna", "")], [told("x", "anna")], "", "x"),
+        ([seen_row("train", "a", "b", ""), seen_row("test", "b", "b", "")],
+         [told("x", "b")], "", ""),
+    ],
+)  # fmt: skip
+def test_pixels_prove_what_names_only_may(
+    rows: list[SeenRow], test: list[Slice], cases: str, namesakes: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "data.csv", SeenRow, rows)
+    found = seen_in_training(tmp_path / "data.csv", {"test": test}, "test", SplitConfig())
+    assert (found.cases, found.namesakes) == (set(cases), set(namesakes))
+    assert seen_in_training(tmp_path / "none.csv", {"test": test}, "test", SplitConfig()) == Seen()
+
+
+def test_a_shared_slice_of_another_part_shows_that_the_names_are_the_same(tmp_path: Path) -> None:
+    rows = [seen_row("train", "a", "anna"), seen_row("valid", "b", "bert")]
+    write_rows(tmp_path / "data.csv", SeenRow, rows)
+    parts = {"test": [told("x", "anna")], "valid": [told("y", "bert", "b")]}
+    found = seen_in_training(tmp_path / "data.csv", parts, "test", SplitConfig())
+    assert (found.cases, found.namesakes) == ({"x"}, set())

@@ -87,3 +87,32 @@ def test_classes_that_are_taken_as_one_are_called_so() -> None:
     found = judge("The network is", "left lung + right lung", dice, {"a": "a"}, 0, 1)
     assert "mean Dice of left lung + right lung as one 0.9000 against 0.0000" in found["sentence"]
     assert found["sentence"].endswith("There is no 95% interval: evaluate.bootstrap is 0.")
+
+
+@pytest.mark.parametrize(
+    ("model", "standing", "starts", "ends"),
+    [
+        # Most draws of six patients hold the better one, but more than 2.5% of them do not: the
+        # interval begins at 0 exactly.
+        ([1.0] * 2 + [0.5] * 10, "unclear", "not clearly above", "so this may be chance."),
+        ([0.5] * 12, "unclear", "not clearly above", "so this may be chance."),
+        ([0.0] * 2 + [0.5] * 10, "below", "below", "so this may be chance."),
+        ([0.25] * 12, "below", "below", "(95% interval -0.2500 to -0.2500)."),
+    ],
+)
+def test_an_interval_that_begins_or_ends_at_0_contains_it(
+    model: list[float], standing: str, starts: str, ends: str
+) -> None:
+    found = verdict(model, [0.5] * 12)
+    assert found["standing"] == standing
+    assert found["sentence"].startswith(f"The network is {starts} the grey threshold: mean lung")
+    assert found["sentence"].endswith(ends)
+    assert "that both have" not in found["sentence"]
+
+
+@pytest.mark.parametrize(("own", "starts"), [(0.5, "not clearly above"), (0.25, "below")])
+def test_without_an_interval_equal_is_not_above(own: float, starts: str) -> None:
+    dice = {"model": {"a": own}, "other tool": {"a": 0.5}}
+    found = judge("The network is", "lung", dice, {"a": "a"}, 0, 1)
+    assert found["sentence"].startswith(f"The network is {starts} other tool: mean lung Dice")
+    assert found["no_interval"] == "evaluate.bootstrap is 0"
