@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_an_issue_names_its_file_without_the_folder() -> None:
     assert IssueRow.of(replace(finding, path=None), "a").file == ""
 
 
-def read(folder: Path, image: np.ndarray, mask: np.ndarray, **settings: object) -> tuple:
+def read(folder: Path, image: np.ndarray, mask: np.ndarray, **settings: object) -> tuple[Any, ...]:
     config = with_overrides(
         Config(), {"data.image_size": [16, 16], "prepare.blank_contrast": 0, **settings}
     )
@@ -270,7 +271,7 @@ def test_neighbours_by_number_are_one_patient_if_somewhat_alike() -> None:
 
     near = {"neighbour_similarity": alike - 1e-3, "neighbour_gap": 1}
     assert groups(**near) == (["p_1", "p_1", "q_1"], [["p_1", "p_2"]])
-    alone = (["p_1", "p_2", "q_1"], [])
+    alone: tuple[list[str], list[list[str]]] = (["p_1", "p_2", "q_1"], [])
     assert groups(**{**near, "neighbour_similarity": alike + 1e-3}) == alone
     assert groups(**{**near, "neighbour_gap": 0}) == alone
 

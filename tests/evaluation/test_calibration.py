@@ -91,7 +91,9 @@ def test_without_differences_there_is_no_rank_correlation(
 
 def test_bins_hold_their_lower_end_and_the_last_one_holds_1() -> None:
     calibration = Calibration()
-    calibration.add(np.array([[False, True], [True, True]]), np.float32([[0, 0.0625], [0.5, 1]]))
+    calibration.add(
+        np.array([[False, True], [True, True]]), np.array([[0, 0.0625], [0.5, 1]], np.float32)
+    )
     # An empty slice that the network calls empty has a Dice of 1 at each threshold.
     calibration.add(np.zeros((1, 1), bool), np.zeros((1, 1), np.float32))
     found = calibration.result()
@@ -110,7 +112,7 @@ def test_bins_hold_their_lower_end_and_the_last_one_holds_1() -> None:
 
 
 def test_without_foreground_the_entropy_is_that_of_one_pixel() -> None:
-    p = np.tile(np.float32([0.9, 0.1]), (2, 2, 1))
+    p = np.tile(np.array([0.9, 0.1], np.float32), (2, 2, 1))
     bits = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))
     assert relative_entropy(p) == pytest.approx(4 * bits, rel=1e-5)
     assert relative_entropy(p[..., ::-1]) == pytest.approx(bits, rel=1e-5)

@@ -78,7 +78,7 @@ def test_volumes_masks_without_tolerances_and_pixels_without_a_size_are_scored()
     found = score(truth, np.roll(truth, 1, axis=0), spacing=(2.5, 1.0, 1.0), tolerances=())
     assert (found["dice"], found["hd95"], found["volume_difference"]) == (0, 2.5, 0)
     assert not [name for name in found if name.startswith("nsd")]
-    empty = score(truth, truth & False, spacing=np.array([2.5, 2.0, 1.0]), tolerances=[2.5])
+    empty = score(truth, truth & False, spacing=[2.5, 2.0, 1.0], tolerances=[2.5])
     assert empty["volume_difference"] == pytest.approx(-4 * 5.0 / 1000)  # mL
     assert empty["nsd_2.5"] == 0
     plain = score(truth, truth & False)

@@ -181,7 +181,7 @@ def test_pixels_prove_what_names_only_may(
 ) -> None:
     write_rows(tmp_path / "data.csv", SeenRow, rows)
     found = seen_in_training(tmp_path / "data.csv", {"test": test}, "test", SplitConfig())
-    assert (found.cases, found.namesakes) == (set(cases), set(namesakes))
+    assert (found.cases, found.namesakes) == (frozenset(cases), frozenset(namesakes))
     assert seen_in_training(tmp_path / "none.csv", {"test": test}, "test", SplitConfig()) == Seen()
 
 
@@ -190,4 +190,4 @@ def test_a_shared_slice_of_another_part_shows_that_the_names_are_the_same(tmp_pa
     write_rows(tmp_path / "data.csv", SeenRow, rows)
     parts = {"test": [told("x", "anna")], "valid": [told("y", "bert", "b")]}
     found = seen_in_training(tmp_path / "data.csv", parts, "test", SplitConfig())
-    assert (found.cases, found.namesakes) == ({"x"}, set())
+    assert found == Seen(cases=frozenset("x"))
