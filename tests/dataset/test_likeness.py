@@ -188,3 +188,13 @@ def test_many_slices_are_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(looks.similarities(i, looks, j), whole, rtol=1e-6)
     np.testing.assert_allclose(looks.powers(), powers, rtol=1e-6)
     np.testing.assert_allclose(np.diag(whole.reshape(5, 5)), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (160, 140), (130, 160)])
+def test_a_slice_of_six_times_the_pixels_has_the_same_rings(shape: tuple[int, int]) -> None:
+    small = cv2.GaussianBlur(body(2), (0, 0), 2.0)[: shape[0], : shape[1]]
+    large = small.repeat(6, axis=0).repeat(6, axis=1)
+    # The middle of pixel x lies in the middle of the pixels 6 x to 6 x + 5.
+    expected = _rings(small, 70.0, 65.0, 60.0)
+    found = _rings(large, 70 * 6 + 2.5, 65 * 6 + 2.5, 360.0)
+    assert np.abs(found - expected).max() < 0.025 * np.abs(expected).max()
