@@ -229,6 +229,7 @@ def test_pairs_are_those_of_at_least_the_similarity(
     all_pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(similarity, "ALL_PAIRS", all_pairs)
+    monkeypatch.setattr(similarity, "BLOCK", 4)  # a row of pairs at a time
     looks = Looks.read([*BODIES, MOVED[2], MOVED[0]])
     i, j = np.indices((7, 7)).reshape(2, -1)
     every = looks.similarities(i, looks, j)
