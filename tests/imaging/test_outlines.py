@@ -67,3 +67,15 @@ def test_keyholes_lead_through_the_mask_and_meet_no_centre() -> None:
         assert y0 % 1 in (0.25, 0.75)
         between = np.arange(np.ceil(min(x0, x1)), max(x0, x1)).astype(int)
         assert mask[round(y0), between].all()
+
+
+def test_a_keyhole_ends_at_the_hole_to_its_left() -> None:
+    mask = np.ones((20, 30), bool)
+    mask[7:13, 5:10] = False
+    mask[8:12, 15:20] = False  # its keyhole is in the rows of the other hole,
+    mask[6:12, 17:20] = False  # above which it begins
+    [ring] = outlines_of(mask)
+    ways = np.roll(ring, -1, axis=0) - ring
+    keyholes = ways[(ring[:, 1] % 0.5 != 0) & (ways[:, 1] == 0)]
+    # From 14.5 to 9.5 and from 4.5 to -0.5, each there and back.
+    assert sorted(keyholes[:, 0].tolist()) == [-5, -5, 5, 5]

@@ -103,3 +103,32 @@ def test_what_lies_beyond_the_image_is_cut_off() -> None:
     assert fill([Polygon(square(-9, 4))], SHAPE).sum() == 5 * 5
     assert not fill([Polygon(square(-9, -4))], SHAPE).any()
     assert not fill([Polygon(square(300, 400))], SHAPE).any()
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_an_outline_on_the_first_or_last_pixels_counts(turn: bool) -> None:
+    def count(x: tuple[float, float], y: tuple[float, float]) -> int:
+        points = np.array([(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])], float)
+        shape = SHAPE[::-1] if turn else SHAPE
+        return int(fill([Polygon(points[:, ::-1] if turn else points)], shape).sum())
+
+    height, width = SHAPE
+    assert count((-9, 5), (-9, 0)) == 6  # the first row alone
+    assert count((-9, 0), (-9, 0)) == 1
+    assert count((5, width - 1), (6, height - 1)) == (width - 5) * (height - 6)
+    assert count((5, width), (6, height)) == (width - 5) * (height - 6)
+    assert count((width - 1, width + 9), (height - 1, height + 9)) == 1
+    assert count((width, width + 9), (2, 4)) == 0
+    assert count((2, 4), (height, height + 9)) == 0
+
+
+@pytest.mark.parametrize(("off", "side"), [(0.009, 11), (0.011, 9)])
+def test_a_centre_within_a_hundredth_of_a_pixel_lies_on_the_outline(off: float, side: int) -> None:
+    assert fill([Polygon(square(10 + off, 20 - off))], SHAPE).sum() == side**2
+
+
+def test_corners_are_equal_up_to_a_millionth_of_a_pixel() -> None:
+    one = square(5.5, 25.5)
+    for off, count in ((1e-8, 400), (1e-4, 0)):
+        again = fill([Polygon(one, xor=True), Polygon(one + off, xor=True)], SHAPE).sum()
+        assert again == count
