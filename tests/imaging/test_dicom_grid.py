@@ -259,7 +259,7 @@ def test_a_tilt_is_that_of_the_whole_series(shift: float, is_read: bool) -> None
         check_grid(headers, ORIGIN)
 
 
-@pytest.mark.parametrize("thickness", [None, 0.0, -2.5])
+@pytest.mark.parametrize("thickness", [None, 0.0, -0.5, -2.5])
 def test_the_height_of_a_slice_is_its_thickness(thickness: float | None) -> None:
     with pytest.raises(DataError, match="without SliceThickness"):
         slice_height([header(0, thickness=thickness)], ORIGIN)

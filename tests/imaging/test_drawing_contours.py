@@ -86,10 +86,10 @@ def test_points_lie_in_one_slice_up_to_a_tenth_of_its_distance(
 def test_contours_of_one_plane_are_combined(apart: float, is_one: bool) -> None:
     hole = np.array([(4.5, 4.5), (6.5, 4.5), (6.5, 6.5), (4.5, 6.5)])
     for first, second in ((SQUARE, hole), (hole, SQUARE)):
-        found = drawn(at(2, points=first), at(2 + apart, points=second))
+        found = drawn(at(0), at(2, points=first), at(2 + apart, points=second))
         alone = 24 if first is SQUARE else 4
         assert found.mask[2].sum() == (24 - 4 if is_one else alone)
-        reasons = [] if is_one else ["Lungs: 1 of 2 contours: 1 in a slice that has nearer ones"]
+        reasons = [] if is_one else ["Lungs: 1 of 3 contours: 1 in a slice that has nearer ones"]
         assert [finding.detail for finding in found.findings] == reasons
 
 

@@ -179,6 +179,8 @@ def test_a_frame_keeps_its_direction_spacing_and_place(tmp_path: Path) -> None:
     assert image.GetOrigin() == pytest.approx((-30, 10, 5))
     # Columns of the matrix: along the rows, along the columns, across the slices.
     assert image.GetDirection() == (0, 0, -1, 1, 0, 0, 0, -1, 0)
+    two = read_frames(frame_headers(read_header(path))[:2])
+    assert two.GetSpacing() == pytest.approx((0.8, 0.9, 4.0))
     one = read_frames(frame_headers(read_header(path))[:1])
     assert one.GetSpacing() == pytest.approx((0.8, 0.9, 1.0))
 
