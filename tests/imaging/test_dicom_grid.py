@@ -240,7 +240,7 @@ def test_a_slice_may_be_shifted_by_two_tenths(off: float, axis: int, is_read: bo
     places = np.zeros((20, 3))
     places[:, 2] = 2.5 * np.arange(20)
     places[19, axis] = off
-    headers = put(*map(tuple, places.tolist()))
+    headers = put(*((x, y, z) for x, y, z in places.tolist()))
     if is_read:
         check_grid(headers, ORIGIN)
         return

@@ -167,6 +167,7 @@ def test_a_slice_that_is_unlabelled_as_a_whole_is_set_aside() -> None:
     expected[1] = 0
     np.testing.assert_array_equal(found.labels, expected)
     assert found.sparse
+    assert where is not None
     assert where.GetSpacing() == (1, 2, 3)
     assert LabelVolume(where).labels.any(axis=(1, 2)).tolist() == [False, True, False, False]
     assert LabelVolume(where).labels[1].tolist() == [[1, 1, 1], [1, 1, 1]]

@@ -15,8 +15,8 @@ RGB_MAP = DataConfig().rgb_map
 Area = tuple[int, int]
 
 
-def codes_of(mask: np.ndarray, **options: dict[str, list[int]]) -> list[str]:
-    return [finding.code for finding in decode_mask(mask, RGB_MAP, **options)[1]]
+def codes_of(mask: np.ndarray) -> list[str]:
+    return [finding.code for finding in decode_mask(mask, RGB_MAP)[1]]
 
 
 @pytest.mark.parametrize(

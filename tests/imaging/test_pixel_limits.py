@@ -192,16 +192,16 @@ def test_unsigned_values_of_twelve_bits_are_pointed_out() -> None:
 
 
 def test_floats_from_zero_to_one_are_shares_of_white() -> None:
-    assert codes_of(np.float32([0, 0.2, 1])) == ([0, 51, 255], ["unit_range"])
-    assert codes_of(np.float32([0, 0.2, 0.6])) == ([0, 51, 153], ["unit_range"])
-    assert codes_of(np.float32([-0.001, 0.2, 1]))[1] == []
-    assert codes_of(np.float32([0, 0.2, 1.001]))[1] == ["not_hu"]
-    assert codes_of(np.int32([0, 1]))[1] == ["not_hu"]
+    assert codes_of(np.array([0, 0.2, 1], np.float32)) == ([0, 51, 255], ["unit_range"])
+    assert codes_of(np.array([0, 0.2, 0.6], np.float32)) == ([0, 51, 153], ["unit_range"])
+    assert codes_of(np.array([-0.001, 0.2, 1], np.float32))[1] == []
+    assert codes_of(np.array([0, 0.2, 1.001], np.float32))[1] == ["not_hu"]
+    assert codes_of(np.array([0, 1], np.int32))[1] == ["not_hu"]
 
 
 def test_signed_values_without_a_negative_one_are_pointed_out() -> None:
-    assert codes_of(np.int32([-1, 400])) == ([182, 255], [])  # 999 of 1400 HU
-    assert codes_of(np.int32([0, 400])) == ([182, 255], ["not_hu"])
+    assert codes_of(np.array([-1, 400], np.int32)) == ([182, 255], [])  # 999 of 1400 HU
+    assert codes_of(np.array([0, 400], np.int32)) == ([182, 255], ["not_hu"])
 
 
 def test_a_side_that_grows_is_interpolated_and_one_that_shrinks_averaged() -> None:

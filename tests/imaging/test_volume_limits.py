@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from lungseg.errors import DataError
 from lungseg.imaging import nifti, volume_files
-from lungseg.imaging.nifti import check_content, check_header, claims_much
+from lungseg.imaging.nifti import check_content, check_header, claims_much, for_itk
 from lungseg.imaging.nifti_header import read_header
 from lungseg.imaging.volume_files import ct_from_image, read_ct, read_label_volume, write_volume
 from lungseg.imaging.volumes import (
@@ -200,6 +200,17 @@ def test_voxels_are_checked_beyond_the_first_chunk(
     hu[-1, -1, -1] = np.nan
     with pytest.raises(DataError, match="some voxels are NaN"):
         check_content(Nifti(hu=hu).write(tmp_path / "a.nii.gz"))
+
+
+def test_a_copy_for_itk_has_the_last_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nifti, "CHUNK_BYTES", math.prod(SHAPE) * 2 - 1)
+    hu = phantom_arrays(6)[0]
+    (tmp_path / "copy").mkdir()
+    path, findings = for_itk(Nifti(hu=hu, version=2).write(tmp_path / "a.nii"), tmp_path / "copy")
+    assert path.parent == tmp_path / "copy"
+    assert path.stat().st_size == 352 + math.prod(SHAPE) * 2
+    assert path.read_bytes()[352:] == hu.tobytes()
+    assert findings == []
 
 
 @pytest.mark.parametrize(
