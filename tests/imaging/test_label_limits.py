@@ -91,7 +91,7 @@ def test_a_label_may_be_as_dense_as_150_hu(median: int, reason: str) -> None:
 
 
 def hu_with_air(count: int, airy: int) -> NDArray[np.int64]:
-    return np.where(np.arange(count) < airy, -301, -300 + 1)
+    return np.where(np.arange(count) < airy, -300, -299)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,8 @@ def test_a_single_label_is_not_looked_at() -> None:
 @pytest.mark.parametrize(("airy", "is_said"), [(70, False), (69, True)])
 def test_seven_tenths_of_a_lung_have_air(airy: int, is_said: bool) -> None:
     labels = np.ones((1, 1, 100), np.uint8)
-    findings = look_for_air(labels, hu_with_air(100, airy).reshape(1, 1, 100), TWO, PATH)
+    hu = hu_with_air(100, airy).reshape(1, 1, 100) - 1
+    findings = look_for_air(labels, hu, TWO, PATH)
     assert [finding.code for finding in findings] == ["mask_without_air"] * is_said
     edge = np.full((1, 1, 100), -300)  # as dense as this is without air
     assert "only 0%" in look_for_air(labels, edge, TWO, PATH)[0].detail

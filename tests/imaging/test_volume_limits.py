@@ -278,6 +278,17 @@ def test_directions_are_the_same_up_to_a_hundredth() -> None:
         )
 
 
+@pytest.mark.parametrize(("apart", "differ"), [(0.09, False), (0.11, True)])
+def test_the_last_voxels_may_be_a_tenth_of_a_voxel_apart(apart: float, differ: bool) -> None:
+    size = (41, 3, 3)
+    other = grid((0.5 * (1 + apart / 40), 1.0, 2.0), size=size)  # 40 steps to the last
+    lines = geometry_differences(grid(size=size), other)
+    assert [line.split()[0] for line in lines] == ["corners"] * differ
+    sparse = LabelVolume(grid((0.5 * (1 + apart / 40), 1.0, 2.0), size=(41, 3, 2)), sparse=True)
+    filled = match_grids(sparse, LabelVolume(grid(size=size)))[0]
+    assert filled.labels.shape[0] == (2 if differ else 3)
+
+
 def test_corners_lie_where_the_geometry_puts_the_outer_voxels() -> None:
     found = corner_points(grid())
     expected = [(x, y, z) for x in (1, 2.5) for y in (2, 6) for z in (3, 13)]
