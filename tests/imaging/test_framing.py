@@ -112,3 +112,32 @@ def test_a_run_of_version_0_1_keeps_its_way(tmp_path: Path) -> None:
     config.write_text("data:\n  square_pixels: true\n")
     assert load_config(config).data.square_pixels
     assert check_config({}, "").data.square_pixels
+
+
+def test_what_cannot_lie_in_the_middle_lies_one_pixel_before_it() -> None:
+    framing = Framing((2, 3), (2, 3), (5, 4))
+    content = np.arange(1, 7).reshape(2, 3)
+    framed = framing.place(content)
+    expected = np.zeros((5, 4), int)
+    expected[1:3, 0:3] = content
+    np.testing.assert_array_equal(framed, expected)
+    np.testing.assert_array_equal(framing.cut(framed), content)
+    channels = framing.place(np.stack([content, content * 2], axis=-1))
+    assert channels.shape == (5, 4, 2)
+    np.testing.assert_array_equal(channels[..., 1], expected * 2)
+    whole = Framing((9, 9), (2, 3), (2, 3))
+    assert whole.place(content) is content
+    np.testing.assert_array_equal(whole.cut(content), content)
+
+
+def test_the_side_that_is_longer_in_mm_fills_the_frame() -> None:
+    wide = DataConfig(image_size=(32, 64))
+    assert frame_slice((10, 10), wide).content == (32, 32)
+    assert frame_slice((10, 10), wide, (1.0, 4.0)).content == (16, 64)
+    assert frame_slice((10, 40), wide, (4.0, 1.0)).content == (32, 32)
+    old = DataConfig(image_size=(32, 64), square_pixels=False)
+    assert frame_slice((10, 40), old, volume=True).content == (8, 64)
+    assert frame_slice((40, 10), old, volume=True).content == (32, 16)
+    assert frame_slice((1, 5000), old, volume=True).content == (1, 64)
+    assert square_size((1, 9), (0.01, 1.0)) == (1, 90)
+    assert square_size((9, 1), (1.0, 0.01)) == (90, 1)
