@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lungseg.inference.airways import find_trachea
+from lungseg.inference.airways import Spot, _round_spots, find_airways, find_trachea
+from tests.support.volumes import image_of
 
 SPACING = (1.0, 0.8, 5.0)  # of columns, rows and slices, in mm
 SHAPE = (20, 120, 120)
@@ -73,3 +74,110 @@ def test_a_jump_and_a_sudden_size_end_a_chain(air: np.ndarray) -> None:
     draw(air, range(10, 18), 60, 60, 6)
     draw(air, range(2, 10), 60, 60, 10.5)  # three times the area
     assert found_in(air) == [(z, 60, 60) for z in reversed(range(10, 18))]
+
+
+def spots_in(plane: np.ndarray, x_mm: float, y_mm: float) -> list[Spot]:
+    """Return the spots of a slice whose air is given."""
+    return _round_spots(np.where(plane, -801, 40).astype(np.float32), plane, 7, x_mm, y_mm)
+
+
+def box(rows: int, columns: int) -> np.ndarray:
+    plane = np.zeros((40, 60), bool)
+    plane[5 : 5 + rows, 9 : 9 + columns] = True
+    return plane
+
+
+def test_a_spot_has_its_slice_its_centre_and_its_area() -> None:
+    assert spots_in(box(6, 5), 2.0, 1.5) == [Spot(7, (11.0, 7.5), 90.0)]
+    two = box(6, 5)
+    two[20:26, 30:35] = True
+    assert [spot.centre for spot in spots_in(two, 2.0, 1.5)] == [(11.0, 7.5), (32.0, 22.5)]
+    corner = box(6, 5)
+    corner[11:17, 14:19] = True  # touches the first at a corner alone
+    assert len(spots_in(corner, 2.0, 1.5)) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "x_mm", "y_mm", "is_one"),
+    [
+        (6, 10, 1.0, 1.0, True),  # 60 mm2
+        (6, 10, 1.0, 0.99, False),
+        (28, 25, 1.0, 1.0, True),  # 700 mm2
+        (28, 25, 1.0, 1.01, False),
+        (2, 2, 4.0, 4.0, True),
+        (1, 8, 4.0, 4.0, False),  # lines of pixels
+        (8, 1, 4.0, 4.0, False),
+        (10, 17, 1.0, 1.0, True),  # the axes are as the roots of 17^2 - 1 and 10^2 - 1: 1.705
+        (10, 18, 1.0, 1.0, False),  # 1.806
+        (17, 10, 1.0, 1.0, True),
+        (18, 10, 1.0, 1.0, False),
+        (10, 18, 0.5, 1.0, True),  # in mm it is no longer than wide
+        (10, 10, 1.0, 2.0, False),
+    ],
+)
+def test_a_spot_is_of_the_size_and_the_shape_of_a_trachea(
+    rows: int, columns: int, x_mm: float, y_mm: float, is_one: bool
+) -> None:
+    assert len(spots_in(box(rows, columns), x_mm, y_mm)) == is_one
+
+
+def test_only_air_within_the_body_is_a_spot() -> None:
+    plane = np.full((40, 60), -801, np.float32)
+    assert len(_round_spots(plane, box(10, 10), 0, 1.0, 1.0)) == 1
+    assert _round_spots(plane + 1, box(10, 10), 0, 1.0, 1.0) == []
+
+
+def tree(lumen: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return HU and air of a trachea of 30 mm above two bronchi, of some HU, in voxels of 2 mm."""
+    hu = np.full((30, 50, 60), 40, np.int16)
+    hu[15:, 20:26, 27:33] = -1000
+    hu[12:15, 20:26, 10:50] = lumen
+    return hu, hu < -500
+
+
+@pytest.mark.parametrize(
+    ("lumen", "grows"),
+    [(-961, True), (-795, True), (-794, False)],  # the limit rises from -960 to -795 HU
+)
+def test_the_region_grows_from_the_trachea_into_air_below_the_last_limit(
+    lumen: int, grows: bool
+) -> None:
+    hu, air = tree(lumen)
+    found = find_airways(image_of(hu, (2.0, 2.0, 2.0)), air)
+    trachea, bronchi = np.zeros_like(air), np.zeros_like(air)
+    trachea[15:, 21:25, 28:32] = True
+    bronchi[12:15, 21:25, 11:49] = True
+    assert found[trachea].all()
+    assert found[bronchi].all() == grows
+    assert found[bronchi & ~trachea].any() == grows
+    assert not found[~air].any()
+
+
+def test_the_region_stops_before_it_bursts_into_a_lung() -> None:
+    hu, air = tree(-950)
+    hu[2:12, 5:45, 5:55] = -900  # 160 mL, which hang together with the bronchi
+    air |= hu == -900
+    found = find_airways(image_of(hu, (2.0, 2.0, 2.0)), air)
+    assert found[12:15, 21:25, 11:49].all()
+    assert not found[:11].any()
+
+
+@pytest.mark.parametrize(("columns", "is_burst"), [(37, False), (39, True)])
+def test_a_step_of_15_ml_is_a_burst(columns: int, is_burst: bool) -> None:
+    # The trachea has 4.3 mL, of which six tenths are less than 15 mL. The step is 0.4 mL per column
+    # and 0.3 mL where it begins; the median takes as much away, four corners in each slice.
+    hu, air = tree(40)
+    hu[5:15, 15:20, 5 : 5 + columns] = -900
+    hu[14, 20:26, 27:33] = -900
+    air = hu < -500
+    found = find_airways(image_of(hu, (2.0, 2.0, 2.0)), air)
+    assert found[6:13, 16:19, 7:30].any() != is_burst
+
+
+def test_without_a_trachea_there_are_no_airways() -> None:
+    hu, air = tree(-950)
+    hu[15:] = 40
+    found = find_airways(image_of(hu, (2.0, 2.0, 2.0)), air & (hu < 0))
+    assert found.shape == hu.shape
+    assert found.dtype == bool
+    assert not found.any()

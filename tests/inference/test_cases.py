@@ -60,6 +60,7 @@ class Scheduler:
     """Stands for Dask: works at once, in this process, and gives the results in reverse order."""
 
     def __init__(self) -> None:
+        """Start without a client."""
         self.addresses: list[tuple[str, float]] = []
         self.sent: list[dict[str, Any]] = []
         self.is_open = False
@@ -69,10 +70,12 @@ class Scheduler:
         return self
 
     def __enter__(self) -> "Scheduler":
+        """Open the connection."""
         self.is_open = True
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the connection."""
         self.is_open = False
 
     def submit(self, work: Any, *arguments: Any, **options: Any) -> Future[Any]:
@@ -177,3 +180,19 @@ def test_a_worker_loads_the_networks_once_for_all_cases_of_a_call(
     assert (loaded._flips, loaded.workers) == (True, 1)
     info = cases._loaded.cache_info()
     assert (info.misses, info.hits) == (2, 3)
+
+
+def test_size_spacing_and_each_remark_are_told(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(cases.console, "detail", told.append)
+    hu = np.full((4, 30, 20), 40, np.int16)
+    hu[1:3, 5:12, 5:12] = -1000
+    sitk.WriteImage(image_of(hu, (1.5, 2.25, 7.0)), str(tmp_path / "a.mha"))
+    item = Input(tmp_path / "a.mha", "a", True)
+    row = cases.predict_volume(predictor, item, tmp_path, Config())
+    assert told[0].startswith("a: 4 slices of 30 x 20 pixels, 7 x 2.25 x 1.5 mm, in ")
+    assert len(told) > 2
+    assert "; ".join(line.removeprefix("a: ") for line in told[1:]) == row.detail
+    assert (row.slices, row.height, row.width, row.mask) == (4, 30, 20, "a.mha")
