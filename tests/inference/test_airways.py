@@ -181,3 +181,60 @@ def test_without_a_trachea_there_are_no_airways() -> None:
     assert found.shape == hu.shape
     assert found.dtype == bool
     assert not found.any()
+
+
+def layers(*columns: int, first_hu: int = -955) -> tuple[np.ndarray, np.ndarray]:
+    """Return airways of 10 mL, and below them layers of 3.2 mL per column, each 15 HU brighter.
+
+    Returns:
+        The airways that were found, and the number of the layer in each voxel.
+    """
+    hu, _ = tree(-961)
+    number, start = np.zeros(hu.shape, int), 11
+    for index, count in enumerate(columns, 1):
+        number[2:12, 5:45, start : start + count] = index
+        hu[number == index] = first_hu + 15 * (index - 1)
+        start += count
+    return find_airways(image_of(hu, (2.0, 2.0, 2.0)), hu < -500), number
+
+
+@pytest.mark.parametrize(
+    ("columns", "grown"),
+    [
+        # In all 22.9, 35.7, 51.7, 77.3 and 118.9 mL; 120 mL is the most.
+        ((4, 4, 5, 8, 13), 5),
+        ((4, 4, 5, 8, 14), 4),
+        # From 51.7 mL a step of 31 mL is a burst.
+        ((4, 4, 5, 11), 3),
+        # From 10.1 mL a step of 15 mL is.
+        ((4,), 1),
+        ((5,), 0),
+    ],
+)
+def test_airways_grow_by_small_steps_up_to_120_ml(columns: tuple[int, ...], grown: int) -> None:
+    found, number = layers(*columns)
+    assert [bool(found[number == k].mean() > 0.9) for k in range(1, len(columns) + 1)] == [
+        k <= grown for k in range(1, len(columns) + 1)
+    ]
+
+
+def test_the_first_region_may_be_large() -> None:
+    found, number = layers(10, first_hu=-970)
+    assert found[number == 1].mean() > 0.9
+
+
+def test_a_chain_goes_on_over_6_mm_at_most(air: np.ndarray) -> None:
+    draw(air, range(9, 20), 60, 60, 8)
+    draw(air, range(2, 7), 60, 60, 8)
+    for z_mm, expected in ((2.0, 16), (2.1, 11)):
+        smooth = np.where(air, -1000, 40).astype(np.float32)
+        assert len(find_trachea(smooth, air, (1.0, 0.8, z_mm))) == expected
+
+
+def test_a_spot_may_be_of_another_size_by_two_and_a_half_at_most(air: np.ndarray) -> None:
+    draw(air, range(10, 18), 60, 60, 10.5)
+    draw(air, range(3, 10), 60, 60, 7.0)
+    assert len(found_in(air)) == 15
+    air[3:10] = False
+    draw(air, range(3, 10), 60, 60, 6.2)
+    assert len(found_in(air)) == 8

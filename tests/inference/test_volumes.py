@@ -47,7 +47,10 @@ def test_a_slice_that_is_no_square_is_not_stretched(
     np.testing.assert_allclose(found[..., 0], greys / 255, atol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "in_tiles"), [((31, 47), True), ((29, 47), False)])
+@pytest.mark.parametrize(
+    ("shape", "in_tiles"),
+    [((30, 47), True), ((29, 47), False), ((47, 30), True), ((47, 29), False)],
+)
 def test_a_slice_larger_than_the_network_on_both_sides_is_predicted_in_tiles(
     shape: tuple[int, int], in_tiles: bool, predictor: Predictor
 ) -> None:
