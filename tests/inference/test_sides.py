@@ -11,8 +11,19 @@ from scipy import ndimage
 from lungseg.config.schema import Config, InferConfig
 from lungseg.imaging.volume_files import ct_from_image, read_ct
 from lungseg.inference.body import Body, coarse_body
+from lungseg.inference.postprocess import Parts, find_parts
 from lungseg.inference.predictor import Predictor
-from lungseg.inference.sides import LEFT, RIGHT, UNKNOWN, _divide, find_sides, side_labels
+from lungseg.inference.sides import (
+    LEFT,
+    RIGHT,
+    UNKNOWN,
+    _between_two,
+    _Crossing,
+    _divide,
+    _without,
+    find_sides,
+    side_labels,
+)
 from lungseg.inference.volumes import Segmentation, segment_ct
 from tests.support.chests import GAS, SIDE, Chest, chest
 from tests.support.networks import write_network
@@ -361,3 +372,89 @@ def test_a_real_right_lung_alone_is_the_right_lung(name: str, predictor: Predict
     result = segment_ct(predictor, read_ct(path), Config())
     lung, left, right = volumes(result)
     assert (left, right) == (None, lung)
+
+
+def test_the_midline_is_in_the_middle_of_the_gap_between_two_lungs() -> None:
+    mask = np.zeros((12, 30, 60), np.uint8)
+    mask[2:9, 8:20, 14:24] = mask[3:10, 9:21, 35:44] = 1  # the gap is columns 24 to 34
+    image = image_of(mask, (2.0, 3.0, 5.0), (-20.0, 7.0, 9.0))
+    inner = sitk.RegionOfInterest(image, [40, 20, 10], [10, 4, 1])
+    found = _between_two(find_parts(inner), image)
+    assert found is not None
+    np.testing.assert_array_equal(found.x, np.full(12, 29.0))
+
+
+@pytest.mark.parametrize(
+    ("second", "shows"),
+    [
+        (np.s_[0:10, 0:10, 10:20], True),
+        (np.s_[0:10, 0:10, 9:19], False),
+        (np.s_[5:15, 0:10, 20:30], True),  # half of the height is shared
+        (np.s_[6:16, 0:10, 20:30], False),
+        (np.s_[0:10, 5:15, 20:30], True),
+        (np.s_[0:10, 6:16, 20:30], False),
+        (np.s_[0:10, 0:10, 20:22], True),  # a fifth of the larger one
+    ],
+)
+def test_two_lungs_lie_apart_and_share_half_of_their_height_and_depth(
+    second: tuple[slice, ...], shows: bool
+) -> None:
+    labels = np.zeros((20, 20, 30), np.uint32)
+    labels[0:10, 0:10, 0:10] = 1
+    labels[second] = 2
+    labels[0, 0, 9] = 1
+    sizes = [int(np.count_nonzero(labels == k)) for k in (1, 2)]
+    order = [1, 2] if sizes[0] >= sizes[1] else [2, 1]
+    parts = Parts(image_of(labels), order, [sizes[k - 1] for k in order])
+    assert (_between_two(parts, image_of(labels)) is not None) == shows
+
+
+@pytest.mark.parametrize(("size", "shows"), [(20, True), (19, False)])
+def test_the_second_lung_has_a_fifth_of_the_first(size: int, shows: bool) -> None:
+    # Both lie as two lungs do; their sizes are those that are given.
+    labels = np.zeros((20, 5, 12), np.uint32)
+    labels[..., 0], labels[:15, 1:4, 5] = 1, 2
+    image = image_of(labels)
+    assert (_between_two(Parts(image, [1, 2], [100, size]), image) is not None) == shows
+    assert _between_two(Parts(image, [1], [100]), image) is None
+
+
+def test_shares_and_distances_beside_the_midline_are_those_of_each_voxel() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (3, 5, 12)).astype(np.uint32)
+    at = np.array([4, 6, 9])
+    found = _Crossing(Parts(image_of(labels), [2, 3, 1], [0, 0, 0]), at)
+    for index, number in enumerate((2, 3, 1)):
+        distances: dict[bool, list[float]] = {True: [], False: []}
+        for z, _, x in np.argwhere(labels == number):
+            distances[bool(x >= at[z])].append(abs(x + 0.5 - at[z]))
+        left, right = distances[True], distances[False]
+        assert found.share_left[index] == pytest.approx(len(left) / (len(left) + len(right)))
+        near, far = sorted((np.mean(left), np.mean(right)))
+        assert found.ratio[index] == pytest.approx(near / far)
+    one_side = _Crossing(Parts(image_of(labels), [1, 2, 3], [0, 0, 0]), np.zeros(3, int))
+    assert (one_side.share_left[0], one_side.ratio[0]) == (1, 0)
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+@pytest.mark.parametrize(("strip", "is_cut"), [(5, True), (4, False)])
+def test_a_strip_at_the_edge_has_no_side_if_it_is_a_fortieth_of_the_lungs(
+    side: int, strip: int, is_cut: bool
+) -> None:
+    other = LEFT + RIGHT - side
+    labels = np.zeros((2, 10, 20), np.uint8)
+    labels[0, :, 4:16] = labels[1, :, 8:15] = other
+    labels[1, 5, 17] = other  # a bulge that ends before the edge
+    labels[1, :strip, 19] = other
+    if side == RIGHT:
+        labels = labels[:, :, ::-1].copy()
+    at = np.array([16, 16]) if side == LEFT else np.array([4, 4])
+    # 120 + 70 + 1 voxels and the strip: a fortieth is 4.9 or 4.875.
+    assert np.count_nonzero(labels) == 191 + strip
+    found, lost = _without(image_of(labels, (1.0, 2.0, 3.0)), side, at)
+    expected = labels.copy()
+    if is_cut:
+        expected[1, :strip, 19 if side == LEFT else 0] = 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), expected)
+    assert lost == (strip if is_cut else 0)
+    assert found.GetSpacing() == (1.0, 2.0, 3.0)
