@@ -14,7 +14,16 @@ from onnx import TensorProto, helper
 from lungseg.config.schema import DataConfig
 from lungseg.errors import DataError
 from lungseg.inference import network_file
-from lungseg.inference.network_file import Ends, cut_ends
+from lungseg.inference.network_file import (
+    Ends,
+    _as_varint,
+    _enlargement,
+    _field,
+    _fields,
+    _Node,
+    _varint,
+    cut_ends,
+)
 from lungseg.inference.predictor import Predictor
 from lungseg.system.shipped import SHIPPED, as_run
 from lungseg.system.tables import write_json
@@ -435,3 +444,169 @@ def test_the_shipped_network_is_loaded_without_its_ends() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
     expected = run(str(path), grey[None, ..., None].astype(np.float32))
     np.testing.assert_allclose(Predictor(path).probabilities([grey]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("op", "other"), [("Mul", "Div"), ("Add", "Sub")])
+def test_another_beginning_is_left_to_onnx_runtime(op: str, other: str, tmp_path: Path) -> None:
+    def exchange(model: onnx.ModelProto) -> None:
+        node(model, op).op_type = other
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx"), exchange))
+    assert (ends.scale, ends.offset, ends.softmax) == (1, 0, True)
+
+
+def test_grey_values_that_are_used_again_are_not_scaled_here(tmp_path: Path) -> None:
+    def read_again(model: onnx.ModelProto) -> None:
+        model.graph.node.append(helper.make_node("ReduceMax", ["grey"], ["unused"]))
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx"), read_again))
+    assert (ends.scale, ends.offset, ends.softmax) == (1, 0, True)
+
+
+def test_a_beginning_alone_is_cut(tmp_path: Path) -> None:
+    def end_with_scores(model: onnx.ModelProto) -> None:
+        kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in model.graph.node[:4]]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+        model.graph.node[-1].output[0] = "classes"
+        forget_shape(model)
+
+    path = changed(graph(tmp_path / "a.onnx"), end_with_scores)
+    assert check_same(path) == Ends(scale=check_same(path).scale, offset=-1.0)
+
+    def without_beginning(model: onnx.ModelProto) -> None:
+        node(model, "Mul").op_type = "Div"
+
+    # With neither, nothing is to be done.
+    assert cut_ends(changed(path, without_beginning)) is None
+
+
+@pytest.mark.parametrize(
+    ("scales", "softmax_last"),
+    [
+        ((1, 1, 3), False),
+        ((1, 1, 3, 3, 1), False),
+        ((2, 1, 3, 3), False),
+        ((1, 2, 3, 3), False),
+        ((1, 3, 3, 2), True),
+        ((2, 3, 3, 1), True),
+    ],
+)
+def test_factors_of_other_axes_than_rows_and_columns_are_left_to_onnx_runtime(
+    scales: tuple[float, ...], softmax_last: bool
+) -> None:
+    name = _Node("Resize", ["scores", "", "scales"], ["enlarged"], half_pixel())
+    tensors = {"scales": np.array(scales, np.float32)}
+    assert _enlargement(name, tensors, channels_first=not softmax_last) is None
+
+
+def half_pixel(**more: Any) -> list[Any]:
+    """Return the attributes of an enlargement as they are in a file."""
+    given = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"} | more
+    attributes = helper.make_node("Resize", [], [], **given).attribute
+    return [memoryview(each.SerializeToString()) for each in attributes]
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "expected"),
+    [
+        ("Resize", ["x", "", "scales"], {}, (2, 5)),
+        ("Upsample", ["x", "", "scales"], {}, None),
+        ("Resize", ["x", "", "scales", "sizes"], {}, None),
+        ("Resize", ["x", "scales"], {}, None),
+        ("Resize", ["x", "", "other"], {}, None),
+        ("Resize", ["x", "", "scales"], {"mode": "cubic"}, None),
+        ("Resize", ["x", "", "scales"], {"antialias": 1}, None),
+        ("Resize", ["x", "", "scales"], {"antialias": 0, "exclude_outside": 0}, (2, 5)),
+        ("Resize", ["x", "", "scales"], {"exclude_outside": 1}, None),
+        ("Resize", ["x", "", "scales"], {"axes": [0, 1, 2, 3]}, None),
+        ("Resize", ["x", "", "scales"], {"coordinate_transformation_mode": "asymmetric"}, None),
+    ],
+)
+@pytest.mark.parametrize("channels_first", [True, False])
+def test_an_enlargement_is_one_that_resizing_an_image_repeats(
+    op: str,
+    inputs: list[str],
+    attributes: dict[str, Any],
+    expected: tuple[int, int] | None,
+    channels_first: bool,
+) -> None:
+    scales = [1, 1, 2, 5] if channels_first else [1, 2, 5, 1]
+    tensors = {"scales": np.array(scales, np.float32)}
+    found = _enlargement(
+        _Node(op, inputs, ["y"], half_pixel(**attributes)), tensors, channels_first
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x0b", "kind 3"),
+        (b"\x0a\x05abcd", "cut short"),
+        (b"\x0d\x01\x02\x03", "cut short"),  # three of four bytes
+        (b"\x09" + 7 * b"\x01", "cut short"),  # seven of eight
+        (b"\x08" + 10 * b"\xff" + b"\x01", "more than 64 bits"),
+    ],
+)
+def test_a_damaged_message_is_refused(content: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        list(_fields(memoryview(content)))
+    with pytest.raises(ValueError, match="a number in place of a message"):
+        list(_fields(5))
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 16383, 16384, 2**32, 2**63 - 1, 2**64 - 1])
+def test_a_number_is_written_seven_bits_at_a_time(value: int) -> None:
+    bits = f"{value:b}"
+    bits = bits.zfill(-(-len(bits) // 7) * 7)
+    groups = [int(bits[k : k + 7], 2) for k in range(0, len(bits), 7)][::-1]
+    expected = bytes([*(group + 128 for group in groups[:-1]), groups[-1]])
+    assert _as_varint(value) == expected
+    assert _varint(memoryview(b"??" + expected + b"?"), 2) == (value, 2 + len(expected))
+    # Field 3 of whole numbers, and field 2 of bytes, one after the other.
+    content = memoryview(b"\x18" + expected + b"\x12\x01x" + b"\x25abcd" + b"\x29abcdefgh")
+    assert [(number, kept) for number, kept, _ in _fields(content)] == [
+        (3, value),
+        (2, b"x"),
+        (4, b"abcd"),
+        (5, b"abcdefgh"),
+    ]
+    assert b"".join(raw for *_, raw in _fields(content)) == content
+    assert _field(2, b"x" * 200) == b"\x12\xc8\x01" + b"x" * 200
+
+
+def test_attributes_are_whole_numbers_with_their_sign_texts_and_lists() -> None:
+    made = helper.make_node("Any", [], [], axis=-1, perm=[0, -2, 3], mode="linear", to=2**62)
+    raw: list[Any] = [memoryview(each.SerializeToString()) for each in made.attribute]
+    expected = {"axis": [-1], "perm": [0, -2, 3], "mode": [b"linear"], "to": [2**62]}
+    assert _Node("Any", [], [], raw).attributes == expected
+
+
+def test_scores_are_not_enlarged_by_1_and_stay_as_they_are() -> None:
+    scores = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    before = scores.copy()
+    for factors in ((1, 1), (2, 3)):
+        found = Ends(channels_first=True, enlargement=factors, softmax=True).finish(scores)
+        assert found.shape == (2, 4 * factors[0], 5 * factors[1], 3)
+        np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+        np.testing.assert_array_equal(scores, before)
+    powers = np.exp(before.astype(float))
+    expected = np.moveaxis(powers / powers.sum(axis=1, keepdims=True), 1, -1)
+    found = Ends(channels_first=True, softmax=True).finish(scores)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert Ends(channels_first=True).finish(scores) is scores
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "expected"), [(1, 0, [2, 4]), (1, 3, [5, 7]), (2, 0, [4, 8])]
+)
+def test_grey_values_are_scaled_into_a_new_array(
+    scale: float, offset: float, expected: list[float]
+) -> None:
+    batch = np.array([2, 4], np.float32)
+    found = Ends(scale=scale, offset=offset).begin(batch)
+    assert found.tolist() == expected
+    assert found.dtype == np.float32
+    assert batch.tolist() == [2, 4]
+    assert (found is batch) == ((scale, offset) == (1, 0))
