@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - its documented name
@@ -269,3 +270,116 @@ def test_the_labels_agree_with_an_annotation_of_others() -> None:
     truth = np.asarray(sitk.GetArrayFromImage(mask)) > 0
     dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
     assert dice > 0.985
+
+
+@pytest.mark.parametrize(
+    ("radius_mm", "spacing", "shape"),
+    [
+        (0.0, (2.0, 2.0, 6.0), (3, 3)),  # a pixel at least
+        (4.0, (2.0, 1.0, 6.0), (9, 5)),  # rows, columns
+        (2.5, (1.0, 0.7, 1.0), (9, 5)),
+        (2.6, (1.0, 5.0, 1.0), (3, 7)),
+    ],
+)
+def test_a_kernel_has_its_radius_in_mm(
+    radius_mm: float, spacing: tuple[float, float, float], shape: tuple[int, int]
+) -> None:
+    kernel = threshold._kernel(radius_mm, spacing)
+    assert kernel.shape == shape
+    assert kernel[shape[0] // 2].all()
+    assert kernel[:, shape[1] // 2].all()
+    assert not kernel[0, 0]
+
+
+def test_morphology_is_of_each_slice_alone() -> None:
+    mask = np.zeros((3, 9, 9), bool)
+    mask[1, 4, 4] = True
+    grown = threshold._morph(cv2.MORPH_DILATE, mask, 0, SPACING)
+    expected = np.zeros_like(mask)
+    expected[1, 3:6, 4] = expected[1, 4, 3:6] = True
+    np.testing.assert_array_equal(grown, expected)
+    assert grown.dtype == bool
+    above_and_below = expected.copy()
+    above_and_below[0, 4, 4] = above_and_below[2, 4, 4] = True
+    np.testing.assert_array_equal(threshold._grown(mask, SPACING), above_and_below)
+    values = np.arange(243, dtype=np.int16).reshape(3, 9, 9) - 100
+    lowest = threshold._morph(cv2.MORPH_ERODE, values, 0, SPACING, values=True)
+    assert lowest[1, 4, 4] == values[1, 3, 4]
+    assert lowest.dtype == np.int16
+
+
+@pytest.mark.parametrize(("rows", "is_filled"), [(25, True), (26, False)])
+def test_a_hole_of_5_cm2_is_filled(rows: int, is_filled: bool) -> None:
+    mask = np.zeros((2, 60, 50), bool)
+    mask[0, 5:50, 5:45] = True
+    mask[0, 10 : 10 + rows, 10:20] = False  # 250 or 260 pixels of 2 mm2
+    mask[0, 0:3, 0:3] = True
+    filled = threshold._fill_holes(mask, (2.0, 1.0, 5.0))
+    expected = mask.copy()
+    expected[0, 10 : 10 + rows, 10:20] = is_filled
+    np.testing.assert_array_equal(filled, expected)
+
+
+def test_a_hole_at_the_edge_or_a_corner_is_none() -> None:
+    mask = np.ones((2, 30, 30), bool)
+    mask[0, 0:4, 0:4] = mask[1, 10:14, 26:] = False
+    mask[1, 20:22, 5:7] = mask[1, 22:24, 7:9] = False  # two holes that touch at a corner
+    expected = mask.copy()
+    expected[1, 20:24, 5:9] = True
+    np.testing.assert_array_equal(threshold._fill_holes(mask, (1.0, 1.0, 1.0)), expected)
+
+
+def test_the_body_is_the_largest_part_that_is_thick() -> None:
+    hu = np.full((3, 60, 80), AIR, np.int16)
+    hu[:, 10:40, 10:70] = -319
+    hu[:, 45:47, 5:75] = TISSUE  # a sheet of 4 mm
+    hu[:, 49:57, 5:25] = TISSUE  # an arm: 160 of 1800 pixels
+    hu[:, 0:4] = threshold.LUNG_BELOW_HU  # no tissue yet
+    body = np.zeros(hu.shape, bool)
+    body[:, 10:40, 10:70] = True
+    found = threshold.find_body(hu, SPACING)
+    assert not found[~body].any()
+    # The opening rounds the corners.
+    assert np.count_nonzero(body & ~found) <= 3 * 4 * 3
+    assert found[:, 12:38, 12:68].all()
+    assert not threshold.find_body(hu, SPACING, share=0.1)[:, 49:57].any()
+    pieces = threshold.find_body(hu, SPACING, share=0.08)
+    assert pieces[:, 50:56, 7:23].all()
+    assert not pieces[:, 45:47].any()
+    # What is thin depends on the limit; without a thick part all tissue is the body.
+    thin = np.full((2, 60, 80), AIR, np.int16)
+    thin[:, 45:47, 5:75] = TISSUE
+    np.testing.assert_array_equal(threshold.find_body(thin, SPACING), thin == TISSUE)
+
+
+@pytest.mark.parametrize(
+    ("slices", "depth_mm", "side", "is_lung"),
+    [
+        (8, 6.0, 10, False),  # 19.2 mL, and 23.2 mL
+        (8, 6.0, 11, True),
+        (1, 1.0, 36, False),  # a single slice counts as 1 cm thick: 51.8 and 54.8 mL
+        (1, 1.0, 37, True),
+    ],
+)
+def test_a_part_of_a_twentieth_of_the_lungs_is_lung(
+    slices: int, depth_mm: float, side: int, is_lung: bool
+) -> None:
+    # The large part has 433.2 mL, in one slice 1024 mL. A twentieth of both is 22.8 mL and 53.9 mL.
+    air = np.zeros((slices, 300, 300), bool)
+    large = np.s_[:, 10:57, 10:58] if slices > 1 else np.s_[:, 10:170, 10:170]
+    air[large] = True
+    air[:, 200 : 200 + side, 200 : 200 + side] = True
+    hu = np.where(air, LUNG, TISSUE).astype(np.int16)
+    found = threshold.choose_lungs(hu, air, (2.0, 2.0, depth_mm))
+    assert found[large].all()
+    assert found[:, 200 : 200 + side, 200 : 200 + side].all() == is_lung
+    assert found.any(axis=0).sum() == air.any(axis=0)[:199].sum() + is_lung * side**2
+
+
+@pytest.mark.parametrize(("pixels", "is_lung"), [(26, True), (24, False)])
+def test_a_lung_has_5_ml(pixels: int, is_lung: bool) -> None:
+    air = np.zeros((8, 40, 60), bool)
+    air[:, 10:12, 5 : 5 + pixels // 2] = True  # 24 mm3 a voxel: 4.99 and 4.6 mL
+    air[0, 12, 5:8] = True
+    hu = np.where(air, LUNG, TISSUE).astype(np.int16)
+    assert threshold.choose_lungs(hu, air, SPACING).any() == is_lung
