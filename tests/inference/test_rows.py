@@ -7,6 +7,7 @@ import pytest
 
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
+from lungseg.inference import rows as rows_module
 from lungseg.inference.origins import Origin
 from lungseg.inference.rows import (
     CaseRow,
@@ -16,6 +17,9 @@ from lungseg.inference.rows import (
     Quality,
     case_log,
     done_row,
+    failed_row,
+    holds_cases,
+    in_words,
     read_done,
     write_cases,
 )
@@ -122,3 +126,71 @@ def test_a_file_that_is_no_table_is_refused_and_stays(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected the columns case"):
         read_done(tmp_path)
     assert (tmp_path / "cases.csv").read_text() == "notes of a person"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        (1849.6, 2150.2, "left 1850, right 2150"),
+        (0.0, 2000.0, "left 0, right 2000"),
+        (None, 2000.0, "right 2000"),
+        (None, None, "left and right are not known"),
+    ],
+)
+def test_a_volume_in_words_has_its_sides(
+    left: float | None, right: float | None, said: str
+) -> None:
+    both = LungMeasures(3999.8)
+    measures = Measures(both, LungMeasures(left), LungMeasures(right), 3, False)
+    row = done_row(SCAN, "scan.mha", (4, 10, 20), 123, "", ORIGIN, measures)
+    assert in_words(row) == f"scan: 4000 mL of lung ({said}); no flags"
+    flagged = dataclasses.replace(row, flags="cut_off volume")
+    assert in_words(flagged) == f"scan: 4000 mL of lung ({said}); flags: cut_off, volume"
+
+
+def test_an_image_and_a_failure_in_words() -> None:
+    row = done_row(IMAGE, "007.png", (1, 3, 3), 1, "", ORIGIN)
+    assert in_words(row) == "007: no flags"
+    failed = failed_row(IMAGE, DataError(Path("007.png"), "is damaged."))
+    assert failed.failed
+    assert not row.failed
+    assert in_words(failed) == f"007: failed: {failed.detail}"
+    assert (failed.mask, failed.status) == (None, "failed")
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (DataError(Path("007.png"), "is damaged."), "007.png: is damaged."),
+        (DataError(None, "no memory"), "007.png: no memory"),
+    ],
+)
+def test_a_failure_is_told_with_its_file_once(
+    problem: DataError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(rows_module.console, "warn", warned.append)
+    failed_row(IMAGE, problem)
+    assert warned == [said]
+
+
+def test_the_lung_is_a_share_of_all_voxels() -> None:
+    row = done_row(SCAN, "scan.mha", (4, 10, 20), 123, "", ORIGIN)
+    assert (row.slices, row.height, row.width) == (4, 10, 20)
+    assert row.lung_fraction == 0.15375
+    assert done_row(SCAN, "scan.mha", (7, 10, 20), 1, "", ORIGIN).lung_fraction == 0.000714
+
+
+def test_a_table_of_the_program_is_known_by_its_first_columns(tmp_path: Path) -> None:
+    assert not holds_cases(tmp_path)
+    write_cases(tmp_path, [])
+    assert holds_cases(tmp_path)
+    (tmp_path / "cases.csv").write_text("case,input,mask,status,height\n")
+    assert not holds_cases(tmp_path)
+
+
+def test_a_failed_case_is_not_done(tmp_path: Path) -> None:
+    (tmp_path / "007.png").touch()
+    row = done_row(IMAGE, "007.png", (1, 3, 3), 1, "", ORIGIN)
+    write_cases(tmp_path, [dataclasses.replace(row, status="failed")])
+    assert read_done(tmp_path) == {}
