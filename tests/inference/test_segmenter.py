@@ -67,3 +67,11 @@ def test_three_rows_of_grey_are_no_colour_picture(tmp_path: Path) -> None:
         lungs.segment(np.zeros((8, 8), np.uint16))
     with pytest.raises(UsageError, match=r"got int8\.$"):
         lungs.segment(np.zeros((8, 8), np.int8))
+
+
+def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
+    lungs = Segmenter(write_network(tmp_path / "run", (8, 8)))
+    hu = np.full((4, 8), -900.0)
+    hu[0, :2], hu[3, 7] = np.nan, np.inf
+    with pytest.raises(DataError, match="the array: 3 values are NaN or infinite"):
+        lungs.segment(hu)

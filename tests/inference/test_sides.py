@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from lungseg.config.schema import Config, InferConfig
 from lungseg.imaging.volume_files import ct_from_image, read_ct
+from lungseg.inference.anatomy import Anatomy, Midline
 from lungseg.inference.body import Body, coarse_body
 from lungseg.inference.postprocess import Parts, find_parts
 from lungseg.inference.predictor import Predictor
@@ -20,6 +21,8 @@ from lungseg.inference.sides import (
     _between_two,
     _Crossing,
     _divide,
+    _label,
+    _unseen,
     _without,
     find_sides,
     side_labels,
@@ -458,3 +461,104 @@ def test_a_strip_at_the_edge_has_no_side_if_it_is_a_fortieth_of_the_lungs(
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), expected)
     assert lost == (strip if is_cut else 0)
     assert found.GetSpacing() == (1.0, 2.0, 3.0)
+
+
+def labelled(*parts: tuple[tuple[slice, ...], bool], at: int = 20) -> tuple[np.ndarray, list[str]]:
+    """Label boxes in 40 columns, each with whether it lies outside of the body."""
+    mask = np.zeros((4, 20, 40), np.uint8)
+    for where, _ in parts:
+        mask[where] = 1
+    image = image_of(mask)
+    found = find_parts(image)
+    numbers = sitk.GetArrayFromImage(found.labelled)
+    outside = {int(numbers[where].max()): out for where, out in parts}
+    labels, steps = _label(
+        image, found, np.full(4, at), [outside[number] for number in found.numbers]
+    )
+    return np.asarray(sitk.GetArrayFromImage(labels)), steps
+
+
+def of_rows(first: int, last: int, start: int, stop: int) -> tuple[slice, ...]:
+    return slice(0, 4), slice(first, last), slice(start, stop)
+
+
+def test_a_part_has_the_side_of_most_of_its_voxels() -> None:
+    left, right, outside = of_rows(0, 5, 20, 30), of_rows(0, 5, 5, 15), of_rows(15, 19, 22, 30)
+    found, steps = labelled((left, False), (right, False), (outside, True))
+    assert (found[left] == LEFT).all()
+    assert (found[right] == RIGHT).all()
+    assert not found[outside].any()
+    assert steps == []
+
+
+@pytest.mark.parametrize(
+    ("stop", "steps"),
+    [
+        (23, ["the right lung reaches beyond the midline"]),  # 3 of 20 columns, more than a tenth
+        (21, []),
+    ],
+)
+def test_a_lung_that_reaches_beyond_the_midline_is_said(stop: int, steps: list[str]) -> None:
+    found, said = labelled((of_rows(0, 5, stop - 20, stop), False))
+    assert set(np.unique(found)) == {0, RIGHT}
+    assert said == steps
+    mirrored = of_rows(0, 5, 40 - stop, 60 - stop)
+    found, said = labelled((mirrored, False))
+    assert set(np.unique(found)) == {0, LEFT}
+    assert said == [step.replace("right", "left") for step in steps]
+    # A part outside of the body, or of less than a tenth of the lungs, says nothing.
+    assert labelled((mirrored, True))[1] == []
+    large = of_rows(0, 20, 0, 12), False
+    assert labelled(large, (of_rows(9, 10, 14, 21), False))[1] == []
+    assert labelled(large, (of_rows(9, 15, 14, 21), False))[1] == [
+        "the right lung reaches beyond the midline"
+    ]
+
+
+@pytest.mark.parametrize(("stop", "divided"), [(27, False), (28, True)])
+def test_one_part_is_two_lungs_if_it_reaches_far_to_both_sides(stop: int, divided: bool) -> None:
+    # 20 columns to the right lie 10 from the midline on average; 7 to the left lie 3.5, 8 lie 4.
+    found, steps = labelled((of_rows(0, 5, 0, 20), False), (of_rows(2, 3, 20, stop), False))
+    assert steps == ["lungs that touch were divided where they are thinnest"] * divided
+    assert set(np.unique(found)) == ({0, LEFT, RIGHT} if divided else {0, RIGHT})
+
+
+def test_beside_a_lung_on_each_side_a_part_is_two_lungs_only_if_it_is_as_wide_to_both() -> None:
+    other = of_rows(10, 18, 22, 40), False
+    for stop, two in ((33, False), (34, True)):  # 6.5 and 7 of 10 voxels from the midline
+        found, steps = labelled(
+            (of_rows(0, 8, 0, 20), False), (of_rows(3, 5, 20, stop), False), other
+        )
+        assert (found[:, 3:5, 31:stop] == LEFT).all() == two
+        assert ("lungs that touch were divided where they are thinnest" in steps) == two
+
+
+def seen(
+    middle: float, start: int, size: int, skin: tuple[bool, bool], width: int = 100
+) -> list[int]:
+    """Return the sides that are not in a picture, by the midline and the box of the lungs."""
+    outline = np.ones((1, 1, 1), bool)
+    body = Body(np.zeros((1, 1, 1)), outline, outline, (1, 1, 1), (1.0, 1.0, 1.0))
+    midline = Midline(np.array([500.0, middle, middle, 500.0]), "the spine")
+    anatomy = Anatomy(body, skin, False, midline)
+    return _unseen(anatomy, midline, [start, 0, 1], [size, 1, 2], width)
+
+
+@pytest.mark.parametrize(
+    ("middle", "start", "size", "skin", "expected"),
+    [
+        # The left lung reaches 40 voxels from the midline, so 20 to the right are enough.
+        (20, 25, 36, (False, False), []),
+        (19, 24, 36, (False, False), [RIGHT]),
+        (19, 24, 36, (True, False), []),
+        # The right lung begins 40 voxels from it.
+        (79, 39, 30, (False, False), []),
+        (80, 40, 30, (False, False), [LEFT]),
+        (80, 40, 30, (False, True), []),
+        (-1, 0, 60, (False, True), [RIGHT]),
+    ],
+)
+def test_a_side_is_in_the_picture_if_half_of_a_lung_has_room_there(
+    middle: float, start: int, size: int, skin: tuple[bool, bool], expected: list[int]
+) -> None:
+    assert seen(middle, start, size, skin) == expected

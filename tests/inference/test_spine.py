@@ -216,3 +216,42 @@ def test_the_largest_hole_is_the_one_with_most_pixels() -> None:
     assert spine._largest_hole(bone) == (12, 4.0)
     bone[3:6, 3:7] = 1
     assert spine._largest_hole(bone)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("quarters", "skin", "strength"),
+    [
+        (0, (True, False), 2.0),  # nearer to the skin, because the patient may roll
+        (2, (False, True), 0.0),
+    ],
+)
+def test_a_view_has_skin_and_bone_of_the_body_as_it_is_turned(
+    quarters: int, skin: tuple[bool, bool], strength: float
+) -> None:
+    # Columns 10 to 119 of 120, rows 10 to 89 of 100, and bone of 200 pixels in columns 31 to 40.
+    hu = np.stack([plane(slice(31, 41), rows=20)] * 3)
+    outline = np.zeros(hu.shape, bool)
+    outline[:, 10:90, 10:] = True
+    view = spine._View(hu, outline, quarters)
+    assert view.skin == skin
+    assert view.strength == pytest.approx(strength)
+    assert view.canals == 0
+
+
+def test_a_view_shows_a_canal_in_a_share_of_its_slices() -> None:
+    hu = np.stack([vertebra(), vertebra(), plane(block(55), rows=11), plane()])
+    outline = np.zeros(hu.shape, bool)
+    outline[:, 10:90, 10:110] = True
+    assert spine._View(hu, outline, 0).canals == 0.5
+    assert spine._View(hu, outline, 2).canals == 0
+
+
+@pytest.mark.parametrize(("slices", "is_deep"), [(2, True), (3, False)])
+@pytest.mark.parametrize("rows", [slice(0, 90), slice(10, 100)])
+def test_a_view_is_deep_if_half_of_the_slices_show_front_and_back(
+    slices: int, is_deep: bool, rows: slice
+) -> None:
+    outline = np.zeros((4, 100, 120), bool)
+    outline[:, 10:90, 10:110] = True
+    outline[:slices, rows, 10:110] = True
+    assert spine._View(np.stack([plane()] * 4), outline, 0).is_deep == is_deep
