@@ -1,16 +1,33 @@
 """The pictures of a case are the right way round, and as many as they should be."""
 
 import base64
+import dataclasses
+import hashlib
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from lungseg.config.schema import InferConfig
-from lungseg.inference.gallery import draw_image, draw_volume, in_full
+from lungseg.errors import DataError
+from lungseg.inference.gallery import (
+    STAGE,
+    _extent,
+    _regions,
+    draw_image,
+    draw_volume,
+    gallery_case,
+    in_full,
+    keep_pictures,
+    pictures_file,
+    remove_stage,
+)
+from lungseg.inference.rows import CaseRow, LungMeasures, Measures, Quality
 from lungseg.reporting.pictures import CasePictures
 
 SPACING = (5.0, 2.0, 2.0)
@@ -129,3 +146,104 @@ def test_flagged_cases_are_drawn_in_full_unless_the_flag_is_of_the_whole_call() 
     assert not in_full(small, [])
     assert not in_full(small, ["all_empty"])
     assert in_full(full, [])
+
+
+def test_the_slices_with_lung_are_counted_from_1() -> None:
+    held = np.array([False, False, True, False, True, False])
+    assert _extent(held) == (3, 5)
+    assert _extent(held & False) == (1, 6)
+    assert _extent(np.array([True])) == (1, 1)
+
+
+def test_each_voxel_of_a_mask_belongs_to_one_line() -> None:
+    lung = np.array([1, 1, 1, 0, 0])
+    sides = np.array([1, 2, 0, 1, 0])
+    labels = np.array([1, 1, 1, 2, 0])
+    expected = {"left": [0], "right": [1], "lung": [2], "other": [3]}
+    found = _regions(lung, sides, labels)
+    assert {name: np.flatnonzero(held).tolist() for name, held in found.items()} == expected
+
+
+def test_pictures_are_of_one_mask_and_one_way_of_drawing(tmp_path: Path) -> None:
+    (tmp_path / "a.mha").write_bytes(b"one")
+    (tmp_path / "b.mha").write_bytes(b"one")
+    names = {
+        pictures_file(tmp_path, case, mask, full).name
+        for case in "ab"
+        for mask in ("a.mha", "b.mha")
+        for full in (True, False)
+    }
+    assert len(names) == 4  # the same content is the same mask
+    before = pictures_file(tmp_path, "a", "a.mha", True)
+    (tmp_path / "a.mha").write_bytes(b"two")
+    after = pictures_file(tmp_path, "a", "a.mha", True)
+    assert after != before
+    text = f"a\n{hashlib.sha256(b'two').hexdigest()}\nTrue"
+    assert after.name == f"p-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+def test_a_row_of_the_page_has_what_its_case_has(tmp_path: Path) -> None:
+    lungs = [LungMeasures(ml) for ml in (3000.0, 1400.0, 1600.0)]
+    measures = Measures(*lungs, slices_with_lung=3, touches_border=False)
+    row = CaseRow(
+        "a", "in/a.mha", "done", "a.mha", lung_fraction=0.25, flags="cut_off volume",
+        detail="said", measures=measures, quality=Quality(certainty=0.98),
+    )  # fmt: skip
+    volume = gallery_case(row, tmp_path, InferConfig())
+    assert (volume.volume_ml, volume.left_ml, volume.right_ml) == (3000.0, 1400.0, 1600.0)
+    assert (volume.share, volume.certainty, volume.pictures) == (None, 0.98, None)
+    assert (volume.name, volume.input, volume.detail) == ("a", "in/a.mha", "said")
+    assert (volume.flags, volume.is_volume, volume.failed) == (["cut_off", "volume"], True, False)
+    plain = dataclasses.replace(row, measures=None, quality=None, flags="")
+    image = gallery_case(plain, tmp_path, InferConfig())
+    assert (image.volume_ml, image.left_ml, image.right_ml) == (None, None, None)
+    assert (image.share, image.certainty, image.is_volume, image.flags) == (0.25, None, False, [])
+
+
+@pytest.mark.parametrize(("flags", "full"), [("cut_off", True), ("", False)])
+def test_a_row_of_the_page_has_the_pictures_of_its_mask(
+    flags: str, full: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"mask")
+    row = CaseRow("a", "a.png", "done", "a.png", flags=flags)
+    pictures = draw_image(
+        np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8), ["b", "lung"], None, full=full
+    )
+    keep_pictures(tmp_path, "a", "a.png", pictures, full=not full)
+    assert gallery_case(row, tmp_path, InferConfig()).pictures is None
+    keep_pictures(tmp_path, "a", "a.png", pictures, full=full)
+    found = gallery_case(row, tmp_path, InferConfig()).pictures
+    assert found == pictures_file(tmp_path, "a", "a.png", full)
+    failed = dataclasses.replace(row, status="failed")
+    assert gallery_case(failed, tmp_path, InferConfig()).pictures is None
+
+
+def test_pictures_that_cannot_be_kept_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"mask")
+    (tmp_path / STAGE).write_text("a file of someone else")
+    pictures = draw_image(
+        np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8), ["b", "lung"], None, full=True
+    )
+    with pytest.raises(DataError, match="cannot be made: File exists"):
+        keep_pictures(tmp_path, "a", "a.png", pictures, full=True)
+
+
+def test_only_the_stage_itself_is_removed(tmp_path: Path) -> None:
+    remove_stage(tmp_path)  # there is none
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").touch()
+    (tmp_path / STAGE).symlink_to(tmp_path / "elsewhere")
+    remove_stage(tmp_path)
+    assert (tmp_path / "elsewhere" / "mine").exists()
+    assert not (tmp_path / STAGE).is_symlink()
+    (tmp_path / STAGE).mkdir()
+    (tmp_path / STAGE / "p-1.json").touch()
+    remove_stage(tmp_path)
+    assert not (tmp_path / STAGE).exists()
+
+
+@pytest.mark.parametrize(("full", "side"), [(True, 512), (False, 320)])
+def test_a_large_image_is_drawn_as_large_as_its_case_needs(full: bool, side: int) -> None:
+    image = np.zeros((300, 900), np.uint8)
+    (view,) = views(draw_image(image, image, ["b", "lung"], None, full=full)).values()
+    assert pixels(view["slices"][0]).shape == (round(side / 3), side)

@@ -1,5 +1,6 @@
 """A volume is predicted slice by slice without stretching, and tidied with its own HU."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference import body
 from lungseg.inference.certainty import Certainty
 from lungseg.inference.predictor import Predictor
-from lungseg.inference.slices import predict_batch, predict_slices
+from lungseg.inference.slices import per_worker, predict_batch, predict_slices
 from lungseg.inference.threshold import find_body
-from lungseg.inference.volumes import segment_ct, segment_file, write_files
+from lungseg.inference.volumes import _write_dicom, segment_ct, segment_file, write_files
 from tests.support.dicom_files import write_series
 from tests.support.networks import write_classes, write_network
 from tests.support.volumes import image_of
@@ -275,3 +276,102 @@ def test_ctrl_c_leaves_the_slices_out_that_have_not_begun(
     with pytest.raises(KeyboardInterrupt):
         segment_ct(predictor, ct_from_image(image), Config())
     assert len(predicted) <= 5 * predictor.workers  # of 400 or fewer
+
+
+@pytest.mark.parametrize(
+    ("greys", "is_of_lung", "named"),
+    [
+        ({"soft": 189, "lung": 25}, True, ""),
+        ({"soft": 189, "heart": 25}, False, "the class heart"),
+        ({"soft": 189, "lung": 25, "airways": 0}, False, "the classes lung, airways"),
+    ],
+)
+def test_dicom_objects_are_of_lung_alone(
+    greys: dict[str, int],
+    is_of_lung: bool,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[tuple[Any, ...]] = []
+
+    def write(*given: Any, **more: Any) -> list[str]:
+        written.append((*given, more))
+        return [f"told of {given[3]}"]
+
+    monkeypatch.setattr("lungseg.imaging.dicom.segmentation.write_dicom_seg", write)
+    monkeypatch.setattr("lungseg.imaging.dicom.structure_set.write_structure_set", write)
+    several = Predictor(write_classes(tmp_path / "net", (SIDE, SIDE), greys) / "model.onnx")
+    image, _ = chest()
+    item = Input(tmp_path / "a", "a", True)
+    result = segment_ct(several, replace(ct_from_image(image), name="a"), Config())
+    for kinds in ((), ("dicom_seg",), ("rtstruct",), ("dicom_seg", "rtstruct")):
+        settings = InferConfig().model_copy(update=dict.fromkeys(kinds, True))
+        written.clear()
+        said = _write_dicom(result, several, item, tmp_path, settings)
+        paths = {"dicom_seg": tmp_path / "a.dcm", "rtstruct": tmp_path / "rtstruct" / "a.dcm"}
+        if is_of_lung:
+            assert [given[3] for given in written] == [paths[kind] for kind in kinds]
+            assert said == [f"told of {paths[kind]}" for kind in kinds]
+            for given in written:
+                assert given[4]["made_by"] == {"network": "net", "model_sha256": several.sha256}
+                assert given[4]["sides"] is False
+        else:
+            assert written == []
+            names = {"dicom_seg": "DICOM-SEG", "rtstruct": "RTSTRUCT"}
+            assert said == [
+                f"no {names[kind]}: it is of lung alone, and the network has {named}"
+                for kind in kinds
+            ]
+
+
+def test_a_mask_is_saved_with_the_suffix_of_a_volume_alone(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    image, _ = chest()
+    result = segment_ct(predictor, ct_from_image(image), Config())
+    for name in ("m.nii.gz", "m.nii", "m.mha", "m.nrrd"):
+        result.save(tmp_path / name)
+        saved = sitk.ReadImage(str(tmp_path / name))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(saved), result.mask)
+        assert saved.GetSpacing() == pytest.approx((5.0, 5.0, 10.0))
+    for name in ("m.png", "m.dcm", "m"):
+        with pytest.raises(UsageError, match=r"a mask is saved as one of \.nii\.gz"):
+            result.save(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("slices", "touching", "said"), [(2, False, True), (3, False, False), (2, True, False)]
+)
+def test_lungs_of_too_few_slices_for_thirds_are_said(
+    slices: int, touching: bool, said: bool, predictor: Predictor
+) -> None:
+    hu = np.full((8, SIDE, SIDE), 40, np.int16)
+    first = 0 if touching else 2
+    hu[first : first + slices, 6:24, 3:11] = hu[first : first + slices, 6:24, 19:27] = -850
+    result = segment_ct(predictor, ct_from_image(image_of(hu, (10.0, 10.0, 10.0))), Config())
+    assert result.lung_voxels == slices * 18 * 16
+    step = "fewer than 3 slices hold lung, so its thirds are not known"
+    assert (step in result.steps) == said
+    assert result.remarks[-len(result.flags) :] == [flag.detail for flag in result.flags]
+
+
+def test_a_volume_without_lung_says_so(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr("lungseg.inference.volumes.console.warn", warned.append)
+    hu = np.full((4, SIDE, SIDE), 40, np.int16)
+    hu[1, 5, 5] = -1000  # a CT holds air; this much is dropped
+    result = segment_ct(predictor, replace(ct_from_image(image_of(hu)), name="a"), Config())
+    assert result.lung_voxels == 0
+    assert "a: no lung was found in the whole volume" in warned
+    assert not any("thirds" in step for step in result.steps)
+    assert result.flags[0].code == "no_lung"
+
+
+@pytest.mark.parametrize("workers", [1, 3, 20])
+def test_all_workers_together_have_a_batch(workers: int, predictor: Predictor) -> None:
+    predictor.workers = workers
+    expected = {1: 8, 3: 2, 20: 1}[workers]
+    assert per_worker(predictor, InferConfig(batch_size=8)) == expected
