@@ -210,3 +210,82 @@ def test_the_page_defines_each_number() -> None:
     scores = {each.name for each in fields(ClassScores)} - {"nsd", "truth_sha256"}
     missing = {name for name in names | scores | set(CASE_METRICS) if f"`{name}`" not in PAGE}
     assert missing == set()
+
+
+def details(measures: dict[str, Any] | None = None, **quality: Any) -> list[str]:
+    measured, trusted = replace(GOOD, **measures or {}), replace(TRUSTED, **quality)
+    found = find_flags(measured, trusted, ())
+    assert {flag.severity for flag in found} == {"warning"}
+    return [flag.detail for flag in found]
+
+
+def test_a_flag_says_what_was_found_and_what_is_usual() -> None:
+    assert details(lungs(4200, 4900)) == [
+        "the lungs have 9100 mL; those of adults have 1000 to 9000 mL"
+    ]
+    assert details(lungs(1700, 3300)) == ["the right lung has 66% of the volume; usual: 40% to 65%"]
+    assert details(parts_found=9) == ["the network found 9 parts; expected at most 8"]
+    assert details(dropped_share=0.254) == ["25% of the network's mask was dropped in tidying"]
+    assert details(threshold_dice=0.5) == [
+        "the lungs found by a threshold agree with a Dice of 0.50 only"
+    ]
+    assert details(certainty=0.5) == ["the network's certainty is 0.50; expected at least 0.95"]
+    assert details(lungs(1850, 2150, -961.4)) == [
+        "HU are doubtful, or disease is severe: the median is -961 HU"
+    ]
+
+
+def test_one_known_side_alone_is_not_uneven_and_a_missing_one_is_said_once() -> None:
+    assert codes({"left": LungMeasures()}) == []
+    assert codes({"left": LungMeasures(0.0), "right": LungMeasures()}) == ["missing_side"]
+    assert codes(lungs(0, 2000), {"left_of_middle_share": 0.0}) == ["missing_side"]
+    assert codes(quality={"left_of_middle_share": None}) == []
+    # A few voxels on the side of the missing lung: the body says that it is missing.
+    assert codes(lungs(60, 2940), {"left_of_middle_share": 0.02}) == ["missing_side"]
+
+
+def test_values_that_are_not_known_raise_no_flag() -> None:
+    unknown = dict.fromkeys(each.name for each in fields(Quality))
+    assert codes({"lung": replace(BOTH, p50_hu=None)}, unknown) == []
+
+
+def test_doubtful_hu_are_said_once() -> None:
+    converted = (Finding("hu_converted", "repaired", "", None),)
+    assert codes(lungs(1850, 2150, 0), {"tissues_in_place": False}, converted) == ["doubtful_hu"]
+    found = find_flags(GOOD, replace(TRUSTED, tissues_in_place=False), converted)
+    assert [flag.detail for flag in found] == [
+        "HU are doubtful, because the values had to be converted"
+    ]
+    assert details(tissues_in_place=False) == [
+        "HU are doubtful: air, fat or soft tissue do not lie where they should"
+    ]
+
+
+def test_the_certainty_of_parts_together_is_that_of_all_slices() -> None:
+    rng = np.random.default_rng(0)
+    slices = rng.uniform(size=(4, 5, 6)).astype(np.float32)
+    together, whole = Certainty(), Certainty()
+    for p in slices:
+        one = Certainty()
+        for each in (one, whole):
+            each.add(np.stack([1 - p, p], axis=-1), p > 0.5)
+        together.include(one)
+    mask = slices > 0.5
+    expected = 2 * slices[mask].sum() / (mask.sum() + slices.sum())
+    assert together.value == whole.value == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_usual_if_the_model_does_not_say() -> None:
+    for image in (False, True):
+        assert Usual().least(image=image) == pytest.approx(0.95)
+    assert Usual().slices == 0
+    known = Usual(together=0.9, slice=0.7, slices=3)
+    assert known.least() == pytest.approx(0.87)
+    assert known.least(image=True) == pytest.approx(0.67)
+
+
+def test_twenty_cases_are_named_and_the_others_counted() -> None:
+    rows = [row(f"c{k}", 1, ["volume"]) for k in range(21)]
+    assert "; c19 (volume). Flags: volume 20" in summary(rows[:20])
+    assert "; c19 (volume); and 1 more. Flags: volume 21" in summary(rows)
+    assert summary([]) == ""

@@ -14,11 +14,15 @@ from lungseg.errors import DataError, UsageError
 from lungseg.imaging.framing import frame_slice
 from lungseg.inference.certainty import Usual
 from lungseg.inference.predictor import (
+    CPU,
     Predictor,
+    _providers,
     at_size,
     foreground_map,
+    model_paths,
 )
 from lungseg.inference.tiling import gaussian_weights, tiles
+from lungseg.system.environment import cores
 from lungseg.system.tables import read_json, write_json
 from tests.support.networks import write_classes, write_network, write_sides
 
@@ -176,3 +180,125 @@ def test_networks_together_are_as_certain_as_the_least_certain(tmp_path: Path) -
     write_json(paths[0].with_name("model.json"), document | {"certainty": {"mean": 1}})
     with pytest.raises(DataError, match=r"model\.json.*not what lungseg train writes"):
         Predictor(paths[0]).usual_certainty  # noqa: B018
+
+
+def test_the_model_is_a_file_or_that_of_a_run(tmp_path: Path) -> None:
+    run = write_network(tmp_path / "run", (8, 8))
+    assert model_paths(run, None) == [run / "model.onnx"]
+    assert model_paths(None, run / "model.onnx") == [run / "model.onnx"]
+    for given, said in (
+        ((run, run / "model.onnx"), "either a run folder"),
+        ((None, run), "there is no such model file"),
+        ((run / "model.onnx", None), "there is no such run folder"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            model_paths(*given)
+    (run / "model.onnx").unlink()
+    with pytest.raises(UsageError, match="the run has no exported model"):
+        model_paths(run, None)
+
+
+def test_networks_together_give_their_mean(tmp_path: Path) -> None:
+    one = write_network(tmp_path / "one", (6, 8)) / "model.onnx"
+    two = write_network(tmp_path / "two", (6, 8), reach=1) / "model.onnx"
+    grey = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
+    alone = [Predictor(path).probabilities([grey]) for path in (one, two)]
+    assert not np.allclose(*alone)
+    both = Predictor([one, two])
+    np.testing.assert_allclose(both.probabilities([grey]), (alone[0] + alone[1]) / 2, atol=1e-6)
+    assert (len(both), both.path) == (2, one)
+    # A flipped picture is the same to a network that knows no side.
+    flipped = Predictor(two, flips=True).probabilities([grey])
+    np.testing.assert_allclose(flipped, alone[1], atol=1e-6)
+
+
+def test_networks_of_other_slices_do_not_predict_together(tmp_path: Path) -> None:
+    paths = [
+        write_network(tmp_path / name, size) / "model.onnx"
+        for name, size in (("a", (6, 8)), ("b", (8, 6)))
+    ]
+    with pytest.raises(DataError, match="expects other slices or classes"):
+        Predictor(paths)
+
+
+def test_a_network_is_named_without_the_place_where_it_lies(tmp_path: Path) -> None:
+    run = write_network(tmp_path / "mine", (8, 8))
+    assert Predictor(run / "model.onnx").name == "mine"
+    other = run / "best.onnx"
+    (run / "model.onnx").rename(other)
+    assert Predictor(other).name == "best.onnx"
+    folds = [write_network(tmp_path / "all" / f"fold{k}", (8, 8)) / "model.onnx" for k in (0, 1)]
+    assert Predictor(folds).name == "all"
+
+
+@pytest.mark.parametrize(
+    ("available", "device", "expected"),
+    [
+        ([CPU], "cpu", [CPU]),
+        ([CPU], "auto", [CPU]),
+        (["CUDAExecutionProvider", CPU], "auto", ["CUDAExecutionProvider", CPU]),
+        (["CUDAExecutionProvider", CPU], "gpu", ["CUDAExecutionProvider", CPU]),
+        (["CUDAExecutionProvider", CPU], "cpu", [CPU]),
+        (["AzureExecutionProvider", CPU], "auto", [CPU]),
+        ([CPU], "gpu", None),
+    ],
+)
+def test_a_gpu_is_used_if_there_is_one_and_it_is_wanted(
+    available: list[str], device: str, expected: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
+    if expected is not None:
+        assert _providers(device) == expected
+        return
+    with pytest.raises(UsageError, match=r"infer\.device is gpu, but this ONNX Runtime has no GPU"):
+        _providers(device)
+
+
+def test_threads_are_those_that_were_given_or_all_cores(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "run", (8, 8)) / "model.onnx"
+    assert Predictor(path, threads=3).workers == 3
+    assert Predictor(path).workers == cores()
+    assert Predictor(path).provider == CPU
+
+
+@pytest.mark.parametrize("size", [[9, 8], [8, 9]])
+def test_a_network_that_takes_other_slices_than_its_description_says_is_refused(
+    size: list[int], tmp_path: Path
+) -> None:
+    path = write_network(tmp_path / "run", (8, 8)) / "model.onnx"
+    document = read_json(path.with_name("model.json"))
+    document["input"]["size"] = size
+    write_json(path.with_name("model.json"), document)
+    with pytest.raises(DataError, match=r"takes \[8, 8, 1\] and gives \[2\] classes, but model"):
+        Predictor(path)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_network_with_other_classes_than_its_description_says_is_refused(
+    cut: bool, tmp_path: Path
+) -> None:
+    greys = {"soft": 200, "left lung": 20, "right lung": 60}
+    run = (
+        write_classes(tmp_path / "a", (8, 8), greys) if cut else write_sides(tmp_path / "a", (8, 8))
+    )
+    document = read_json(run / "model.json")
+    document["rgb_map"] = {"soft": [0, 0, 0], "lung": [9, 9, 9]}
+    write_json(run / "model.json", document)
+    with pytest.raises(DataError, match=r"gives \[3\] classes, but model\.json .* and 2"):
+        Predictor(run / "model.onnx")
+
+
+def test_a_description_is_there_and_whole(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "run", (8, 8)) / "model.onnx"
+    described = path.with_name("model.json")
+    document = read_json(described)
+    del document["input"]["square_pixels"]  # as version 0.1 wrote it
+    write_json(described, document)
+    assert Predictor(path).data.square_pixels is False
+    for broken in ({}, {"input": 3}, {"input": document["input"]}, {**document, "rgb_map": 3}):
+        write_json(described, broken)
+        with pytest.raises(DataError, match="is not what lungseg train writes"):
+            Predictor(path)
+    described.unlink()
+    with pytest.raises(DataError, match="expected beside the ONNX file"):
+        Predictor(path)
