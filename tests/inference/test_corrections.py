@@ -111,3 +111,59 @@ def test_what_is_no_correction_is_refused_with_its_place(
     with pytest.raises(UsageError, match=said) as raised:
         read_corrections(path)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("last", [5, 6])
+def test_a_step_may_go_to_the_last_slice(last: int, tmp_path: Path) -> None:
+    text = f"steps: [{{why: x, add: {{slices: [{last}, 6], box: [1, 2, 3, 2]}}}}]"
+    empty = np.zeros(SHAPE, np.uint8)
+    found, said = corrected(tmp_path, text, empty, empty)
+    expected = empty.copy()
+    expected[last - 1 :, 2, 1:4] = 1
+    np.testing.assert_array_equal(found, expected)
+    assert said == [f"slices {last} to 6: {3 * (7 - last)} voxels added: x"]
+
+
+def test_a_region_in_hu_holds_its_limits_and_a_removal_says_so(tmp_path: Path) -> None:
+    full = np.ones(SHAPE, np.uint8)
+    hu = np.broadcast_to(np.arange(12), SHAPE)
+    text = "steps: [{why: x, remove: {slices: [2, 2], box: [0, 0, 11, 9], hu: [3, 5]}}]"
+    found, said = corrected(tmp_path, text, full, hu)
+    expected = full.copy()
+    expected[1, :, 3:6] = 0
+    np.testing.assert_array_equal(found, expected)
+    assert said == ["slices 2 to 2: 30 voxels removed: x"]
+
+
+def test_corners_are_rounded_to_the_nearest_pixel(tmp_path: Path) -> None:
+    empty = np.zeros(SHAPE, np.uint8)
+    text = "steps: [{why: x, add: {slices: [1, 1], box: [1.6, 2.4, 3.4, 4.6]}}]"
+    found, _ = corrected(tmp_path, text, empty, empty)
+    expected = empty.copy()
+    expected[0, 2:6, 2:4] = 1
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps: [{why: '', leave_out: {slices: [1, 1]}}]", "steps.0.why"),
+        ("steps: [{why: x, leave_out: {slices: [1, 1], box: [0, 0, 1, 1]}}]", "leave_out.box"),
+        (
+            "steps: [{why: x, add: {slices: [1, 1], box: [0, 0, 1, 1], "
+            "polygon: [[0, 0], [1, 1], [0, 1]]}}]",
+            "a polygon or a box",
+        ),
+        ("[1]", "file: "),
+    ],
+)
+def test_more_or_less_than_a_step_needs_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "case.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        read_corrections(path)
+    path.write_bytes(b"steps: \xff")
+    with pytest.raises(UsageError, match=r"case\.yaml: the corrections cannot be read"):
+        read_corrections(path)
+    with pytest.raises(UsageError, match=r"none\.yaml: the corrections cannot be read"):
+        read_corrections(tmp_path / "none.yaml")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from lungseg.inference.quality import assess, thin_out
+from lungseg.inference.quality import _left_of_middle, assess, thin_out
 from lungseg.inference.threshold import label_lungs
 from tests.support.volumes import image_of, phantom_volume
 
@@ -117,3 +117,27 @@ def test_a_field_smaller_than_any_body_is_not_judged(
     assert (found.threshold_dice is not None) == judged
     assert (found.left_of_middle_share is not None) == judged
     assert found.tissues_in_place is True
+
+
+def test_the_share_to_the_left_is_beside_the_median_of_the_body() -> None:
+    body = np.zeros((2, 4, 11), bool)
+    body[:, :, 2:9] = True  # the middle column is 5
+    lungs = np.zeros_like(body)
+    lungs[0, 0, 3:6] = lungs[0, 0, 6] = True  # column 5 is not beyond the middle
+    assert _left_of_middle(body, lungs) == 0.25
+    assert _left_of_middle(body & False, lungs) is None
+    assert _left_of_middle(body, lungs & False) is None
+
+
+def test_what_was_dropped_is_a_share_of_what_was_found() -> None:
+    found = np.zeros((16, 40, 40), np.uint8)
+    found[2:6, 5:15, 5:15] = 1  # 400 voxels
+    kept = found.copy()
+    kept[2, 5, 5:8] = 0
+    kept[9, 20, 20:30] = 1  # what was filled is not dropped
+    spacing = (2.0, 2.0, 5.0)
+    ct = image_of(np.where(found, -800, 40).astype(np.int16), spacing)
+    quality = assess(ct, image_of(found, spacing), image_of(kept, spacing), 0.5)
+    assert quality.dropped_share == 0.0075
+    assert quality.parts_found == 1
+    assert quality.certainty == 0.5
