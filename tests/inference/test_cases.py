@@ -18,6 +18,7 @@ from lungseg.imaging.pixels import write_png
 from lungseg.inference import cases
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.rows import CaseRow
+from lungseg.system import console
 from tests.support.networks import write_network
 from tests.support.volumes import image_of
 
@@ -146,12 +147,13 @@ def test_a_worker_says_all_itself_unless_it_is_this_process(
     is_here: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(cases.console, "show_always", lambda: said.append("always"))
+    monkeypatch.setattr(console, "show_always", lambda: said.append("always"))
     monkeypatch.setattr(cases, "segment_case", lambda *given: given)
     client = (socket.gethostname(), os.getpid() if is_here else os.getpid() + 1)
     item = Input(Path("a.mha"), "a", True)
     config = Config()
-    assert cases._work(client, item, [], Path("o"), config) == (item, [], Path("o"), config)
+    given: Any = cases._work(client, item, [], Path("o"), config)
+    assert given == (item, [], Path("o"), config)
     assert said == ([] if is_here else ["always"])
 
 
@@ -186,7 +188,7 @@ def test_size_spacing_and_each_remark_are_told(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(cases.console, "detail", told.append)
+    monkeypatch.setattr(console, "detail", told.append)
     hu = np.full((4, 30, 20), 40, np.int16)
     hu[1:3, 5:12, 5:12] = -1000
     sitk.WriteImage(image_of(hu, (1.5, 2.25, 7.0)), str(tmp_path / "a.mha"))

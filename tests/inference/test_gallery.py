@@ -183,8 +183,8 @@ def test_pictures_are_of_one_mask_and_one_way_of_drawing(tmp_path: Path) -> None
 
 
 def test_a_row_of_the_page_has_what_its_case_has(tmp_path: Path) -> None:
-    lungs = [LungMeasures(ml) for ml in (3000.0, 1400.0, 1600.0)]
-    measures = Measures(*lungs, slices_with_lung=3, touches_border=False)
+    both, left, right = (LungMeasures(ml) for ml in (3000.0, 1400.0, 1600.0))
+    measures = Measures(both, left, right, slices_with_lung=3, touches_border=False)
     row = CaseRow(
         "a", "in/a.mha", "done", "a.mha", lung_fraction=0.25, flags="cut_off volume",
         detail="said", measures=measures, quality=Quality(certainty=0.98),

@@ -8,10 +8,10 @@ from lungseg.config.loading import with_overrides
 from lungseg.config.schema import Config
 from lungseg.errors import DataError, UsageError
 from lungseg.imaging.folders import Input
-from lungseg.inference import mask_file
 from lungseg.inference.mask_file import input_for, mask_alone, names_a_file
 from lungseg.inference.output_files import files_of, make_folders, written_for
 from lungseg.inference.rows import CaseRow
+from lungseg.system import console
 
 VOLUME, IMAGE = Input(Path("in/a.mha"), "a", True), Input(Path("in/b.png"), "b", False)
 
@@ -108,7 +108,7 @@ def test_what_is_written_beside_masks_is_left_out_and_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(mask_file.console, "warn", said.append)
+    monkeypatch.setattr(console, "warn", said.append)
     plain = with_overrides(Config(), {"infer.sides": True})
     found = mask_alone(plain)
     assert said == []

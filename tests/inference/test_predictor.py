@@ -203,7 +203,7 @@ def test_networks_together_give_their_mean(tmp_path: Path) -> None:
     two = write_network(tmp_path / "two", (6, 8), reach=1) / "model.onnx"
     grey = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
     alone = [Predictor(path).probabilities([grey]) for path in (one, two)]
-    assert not np.allclose(*alone)
+    assert not np.allclose(alone[0], alone[1])
     both = Predictor([one, two])
     np.testing.assert_allclose(both.probabilities([grey]), (alone[0] + alone[1]) / 2, atol=1e-6)
     assert (len(both), both.path) == (2, one)

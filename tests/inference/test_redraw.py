@@ -18,8 +18,9 @@ from lungseg.inference.gallery_page import begin_gallery, finish_gallery, galler
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.redraw import redraw
 from lungseg.inference.rows import CaseRow
+from lungseg.inference.sides import LEFT, RIGHT
 from lungseg.reporting.gallery import read_pictures
-from tests.support.chests import GAS, LEFT, RIGHT, TISSUE
+from tests.support.chests import GAS, TISSUE
 from tests.support.networks import write_classes, write_network
 from tests.support.volumes import image_of
 

@@ -7,7 +7,6 @@ import pytest
 
 from lungseg.errors import DataError
 from lungseg.imaging.folders import Input
-from lungseg.inference import rows as rows_module
 from lungseg.inference.origins import Origin
 from lungseg.inference.rows import (
     CaseRow,
@@ -23,6 +22,7 @@ from lungseg.inference.rows import (
     read_done,
     write_cases,
 )
+from lungseg.system import console
 from lungseg.system.tables import read_json
 
 SCAN = Input(Path("scan.mha"), "scan", True)
@@ -169,7 +169,7 @@ def test_a_failure_is_told_with_its_file_once(
     problem: DataError, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(rows_module.console, "warn", warned.append)
+    monkeypatch.setattr(console, "warn", warned.append)
     failed_row(IMAGE, problem)
     assert warned == [said]
 
