@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from lungseg.inference.anatomy import Anatomy, find_anatomy
-from lungseg.inference.body import coarse_body
+from lungseg.inference.anatomy import Anatomy, _find_midline, _smooth, find_anatomy
+from lungseg.inference.body import Body, coarse_body
 from tests.support.chests import GAS, TISSUE
 from tests.support.volumes import image_of
 
@@ -264,3 +264,58 @@ def test_a_ct_thinner_than_the_coarse_grid_is_looked_at(slices: int) -> None:
     found = look(body()[:slices], spacing).midline
     assert found is not None
     assert found.x == pytest.approx(49.5, abs=2)
+
+
+@pytest.mark.parametrize(("slices", "reach"), [(30, 3), (8, 1), (3, 1), (25, 2), (26, 3)])
+def test_a_column_is_the_median_of_those_in_a_fifth_of_the_slices(slices: int, reach: int) -> None:
+    rng = np.random.default_rng(0)
+    columns = {int(k): float(rng.uniform(0, 50)) for k in range(slices - 1, -1, -1)}
+    expected = [
+        np.median([columns[k] for k in range(max(0, at - reach), min(slices, at + reach + 1))])
+        for at in range(slices)
+    ]
+    np.testing.assert_allclose(_smooth(columns, slices), expected)
+
+
+def test_between_slices_without_a_column_the_midline_runs_straight() -> None:
+    found = _smooth({2: 10.0, 6: 20.0}, 9)
+    np.testing.assert_allclose(found, [10, 10, 10, 12.5, 15, 17.5, 20, 20, 20])
+
+
+@pytest.mark.parametrize(
+    ("skin", "ends", "expected"),
+    [
+        ((True, True), (10, 31, 5, 25), (20.5, "the outline of the body")),
+        ((True, False), (10, 39, 5, 25), (40.0, "the skin of the right side")),
+        ((False, True), (0, 31, 5, 25), (-1.0, "the skin of the left side")),
+        ((True, False), (10, 39, 5, 29), None),  # the back is not in the picture
+        ((False, False), (0, 39, 5, 25), None),
+    ],
+)
+def test_without_a_spine_the_midline_follows_from_the_skin(
+    skin: tuple[bool, bool],
+    ends: tuple[int, int, int, int],
+    expected: tuple[float, str] | None,
+) -> None:
+    hu = np.full((6, 30, 40), TISSUE, np.int16)
+    found = _find_midline(a_body(hu), dict.fromkeys(range(6), ends), skin)
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    np.testing.assert_array_equal(found[0], np.full(6, expected[0]))
+    assert found[1] == expected[1]
+
+
+@pytest.mark.parametrize(("cut", "is_known"), [(2, True), (3, False)])
+def test_the_back_is_in_the_picture_if_most_slices_show_it(cut: int, is_known: bool) -> None:
+    hu = np.full((6, 30, 40), TISSUE, np.int16)
+    ends = {k: (10, 39, 5, 29 if k < cut else 28) for k in range(6)}
+    assert (_find_midline(a_body(hu), ends, (True, False)) is not None) == is_known
+    assert _find_midline(a_body(hu), {}, (True, True)) is None
+
+
+def a_body(hu: np.ndarray) -> Body:
+    """Return a body of tissue that fills the picture."""
+    whole = np.ones(hu.shape, bool)
+    return Body(hu, whole, whole, (1, 1, 1), SPACING)
