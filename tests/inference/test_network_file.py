@@ -610,3 +610,18 @@ def test_grey_values_are_scaled_into_a_new_array(
     assert found.dtype == np.float32
     assert batch.tolist() == [2, 4]
     assert (found is batch) == ((scale, offset) == (1, 0))
+
+
+def test_of_two_enlargements_the_last_is_computed_here(tmp_path: Path) -> None:
+    def enlarge_twice(model: onnx.ModelProto) -> None:
+        replace_tensor(model, "once more", np.array([1, 1, 1, 3], np.float32))
+        first = node(model, "Resize")
+        again = onnx.NodeProto.FromString(first.SerializeToString())
+        again.input[0], again.input[2], again.output[0] = "enlarged", "once more", "twice"
+        node(model, "Softmax").input[0] = "twice"
+        nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend([*nodes[:5], again, *nodes[5:]])
+
+    path = changed(graph(tmp_path / "a.onnx", scales=(1, 1, 3, 1)), forget_shape)
+    assert check_same(changed(path, enlarge_twice)).enlargement == (1, 3)
