@@ -247,3 +247,11 @@ def test_a_large_image_is_drawn_as_large_as_its_case_needs(full: bool, side: int
     image = np.zeros((300, 900), np.uint8)
     (view,) = views(draw_image(image, image, ["b", "lung"], None, full=full)).values()
     assert pixels(view["slices"][0]).shape == (round(side / 3), side)
+
+
+@pytest.mark.parametrize(("full", "side"), [(True, 320), (False, 256)])
+def test_a_slice_of_a_volume_is_drawn_as_large_as_its_case_needs(full: bool, side: int) -> None:
+    hu = np.zeros((2, 400, 800), np.int16)
+    nothing = np.zeros(hu.shape, np.uint8)
+    shown = views(draw_volume(hu, nothing, nothing, nothing, (5.0, 1.0, 1.0), full=full))
+    assert pixels(shown["axial"]["slices"][0]).shape == (side // 2, side)

@@ -385,3 +385,36 @@ def test_a_lung_has_5_ml(pixels: int, is_lung: bool) -> None:
     air[0, 12, 5:8] = True
     hu = np.where(air, LUNG, TISSUE).astype(np.int16)
     assert threshold.choose_lungs(hu, air, SPACING).any() == is_lung
+
+
+@pytest.mark.parametrize(
+    ("value", "is_air"), [(-950, True), (-951, False), (-1000, False), (-321, True), (-320, False)]
+)
+def test_a_part_at_the_edge_and_in_the_body_is_lung_if_it_is_brighter_than_air(
+    value: int, is_air: bool
+) -> None:
+    hu = np.full((40, 50), TISSUE, np.int16)
+    hu[10:30, :20] = value
+    body = hu == TISSUE
+    expected = np.zeros(hu.shape, bool)
+    expected[10:30, :20] = is_air
+    np.testing.assert_array_equal(threshold._air_of_slice(hu, body), expected)
+
+
+@pytest.mark.parametrize(("columns", "whole"), [(14, True), (13, False)])
+def test_of_a_part_that_lies_beside_the_body_only_what_is_within_can_be_lung(
+    columns: int, whole: bool
+) -> None:
+    # Bright air of 50 columns beside a body, and in a hollow of it, of 38 of 40 rows.
+    hu = np.full((40, 90), -900, np.int16)
+    hu[:, 50:] = TISSUE
+    hu[:, 50 : 50 + columns] = -900
+    hu[:1, 50:] = hu[-1:, 50:] = TISSUE  # so that the outline begins at column 50
+    hu[:, 88:] = TISSUE
+    body = hu == TISSUE
+    outline = np.zeros(hu.shape, bool)
+    outline[:, 50:] = True
+    part = hu == -900
+    assert (np.count_nonzero(part & outline) > 0.2 * np.count_nonzero(part)) == whole
+    found = threshold._air_of_slice(hu, body)
+    np.testing.assert_array_equal(found, part if whole else part & outline)
