@@ -394,10 +394,10 @@ def test_a_part_at_the_edge_and_in_the_body_is_lung_if_it_is_brighter_than_air(
     value: int, is_air: bool
 ) -> None:
     hu = np.full((40, 50), TISSUE, np.int16)
-    hu[10:30, :20] = value
+    hu[10:30, :20] = hu[10:30, 35:] = value
     body = hu == TISSUE
     expected = np.zeros(hu.shape, bool)
-    expected[10:30, :20] = is_air
+    expected[10:30, :20] = expected[10:30, 35:] = is_air
     np.testing.assert_array_equal(threshold._air_of_slice(hu, body), expected)
 
 
