@@ -562,3 +562,14 @@ def test_a_side_is_in_the_picture_if_half_of_a_lung_has_room_there(
     middle: float, start: int, size: int, skin: tuple[bool, bool], expected: list[int]
 ) -> None:
     assert seen(middle, start, size, skin) == expected
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_strand_beyond_the_midline_is_no_second_lung(side: int) -> None:
+    # 12 of 1612 voxels, as far from the midline as six tenths of the lung.
+    lung, strand = of_rows(0, 20, 20, 40), (slice(1, 2), slice(9, 10), slice(8, 20))
+    if side == RIGHT:
+        lung, strand = of_rows(0, 20, 0, 20), (slice(1, 2), slice(9, 10), slice(20, 32))
+    found, steps = labelled((lung, False), (strand, False))
+    assert set(np.unique(found)) == {0, side}
+    assert steps == []
