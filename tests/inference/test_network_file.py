@@ -625,3 +625,12 @@ def test_of_two_enlargements_the_last_is_computed_here(tmp_path: Path) -> None:
 
     path = changed(graph(tmp_path / "a.onnx", scales=(1, 1, 3, 1)), forget_shape)
     assert check_same(changed(path, enlarge_twice)).enlargement == (1, 3)
+
+
+def test_a_transpose_to_another_order_is_left_to_onnx_runtime(tmp_path: Path) -> None:
+    def exchange_rows_and_columns(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].attribute[0].ints[:] = [0, 3, 2, 1]
+        forget_shape(model)
+
+    ends = check_same(changed(graph(tmp_path / "a.onnx"), exchange_rows_and_columns))
+    assert not ends.softmax
