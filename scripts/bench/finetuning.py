@@ -1,10 +1,10 @@
 """Compare a training that starts with a network with one that starts anew, on few slices.
 
-`--work` is the folder of scripts.maintain.make_model after its cross-validation. A training begins
-with the network of a fold. All slices are of the patients that this fold held back, and show lung.
-A draw divides these patients in halves: some slices of one half are trained on, and every slice of
-the other half is scored. A result is kept at once in results/finetuning.json and not computed
-again.
+`--work` is the folder of scripts.maintain.make_model after its cross-validation, or at least after
+the training of one fold. A training begins with the network of that fold. All slices are of the
+patients that it held back, and show lung. A draw divides these patients in halves: some slices of
+one half are trained on, and every slice of the other half is scored. A result is kept at once in
+results/finetuning.json and not computed again.
 
 Example:
     python -m scripts.bench.finetuning --work work/model
@@ -30,7 +30,6 @@ from lungseg.dataset.reading import read_manifest
 from lungseg.dataset.slices import Slice
 from lungseg.system.tables import read_csv
 from scripts.bench.real_slices import ask_child, fill_in, score, train_and_score
-from scripts.maintain.make_model import FOLDS
 
 RESULTS = Path(__file__).parent / "results" / "finetuning.json"
 SIZES, DRAWS = (5, 10, 50), (0, 1, 2)
@@ -97,15 +96,14 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder of make_model.")],
     slices: Annotated[list[int], typer.Option(help="Slices to train on.")] = list(SIZES),  # noqa: B006
     seed: Annotated[list[int], typer.Option(help="Draws.")] = list(DRAWS),  # noqa: B006
+    fold: Annotated[int, typer.Option(min=1, help="Fold of the network to begin with.")] = 1,
 ) -> None:
     """Do the trainings that results/finetuning.json lacks."""
 
     def train(name: str, number: int) -> dict[str, Any]:
         start, _, count = name.partition(", ")
-        # Each draw is of another fold, so that the networks started from differ, too.
-        job = {"work": str(work), "start": start, "slices": int(count or 1)}
-        module = "scripts.bench.finetuning"
-        return ask_child(module, {**job, "fold": number % FOLDS + 1, "seed": number})
+        job = {"work": str(work), "start": start, "slices": int(count or 1), "fold": fold}
+        return ask_child("scripts.bench.finetuning", {**job, "seed": number})
 
     names = [f"{start}, {count}" for count in slices for start in SHOWN]
     fill_in(RESULTS, [AS_IT_IS, *names], seed, train)
