@@ -39,11 +39,11 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 from typer.testing import CliRunner
-from lungseg.cli import app
+from lungseg.cli.app import program
 
 results = {}
 for name, command in json.load(sys.stdin).items():
-    result = CliRunner().invoke(app, command.split())
+    result = CliRunner().invoke(program(), command.split())
     results[name] = (result.exit_code, result.stderr)
 print(json.dumps(results))
 """
