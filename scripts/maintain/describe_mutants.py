@@ -9,7 +9,7 @@ from typing import Any
 from lungseg.system.tables import read_json
 from scripts.bench.write_networks import paragraph
 from scripts.maintain.mutants import Mutant
-from scripts.maintain.mutate import RESULT, outcomes_in, summarise
+from scripts.maintain.mutate import NOT_YET, RESULT, outcomes_in, summarise
 
 # Why a change that no fast test notices does no harm, by `key_of`.
 HARMLESS = Path(__file__).with_name("harmless.json")
@@ -23,12 +23,12 @@ def section(result: Path = RESULT, harmless: Path = HARMLESS) -> str:
         return "`make mutate` was not run yet."
     found, reasons = read_json(result), read_json(harmless)
     outcomes = outcomes_in(found)
-    return "\n\n".join([_head(found, outcomes), _table(outcomes), _survivors(outcomes, reasons)])
+    return "\n\n".join([_head(found, outcomes), _table(outcomes), _listed(outcomes, reasons)])
 
 
 def _head(found: Mapping[str, Any], outcomes: Mapping[Mutant, str]) -> str:
     tried = len(outcomes)
-    noticed = sum(outcome != "survived" for outcome in outcomes.values())
+    noticed = len(outcomes) - len(_survivors(outcomes))
     return paragraph(
         "`make mutate` changes single places of the code, spread evenly over these packages, and "
         f"runs the fast tests that run the line. Seed {found['seed']}: {tried} changes were "
@@ -42,12 +42,17 @@ def _table(outcomes: Mapping[Mutant, str]) -> str:
     lines = ["| package | changes | killed | timed out | survived |", "|---|---|---|---|---|"]
     for package, counts in summarise(outcomes).items():
         row = [counts.get(outcome, 0) for outcome in OUTCOMES]
+        row[-1] += counts.get(NOT_YET, 0)
         lines.append(f"| `{package}` | {sum(row)} | {' | '.join(map(str, row))} |")
     return "\n".join(lines)
 
 
-def _survivors(outcomes: Mapping[Mutant, str], reasons: Mapping[str, str]) -> str:
-    survived = sorted((m for m in outcomes if outcomes[m] == "survived"), key=str)
+def _survivors(outcomes: Mapping[Mutant, str]) -> list[Mutant]:
+    return sorted((m for m in outcomes if outcomes[m] in ("survived", NOT_YET)), key=str)
+
+
+def _listed(outcomes: Mapping[Mutant, str], reasons: Mapping[str, str]) -> str:
+    survived = _survivors(outcomes)
     if not survived:
         return "No change survived."
     lines = [

@@ -42,6 +42,10 @@ SLOWDOWN, LEAST_TIMEOUT_S = 5, 240
 # first, until one notices the change. The last portion begins with those of the same subject. What
 # is beyond it counts as if it did not notice.
 PORTIONS = (4.0, 30.0, 120.0)
+# All changes are tried by the first portions before any is tried by the last one, which takes
+# minutes: a run that is stopped early has then tried most of them.
+QUICK_PORTIONS = 2
+NOT_YET = "survived the quick tests"
 USUAL_SECONDS = 40.0  # of a file of tests, whose duration is not known
 NO_TESTS = 5  # pytest's exit status if there is nothing to run
 
@@ -93,13 +97,19 @@ class Trial:
                 return list(tests[:number])
         return list(tests)
 
-    def outcome_of(self, mutant: Mutant) -> str:
-        """Return `killed`, `timed out` or `survived`."""
-        for tests in self.tests_for(mutant):
+    def outcome_of(self, mutant: Mutant, quick: bool) -> str:
+        """Return `killed`, `timed out`, `survived`, or `NOT_YET` if slower tests are to follow.
+
+        Args:
+            mutant: the change to try.
+            quick: whether to try it by the quick tests, or by those that follow them.
+        """
+        portions = self.tests_for(mutant)
+        for tests in portions[:QUICK_PORTIONS] if quick else portions[QUICK_PORTIONS:]:
             outcome = self.try_by(tests, mutant)
             if outcome != "survived":
                 return outcome
-        return "survived"
+        return NOT_YET if quick and len(portions) > QUICK_PORTIONS else "survived"
 
     def try_by(self, tests: Sequence[str], mutant: Mutant) -> str:
         """Return the outcome of a change by some tests."""
@@ -156,7 +166,9 @@ def make_trials(root: Path, work: Path, sources: str, count: int) -> list[Trial]
     return trials
 
 
-def try_all(mutants: Sequence[Mutant], trials: Sequence[Trial]) -> Iterator[tuple[Mutant, str]]:
+def try_all(
+    mutants: Sequence[Mutant], trials: Sequence[Trial], quick: bool
+) -> Iterator[tuple[Mutant, str]]:
     """Yield each change and its outcome as soon as it is known, one at a time in each trial."""
     free: SimpleQueue[Trial] = SimpleQueue()
     for trial in trials:
@@ -165,7 +177,7 @@ def try_all(mutants: Sequence[Mutant], trials: Sequence[Trial]) -> Iterator[tupl
     def work(mutant: Mutant) -> tuple[Mutant, str]:
         trial = free.get()
         try:
-            return mutant, trial.outcome_of(mutant)
+            return mutant, trial.outcome_of(mutant, quick)
         finally:
             free.put(trial)
 
@@ -231,15 +243,16 @@ def main(
     known = known_outcomes(result, head, anew)
     outcomes = {mutant: known[mutant] for mutant in chosen if mutant in known}
     typer.echo(f"{len(chosen)} changes, seed {seed}; {len(outcomes)} are tried already")
-    waiting = [mutant for mutant in chosen if mutant not in outcomes]
     with contextlib.ExitStack() as stack:
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         trials = make_trials(ROOT, folder, head["sources"], processes)
-        for mutant, outcome in try_all(waiting, trials):
-            outcomes[mutant] = outcome
-            typer.echo(f"{len(outcomes)}/{len(chosen)} {outcome}: {mutant}")
-            tried = [{**asdict(each), "outcome": outcomes[each]} for each in outcomes]
-            write_json(result, {**head, "counts": summarise(outcomes), "mutants": tried})
+        for quick, before in ((True, None), (False, NOT_YET)):
+            waiting = [mutant for mutant in chosen if outcomes.get(mutant) == before]
+            for mutant, outcome in try_all(waiting, trials, quick):
+                outcomes[mutant] = outcome
+                typer.echo(f"{len(outcomes)}/{len(chosen)} {outcome}: {mutant}")
+                tried = [{**asdict(each), "outcome": outcomes[each]} for each in outcomes]
+                write_json(result, {**head, "counts": summarise(outcomes), "mutants": tried})
     list_outcomes(outcomes, ["timed out", "survived"])
 
 

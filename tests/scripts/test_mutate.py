@@ -23,7 +23,7 @@ from scripts.maintain.mutants import (
     sources,
     spread,
 )
-from scripts.maintain.mutate import Trial, naming_tests, try_all
+from scripts.maintain.mutate import NOT_YET, Trial, naming_tests, try_all
 from tests.support.places import REPOSITORY
 
 
@@ -220,17 +220,22 @@ def test_the_own_and_quick_tests_come_first_and_in_the_end_those_of_the_subject(
         return next(outcomes)
 
     monkeypatch.setattr(Trial, "try_by", try_by)
-    assert (trial.outcome_of(mutant(1)), tried) == ("killed", portions[:2])
-    assert (trial.outcome_of(mutant(1)), tried[2:]) == ("timed out", portions[:1])
-    assert (trial.outcome_of(mutant(1)), tried[3:]) == ("survived", portions)
+    assert (trial.outcome_of(mutant(1), True), tried) == ("killed", portions[:2])
+    assert (trial.outcome_of(mutant(1), True), tried[2:]) == ("timed out", portions[:1])
+    assert (trial.outcome_of(mutant(1), True), tried[3:]) == (NOT_YET, portions[:2])
+    assert (trial.outcome_of(mutant(1), False), tried[5:]) == ("survived", portions[2:])
 
 
-def test_a_line_that_no_test_runs_is_tried_by_the_files_that_name_its_module(trial: Trial) -> None:
+def test_a_line_that_no_test_runs_is_tried_by_the_files_that_name_its_module(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trial.covering = SimpleNamespace(of=lambda file, line: [])  # type: ignore[assignment]
     assert trial.tests_for(mutant(1)) == [["tests/evaluation/test_surfaces.py"]]
+    monkeypatch.setattr(Trial, "try_by", lambda *_: "survived")
+    assert trial.outcome_of(mutant(1), True) == "survived", "there is no slower test"
     (trial.copy / "tests" / "evaluation" / "test_surfaces.py").unlink()
     assert trial.tests_for(mutant(1)) == []
-    assert trial.outcome_of(mutant(1)) == "survived"
+    assert trial.outcome_of(mutant(1), True) == "survived"
 
 
 def test_changes_are_tried_at_the_same_time_but_one_in_each_copy(
@@ -239,7 +244,7 @@ def test_changes_are_tried_at_the_same_time_but_one_in_each_copy(
     both = Barrier(2, timeout=60)
     busy: Counter[Path] = Counter()
 
-    def outcome_of(self: Trial, mutant: Mutant) -> str:
+    def outcome_of(self: Trial, mutant: Mutant, quick: bool) -> str:
         busy[self.copy] += 1
         assert busy[self.copy] == 1
         both.wait()
@@ -248,5 +253,5 @@ def test_changes_are_tried_at_the_same_time_but_one_in_each_copy(
 
     monkeypatch.setattr(Trial, "outcome_of", outcome_of)
     trials = [Trial(tmp_path / name, Covering()) for name in "ab"]  # type: ignore[arg-type]
-    found = dict(try_all([mutant(line) for line in range(6)], trials))
+    found = dict(try_all([mutant(line) for line in range(6)], trials, True))
     assert found == {mutant(line): f"outcome {line}" for line in range(6)}
