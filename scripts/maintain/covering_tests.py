@@ -1,7 +1,7 @@
 """Find the fast tests that run a line, by one run of them all under coverage.py.
 
 Used as a plugin of pytest (`-p scripts.maintain.covering_tests`), it writes how long each test
-took, whether it passed, and which fixtures it shares with others.
+took, whether it passed, which fixtures it shares with others, and how long each of these took.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import json
 import os
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,32 @@ from scripts.maintain.forked_pytest import run_pytest
 
 REPORT = "tests.json"
 _found: dict[str, dict[str, Any]] = {}
+_fixtures: dict[str, float] = {}
 
 
 def pytest_collection_modifyitems(items: Iterable[Any]) -> None:
     """Note the fixtures that a test has together with others."""
     for item in items:
-        shared = [
-            name
-            for name, definitions in item._fixtureinfo.name2fixturedefs.items()
-            # Those of plugins run nothing of ours.
-            if definitions[-1].scope != "function"
-            and definitions[-1].func.__module__.startswith("tests")
-        ]
+        definitions = item._fixtureinfo.name2fixturedefs
+        shared = [name for name, [*_, last] in definitions.items() if _is_shared(last)]
         _found[item.nodeid] = {"seconds": 0.0, "failed": False, "shared": shared}
+
+
+def _is_shared(definition: Any) -> bool:
+    # Fixtures of plugins run nothing of ours.
+    return bool(definition.scope != "function" and definition.func.__module__.startswith("tests"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: Any) -> Iterator[None]:
+    """Note how long a shared fixture takes, without those that it rests on."""
+    start = time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        if _is_shared(fixturedef):
+            took = time.perf_counter() - start
+            _fixtures[fixturedef.argname] = max(took, _fixtures.get(fixturedef.argname, 0.0))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -47,8 +61,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was noted; a process of pytest-xdist hands it to the first one."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["found"] = {name: found for name, found in _found.items() if found["seconds"]}
+        output["fixtures"] = _fixtures
     else:
-        Path(REPORT).write_text(json.dumps(_found), encoding="utf-8")
+        document = {"tests": _found, "fixtures": _fixtures}
+        Path(REPORT).write_text(json.dumps(document), encoding="utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -61,6 +77,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     if error:
         raise RuntimeError(f"a process of the tests crashed: {error}")
     _found.update(node.workeroutput["found"])
+    for name, took in node.workeroutput["fixtures"].items():
+        _fixtures[name] = max(took, _fixtures.get(name, 0.0))
 
 
 def find_covering_tests(copy: Path, tests: Sequence[str], processes: int = 1) -> None:
@@ -78,7 +96,7 @@ def find_covering_tests(copy: Path, tests: Sequence[str], processes: int = 1) ->
     if processes > 1:
         options += ["-n", str(processes), "--dist", "loadfile"]
     run_pytest(copy, [*options, "-m", "not slow", *tests], timeout=4 * 3600)
-    found: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
+    found: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())["tests"]
     failed = [name for name in found if found[name]["failed"]]
     if failed:
         raise SystemExit(f"these tests fail without a change: {' '.join(failed)}")
@@ -92,7 +110,9 @@ class CoveringTests:
         from coverage import CoverageData
 
         self.copy = copy
-        self.tests: dict[str, dict[str, Any]] = json.loads((copy / REPORT).read_text())
+        report = json.loads((copy / REPORT).read_text())
+        self.tests: dict[str, dict[str, Any]] = report["tests"]
+        self.fixtures: dict[str, float] = report["fixtures"]
         self._sharing: dict[str, set[str]] = defaultdict(set)
         for name, test in self.tests.items():
             for fixture in test["shared"]:
@@ -101,7 +121,7 @@ class CoveringTests:
         self._data.read()
 
     def of(self, file: str, line: int) -> list[str]:
-        """Return the tests that run a line, quickest first.
+        """Return the tests that run a line, quickest first, with their fixtures.
 
         A line that runs in a fixture counts for every test with that fixture. A line that runs at
         import, such as a constant, has none.
@@ -117,11 +137,14 @@ class CoveringTests:
                 found.add(name)
                 if phase == "setup":
                     found.update(*(self._sharing[each] for each in self.tests[name]["shared"]))
-        return sorted(found, key=self.seconds_of)
+        return sorted(found, key=lambda test: self.seconds_of([test]))
 
-    def seconds_of(self, name: str) -> float:
-        """Return how long a test took on the unchanged copy."""
-        return float(self.tests[name]["seconds"])
+    def seconds_of(self, names: Iterable[str]) -> float:
+        """Return how long tests take together on the unchanged copy, with each fixture once."""
+        tests = [self.tests[name] for name in names]
+        shared = {fixture for test in tests for fixture in test["shared"]}
+        fixtures = sum(self.fixtures.get(fixture, 0.0) for fixture in shared)
+        return float(sum(test["seconds"] for test in tests) + fixtures)
 
 
 def lines_of_statement(source: str, line: int) -> range:

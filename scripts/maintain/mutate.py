@@ -90,10 +90,8 @@ class Trial:
 
     def within(self, limit: float, tests: Sequence[str]) -> list[str]:
         """Return the first tests, at most so many seconds of them, but at least one."""
-        seconds = 0.0
-        for number, name in enumerate(tests):
-            seconds += self.covering.seconds_of(name)
-            if number and seconds > limit:
+        for number in range(1, len(tests)):
+            if self.covering.seconds_of(tests[: number + 1]) > limit:
                 return list(tests[:number])
         return list(tests)
 
@@ -117,8 +115,9 @@ class Trial:
         from cosmic_ray.plugins import get_operator
 
         # A whole file of tests has no duration of its own.
-        known = [self.covering.seconds_of(test) for test in tests if "::" in test]
-        timeout = max(LEAST_TIMEOUT_S, SLOWDOWN * (sum(known) if known else USUAL_SECONDS))
+        known = [test for test in tests if "::" in test]
+        usual = self.covering.seconds_of(known) if known else USUAL_SECONDS
+        timeout = max(LEAST_TIMEOUT_S, SLOWDOWN * usual)
         operator = get_operator(mutant.operator)()
         with use_mutation(self.copy / mutant.file, operator, mutant.occurrence):
             status = run_pytest(self.copy, ["-x", "-m", "not slow", *tests], timeout)

@@ -149,7 +149,16 @@ def test_the_tests_that_run_a_line_are_found_also_if_a_fixture_runs_it(
     assert set(covering.of("lungseg/sums.py", 3)) == {value, kind}
     assert set(covering.of("lungseg/sums.py", 5)) == {half, "tests/test_more.py::test_quarter"}
     assert covering.of("lungseg/sums.py", 7) == covering.of("lungseg/sums.py", 1) == []
-    assert all(covering.seconds_of(name) > 0 for name in (value, kind, half))
+    assert all(covering.seconds_of([name]) > 0 for name in (value, kind, half))
+    assert set(covering.fixtures) == {"four"}
+    covering.tests = {
+        name: {"seconds": seconds, "shared": shared}
+        for name, seconds, shared in ((value, 1, ["four"]), (kind, 2, ["four"]), (half, 4, []))
+    }
+    covering.fixtures = {"four": 10.0}
+    assert covering.seconds_of([value, kind, half]) == 17, "the fixture once"
+    assert covering.of("lungseg/sums.py", 3) == [value, kind]
+    assert covering.of("lungseg/sums.py", 5) == [half]
 
 
 @pytest.mark.slow
@@ -183,10 +192,10 @@ class Covering:
     """Tests that all run every line."""
 
     def of(self, file: str, line: int) -> list[str]:
-        return sorted(SECONDS, key=self.seconds_of)
+        return sorted(SECONDS, key=SECONDS.__getitem__)
 
-    def seconds_of(self, name: str) -> float:
-        return SECONDS[name]
+    def seconds_of(self, names: list[str]) -> float:
+        return sum(SECONDS[name] for name in names)
 
 
 def mutant(line: int) -> Mutant:
