@@ -124,6 +124,34 @@ def test_ssim_equals_tensorflows(batch: tuple[np.ndarray, np.ndarray]) -> None:
     np.testing.assert_allclose(np.asarray(LOSSES["ssim"](truth, guess)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("grey", [0.0, 0.002, 0.01, 0.1])
+def test_ssim_of_even_planes_is_that_of_their_means_alone(grey: float) -> None:
+    truth = np.zeros((1, 16, 16), np.uint8)
+    guess = np.full((1, 16, 16, 2), grey, np.float32)
+    guess[..., 0] = 1 - grey
+    expected = 1 - 0.0001 / (grey**2 + 0.0001)  # C1 is (0.01 x 1)^2
+    assert float(np.asarray(LOSSES["ssim"](truth, guess))[0]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_ssim_of_stripes_is_that_of_their_variance() -> None:
+    width, grey, step = 16, 0.01, 0.01
+    truth = np.zeros((1, width, width), np.uint8)
+    guess = np.empty((1, width, width, 2), np.float32)
+    guess[..., 1] = grey + step * (-1) ** np.arange(width)
+    guess[..., 0] = 1 - guess[..., 1]
+    weights = np.exp(-(np.arange(-5, 6) ** 2) / 4.5)
+    weights /= weights.sum()
+    found = []
+    for sign in (1, -1):  # the window begins at a bright or at a dark stripe
+        values = grey + sign * step * (-1.0) ** np.arange(11)
+        mean = weights @ values
+        variance = weights @ values**2 - mean**2
+        # C2 is (0.03 x 1)^2; the truth has neither mean nor variance.
+        found.append(0.0001 * 0.0009 / ((mean**2 + 0.0001) * (variance + 0.0009)))
+    expected = 1 - np.mean(found)
+    assert float(np.asarray(LOSSES["ssim"](truth, guess))[0]) == pytest.approx(expected, abs=1e-4)
+
+
 def test_hybrids_are_sums_of_their_parts(batch: tuple[np.ndarray, np.ndarray]) -> None:
     value = {name: np.asarray(loss(*batch)) for name, loss in LOSSES.items()}
     np.testing.assert_allclose(
@@ -169,6 +197,24 @@ def test_the_edge_loss_weighs_pixels_near_a_boundary() -> None:
     plain = float(np.asarray(LOSSES["ce_dice"](truth, right))[0])
     assert float(np.asarray(LOSSES["ce_dice_edge"](truth, right))[0]) == pytest.approx(plain)
     assert with_error(18) > 2 * with_error(5)
+
+
+@pytest.mark.parametrize("lung", [slice(20, None), slice(20)])
+@pytest.mark.parametrize(
+    ("column", "weight"), [(16, 1), (17, 5), (19, 5), (20, 5), (22, 5), (23, 1)]
+)
+def test_the_three_pixels_on_both_sides_of_a_boundary_weigh_five_times(
+    column: int, weight: int, lung: slice
+) -> None:
+    truth = np.zeros((1, 40, 40), np.uint8)
+    truth[:, :, lung] = 1
+    guess = np.stack([1.0 - truth, truth * 1.0], axis=-1).astype(np.float32) * 0.98 + 0.01
+    guess[:, :, column] = guess[:, :, column, ::-1]
+    found = float(np.asarray(LOSSES["ce_dice_edge"](truth, guess))[0])
+    found -= float(np.asarray(LOSSES["dice"](truth, guess))[0])
+    # 40 columns, of which 3 + 3 weigh five times.
+    right, wrong = -np.log(0.99), -np.log(0.01)
+    assert found == pytest.approx(right + (wrong - right) * weight / (34 + 6 * 5), rel=1e-4)
 
 
 def test_binary_crossentropy_of_several_classes_equals_its_formula() -> None:
