@@ -152,7 +152,22 @@ def lines_of_statement(source: str, line: int) -> range:
 
     The head of a function or class runs at import, so all of its lines count, decorators included.
     """
-    found = []
+    head, statement = _statement(source, line)
+    return range(head.start, statement.end_lineno + 1) if _is_definition(statement) else head
+
+
+def is_in_definition(source: str, line: int) -> bool:
+    """Whether a line is in the head of a function or class, decorators included."""
+    return _is_definition(_statement(source, line)[1])
+
+
+def _is_definition(statement: Any) -> bool:
+    return isinstance(statement, (ast.FunctionDef, ast.ClassDef))
+
+
+def _statement(source: str, line: int) -> tuple[range, Any]:
+    """Return the smallest statement at a line, and its lines; of a block, those of its head."""
+    found: list[tuple[range, Any]] = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.stmt):
             continue
@@ -160,6 +175,5 @@ def lines_of_statement(source: str, line: int) -> range:
         first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
         last = max(node.lineno, body[0].lineno - 1) if body else end
         if line in range(first, last + 1):
-            whole = isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            found.append(range(first, (end if whole else last) + 1))
-    return min(found, key=len, default=range(line, line + 1))
+            found.append((range(first, last + 1), node))
+    return min(found, key=lambda each: len(each[0]), default=(range(line, line + 1), None))

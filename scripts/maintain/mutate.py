@@ -30,7 +30,11 @@ import typer
 
 from lungseg.system.tables import read_json, write_json
 from scripts.maintain.check_sizes import files_of_repository
-from scripts.maintain.covering_tests import CoveringTests, find_covering_tests
+from scripts.maintain.covering_tests import (
+    CoveringTests,
+    find_covering_tests,
+    is_in_definition,
+)
 from scripts.maintain.forked_pytest import KILLED, run_pytest
 from scripts.maintain.mutants import PACKAGES, Mutant, choose, package_of, sources
 
@@ -39,12 +43,10 @@ RESULT = Path(__file__).with_name("mutants.json")
 # A change may make a loop endless: tests are stopped after this many times their usual duration.
 SLOWDOWN, LEAST_TIMEOUT_S = 5, 240
 # Nearly every test runs some lines. So tests run in portions of these many seconds, the quickest
-# first, until one notices the change. The last portion begins with those of the same subject. What
-# is beyond it counts as if it did not notice.
-PORTIONS = (4.0, 30.0, 120.0)
-# All changes are tried by the first portions before any is tried by the last one, which takes
-# minutes: a run that is stopped early has then tried most of them.
-QUICK_PORTIONS = 2
+# first, until one notices the change. All changes are tried by the quick portions before any is
+# tried by the slow one, which takes minutes and begins with the tests of the same subject. So a run
+# that is stopped early has tried most of them. What is beyond counts as if it did not notice.
+QUICK_PORTIONS, SLOW_PORTION = (4.0, 30.0), 120.0
 NOT_YET = "survived the quick tests"
 USUAL_SECONDS = 40.0  # of a file of tests, whose duration is not known
 NO_TESTS = 5  # pytest's exit status if there is nothing to run
@@ -72,21 +74,24 @@ class Trial:
         self.copy = copy
         self.covering = covering
 
-    def tests_for(self, mutant: Mutant) -> list[list[str]]:
-        """Return the tests that may notice a change, in portions to be run one after the other.
+    def tests_for(self, mutant: Mutant) -> tuple[list[list[str]], list[list[str]]]:
+        """Return the tests that may notice a change, in portions: the quick and the slow ones.
 
-        Those of the module's own tests come first.
+        Those of the module's own tests come first. A decorator acts also where a function does not
+        run, so its change is tried by all of its module's own tests.
         """
         naming = naming_tests(self.copy, mutant.file)
+        source = (self.copy / mutant.file).read_text(encoding="utf-8")
         rest = self.covering.of(mutant.file, mutant.line)
         rest.sort(key=lambda test: test.split("::")[0] not in naming)
-        portions = []
-        for limit in PORTIONS:
-            if limit == PORTIONS[-1]:
-                rest.sort(key=lambda test: not of_subject(test, mutant.file))
-            portions.append(self.within(limit, rest))
-            rest = rest[len(portions[-1]) :]
-        return [portion for portion in portions if portion] or [naming] * bool(naming)
+        quick = [naming[:1]] if is_in_definition(source, mutant.line) else []
+        for limit in QUICK_PORTIONS:
+            quick.append(self.within(limit, rest))
+            rest = rest[len(quick[-1]) :]
+        rest.sort(key=lambda test: not of_subject(test, mutant.file))
+        slow = [self.within(SLOW_PORTION, rest)]
+        quick, slow = ([tests for tests in portions if tests] for portions in (quick, slow))
+        return quick or [naming] * bool(naming), slow
 
     def within(self, limit: float, tests: Sequence[str]) -> list[str]:
         """Return the first tests, at most so many seconds of them, but at least one."""
@@ -102,12 +107,12 @@ class Trial:
             mutant: the change to try.
             quick: whether to try it by the quick tests, or by those that follow them.
         """
-        portions = self.tests_for(mutant)
-        for tests in portions[:QUICK_PORTIONS] if quick else portions[QUICK_PORTIONS:]:
+        quick_tests, slow_tests = self.tests_for(mutant)
+        for tests in quick_tests if quick else slow_tests:
             outcome = self.try_by(tests, mutant)
             if outcome != "survived":
                 return outcome
-        return NOT_YET if quick and len(portions) > QUICK_PORTIONS else "survived"
+        return NOT_YET if quick and slow_tests else "survived"
 
     def try_by(self, tests: Sequence[str], mutant: Mutant) -> str:
         """Return the outcome of a change by some tests."""

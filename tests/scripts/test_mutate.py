@@ -207,20 +207,27 @@ def trial(tmp_path: Path) -> Trial:
     own = tmp_path / "tests" / "evaluation" / "test_surfaces.py"
     own.parent.mkdir(parents=True)
     own.write_text("from lungseg.evaluation.surfaces import measure\n")
+    module = tmp_path / "lungseg" / "evaluation" / "surfaces.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("LIMIT = 3\n@cache\ndef measure():\n    return LIMIT\n")
     return Trial(tmp_path, Covering())  # type: ignore[arg-type]
 
 
 def test_the_own_and_quick_tests_come_first_and_in_the_end_those_of_the_subject(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    portions = trial.tests_for(mutant(1))
-    assert [[name.partition("::")[2] for name in portion] for portion in portions] == [
+    quick, slow = trial.tests_for(mutant(1))
+    assert [[name.partition("::")[2] for name in portion] for portion in [*quick, *slow]] == [
         ["test_own", "test_quick"],
         ["test_long"],  # another 29 s would be more than 30
         ["test_verb", "test_longer"],  # another 300 s would be more than 120
     ]
-    slow = "tests/verbs/test_train.py::test_slow"
-    assert trial.within(4, [slow, slow]) == [slow]
+    assert len(quick) == 2
+    whole = "tests/evaluation/test_surfaces.py"
+    assert trial.tests_for(mutant(2)) == trial.tests_for(mutant(3)) == ([[whole], *quick], slow)
+    assert trial.tests_for(mutant(4)) == (quick, slow)
+    slowest = "tests/verbs/test_train.py::test_slow"
+    assert trial.within(4, [slowest, slowest]) == [slowest]
     tried: list[list[str]] = []
     outcomes = iter(["survived", "killed", "timed out", *["survived"] * 3])
 
@@ -229,21 +236,21 @@ def test_the_own_and_quick_tests_come_first_and_in_the_end_those_of_the_subject(
         return next(outcomes)
 
     monkeypatch.setattr(Trial, "try_by", try_by)
-    assert (trial.outcome_of(mutant(1), True), tried) == ("killed", portions[:2])
-    assert (trial.outcome_of(mutant(1), True), tried[2:]) == ("timed out", portions[:1])
-    assert (trial.outcome_of(mutant(1), True), tried[3:]) == (NOT_YET, portions[:2])
-    assert (trial.outcome_of(mutant(1), False), tried[5:]) == ("survived", portions[2:])
+    assert (trial.outcome_of(mutant(1), True), tried) == ("killed", quick)
+    assert (trial.outcome_of(mutant(1), True), tried[2:]) == ("timed out", quick[:1])
+    assert (trial.outcome_of(mutant(1), True), tried[3:]) == (NOT_YET, quick)
+    assert (trial.outcome_of(mutant(1), False), tried[5:]) == ("survived", slow)
 
 
 def test_a_line_that_no_test_runs_is_tried_by_the_files_that_name_its_module(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial.covering = SimpleNamespace(of=lambda file, line: [])  # type: ignore[assignment]
-    assert trial.tests_for(mutant(1)) == [["tests/evaluation/test_surfaces.py"]]
+    assert trial.tests_for(mutant(1)) == ([["tests/evaluation/test_surfaces.py"]], [])
     monkeypatch.setattr(Trial, "try_by", lambda *_: "survived")
     assert trial.outcome_of(mutant(1), True) == "survived", "there is no slower test"
     (trial.copy / "tests" / "evaluation" / "test_surfaces.py").unlink()
-    assert trial.tests_for(mutant(1)) == []
+    assert trial.tests_for(mutant(1)) == ([], [])
     assert trial.outcome_of(mutant(1), True) == "survived"
 
 
