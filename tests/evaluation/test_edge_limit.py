@@ -36,6 +36,17 @@ def test_pixels_away_from_the_border_stay_as_labelled() -> None:
     assert not found[inside < 3].any()
 
 
+@pytest.mark.parametrize("band", [1, 4])
+def test_the_strip_is_equally_wide_on_every_side(band: int) -> None:
+    lung = np.zeros((64, 64), bool)
+    lung[20:30, 25:40] = True
+    image = np.zeros((64, 64), np.uint8)  # dark beyond the border
+    image[:8] = 200  # soft tissue
+    rows, columns = np.nonzero(with_exact_edges(image, lung, 0.6, band))
+    assert (rows.min(), rows.max()) == (20 - band, 29 + band)
+    assert (columns.min(), columns.max()) == (25 - band, 39 + band)
+
+
 def test_the_table_has_each_slice_and_their_mean(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,19 @@ def test_a_segmentation_lies_where_its_series_does(axes: tuple[float, ...], tmp_
     np.testing.assert_array_equal(found.labels, LabelVolume(labels).labels)
 
 
+def test_a_slice_without_lung_between_others_is_empty(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_series(tmp_path / "case", phantom_arrays(6, 24)[0])
+    ct = read_ct(tmp_path / "case")
+    mask = np.zeros(ct.canonical.GetSize()[::-1], np.uint8)
+    mask[[1, 4], 3:9, 5:7] = 1
+    labels = image_of(mask)
+    labels.CopyInformation(ct.canonical)
+    write_dicom_seg(tmp_path / "case", ct, labels, tmp_path / "case.dcm")
+    found = read_dicom_seg(tmp_path / "case.dcm").labels
+    assert found.any(axis=(1, 2)).tolist() == [True, False, False, True]
+
+
 def test_what_is_no_segmentation_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     [path] = write_series(tmp_path, phantom_arrays(1, 16)[0])
