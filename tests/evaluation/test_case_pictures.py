@@ -1,5 +1,6 @@
 """A pair of masks is drawn on the CT of its case if that has the same grid, otherwise on black."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -45,6 +46,12 @@ def test_a_volume_is_drawn_on_its_ct(case: Case) -> None:
     grey = corner(case)
     assert len(set(grey)) == 1 and 100 < grey[0] < 255  # 0 HU in slice 1; air would be black
     assert draw_case(case, Config()).number == 2
+
+
+def test_every_slice_of_a_short_volume_can_be_seen(case: Case) -> None:
+    axial, coronal = draw_case(case, Config()).views.views
+    numbers = [[json.loads(text)["n"] for text in view.slices] for view in (axial, coronal)]
+    assert numbers == [[1, 2, 3, 4], list(range(1, SIDE + 1))]
 
 
 @pytest.mark.parametrize(
