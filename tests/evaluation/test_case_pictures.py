@@ -51,7 +51,7 @@ def test_a_volume_is_drawn_on_its_ct(case: Case) -> None:
 def test_every_slice_of_a_short_volume_can_be_seen(case: Case) -> None:
     axial, coronal = draw_case(case, Config()).views.views
     numbers = [[json.loads(text)["n"] for text in view.slices] for view in (axial, coronal)]
-    assert numbers == [[1, 2, 3, 4], list(range(1, SIDE + 1))]
+    assert numbers == [[4, 3, 2, 1], list(range(1, SIDE + 1))]  # from the head, from the front
 
 
 @pytest.mark.parametrize(
