@@ -13,7 +13,7 @@ from lungseg.config.schema import Config, InferConfig
 from lungseg.errors import UsageError
 from lungseg.imaging.folders import Input
 from lungseg.imaging.volume_files import ct_from_image
-from lungseg.inference import body
+from lungseg.inference import body, volumes
 from lungseg.inference.certainty import Certainty
 from lungseg.inference.predictor import Predictor
 from lungseg.inference.slices import per_worker, predict_batch, predict_slices
@@ -354,6 +354,20 @@ def test_lungs_of_too_few_slices_for_thirds_are_said(
     step = "fewer than 3 slices hold lung, so its thirds are not known"
     assert (step in result.steps) == said
     assert result.remarks[-len(result.flags) :] == [flag.detail for flag in result.flags]
+
+
+@pytest.mark.parametrize("unknown", [None, "no spine was found"])
+def test_sides_that_are_not_known_are_said(
+    unknown: str | None, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr("lungseg.inference.volumes.console.warn", warned.append)
+    find = volumes.find_sides
+    monkeypatch.setattr(volumes, "find_sides", lambda *a: replace(find(*a), unknown=unknown))
+    result = segment_ct(predictor, replace(ct_from_image(chest()[0]), name="a"), Config())
+    assert (f"a: left and right are not known: {unknown}" in warned) == (unknown is not None)
+    assert not any("not known: None" in warning for warning in warned)
+    assert (result.measured.left.volume_ml is None) == (unknown is not None)
 
 
 def test_a_volume_without_lung_says_so(
