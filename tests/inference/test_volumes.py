@@ -16,6 +16,7 @@ from lungseg.imaging.volume_files import ct_from_image
 from lungseg.inference import body, volumes
 from lungseg.inference.certainty import Certainty
 from lungseg.inference.predictor import Predictor
+from lungseg.inference.sides import find_sides
 from lungseg.inference.slices import per_worker, predict_batch, predict_slices
 from lungseg.inference.threshold import find_body
 from lungseg.inference.volumes import _write_dicom, segment_ct, segment_file, write_files
@@ -362,7 +363,7 @@ def test_sides_that_are_not_known_are_said(
 ) -> None:
     warned: list[str] = []
     monkeypatch.setattr("lungseg.inference.volumes.console.warn", warned.append)
-    find = volumes.find_sides
+    find = find_sides
     monkeypatch.setattr(volumes, "find_sides", lambda *a: replace(find(*a), unknown=unknown))
     result = segment_ct(predictor, replace(ct_from_image(chest()[0]), name="a"), Config())
     assert (f"a: left and right are not known: {unknown}" in warned) == (unknown is not None)

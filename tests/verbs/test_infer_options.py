@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageSequence
 from typer.testing import Result
 
 from lungseg.config.schema import Config, InferConfig
@@ -142,10 +142,14 @@ def test_a_volume_becomes_an_animation(
     trained_run: Path, tmp_path: Path, tiny_config: Config
 ) -> None:
     source = write_nifti(tmp_path / "ct.nii.gz")
-    infer(with_infer(tiny_config, video=True), [source], tmp_path / "out", run=trained_run)
+    config = with_infer(tiny_config, video=True, video_fps=4)
+    infer(config, [source], tmp_path / "out", run=trained_run)
+    slices = sitk.ReadImage(str(source)).GetSize()[2]
     with Image.open(tmp_path / "out" / "overlays" / "ct.gif") as animation:
         assert animation.n_frames >= 7  # equal neighbours may be shown as one, longer
         assert animation.size == (SIDE, SIDE)
+        frames = ImageSequence.Iterator(animation)
+        assert sum(frame.info["duration"] for frame in frames) == slices * 250  # ms
 
 
 def test_a_film_shows_every_slice_at_its_rate(
