@@ -54,7 +54,7 @@ def predict_batch(
     settings: InferConfig,
     spacing: tuple[float, float] = SQUARE,
     *,
-    volume: bool = False,
+    volume: bool,
 ) -> list[NDArray[np.float32]]:
     """Predict a few slices together, as `predict_slices` does with many."""
     data = predictor.data

@@ -52,7 +52,6 @@ class NotANumber(keras.callbacks.Callback):  # type: ignore[misc]
         """Set the pipeline, which knows the cases of each batch."""
         super().__init__()
         self.pipeline = pipeline
-        self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Remember the epoch, which counts from 0."""
@@ -103,7 +102,6 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         """Set the bar, the pipeline and the number of epochs."""
         super().__init__()
         self.bar, self.pipeline, self.epochs = bar, pipeline, epochs
-        self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Remember the epoch, which counts from 0."""

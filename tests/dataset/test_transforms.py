@@ -9,6 +9,7 @@ import pytest
 
 from lungseg.config.training import TransformsConfig
 from lungseg.dataset.augmentation import build_pipeline
+from lungseg.dataset.transforms import RandomCrop
 
 LUNG = np.zeros((40, 50), np.float32)
 LUNG[10:30, 15:40] = 1
@@ -286,3 +287,17 @@ def test_a_slice_without_lung_has_no_lesion() -> None:
     found = step.get_params_dependent_on_data({}, {"image": image, "mask": image * 0})
     assert found == {"opacity": None, "grey": None}
     assert step.apply(image, **found) is image
+
+
+def test_a_crop_keeps_its_share_of_both_sides_wherever_it_lies() -> None:
+    crop = RandomCrop(limit=0.4, p=1)
+    firsts: list[set[int]] = [set(), set()]
+    for seed in range(200):
+        crop.set_random_seed(seed)
+        part = crop.get_params_dependent_on_data({"shape": (5, 10, 3)}, {})["part"]
+        sides = [span.stop - span.start for span in part]
+        assert 3 <= sides[0] <= 5 and 6 <= sides[1] <= 10
+        for found, span, whole in zip(firsts, part, (5, 10), strict=True):
+            assert span.start >= 0 and span.stop <= whole
+            found.add(span.start)
+    assert firsts == [{0, 1, 2}, {0, 1, 2, 3, 4}], "up to the last pixel"

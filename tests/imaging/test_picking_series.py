@@ -203,3 +203,16 @@ def test_a_series_in_two_folders_is_one_if_no_position_is_taken_twice(tmp_path: 
         "slices at the same positions"
         in scattered_series([{"1": lower}, {"1": lower}])[1][0].detail
     )
+
+
+@pytest.mark.parametrize(("frames", "many"), [(None, None), (1, None), (2, 2)])
+def test_a_plain_slice_may_say_that_it_has_one_frame(
+    frames: int | None, many: int | None, tmp_path: Path
+) -> None:
+    def count(ct: FileDataset, index: int) -> None:
+        if frames is not None:
+            ct.NumberOfFrames = frames
+            ct.PixelData = ct.PixelData * frames
+
+    write_series(tmp_path, HU[:2], count)
+    assert [read_header(path).frames for path in sorted(tmp_path.iterdir())] == [many, many]
