@@ -43,11 +43,6 @@ class LoadedImage:
     remarks: str = ""
     problem: DataError | None = None
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.image.shape[0], self.image.shape[1]
-
 
 def image_batches(
     items: Sequence[Input], predictor: Predictor, config: Config
@@ -113,7 +108,7 @@ def _write_mask(
     return done_row(
         loaded.item,
         name,
-        (1, *loaded.size),
+        (1, loaded.image.shape[0], loaded.image.shape[1]),
         lung_pixels,
         "; ".join(filter(None, remarks)),
         origin_of(loaded.item, predictor.sha256, settings, predictor.name),

@@ -39,6 +39,7 @@ def test_masks_have_the_images_size_and_the_maps_colours(
         assert mask.shape == size
         assert set(np.unique(mask)) <= {0, 255}
         assert int(rows[name]["lung_pixels"]) == np.count_nonzero(mask)
+        assert (int(rows[name]["height"]), int(rows[name]["width"])) == size
     assert not (tmp_path / "out" / "overlays").exists()
 
 
