@@ -39,7 +39,7 @@ def name_patients(masks: Mapping[str, Path], config: Config) -> Naming:
     """Name the patient of each case.
 
     The patient comes from `split.group_csv`, from `split.group_regex`, or from the `manifest.csv`
-    or `split.csv` that lists the mask. Otherwise a case is its own patient.
+    or `split.csv` that names the patient of every mask. Otherwise a case is its own patient.
 
     Args:
         masks: case to its mask file; the files lie in one folder.
@@ -55,8 +55,8 @@ def name_patients(masks: Mapping[str, Path], config: Config) -> Naming:
     for listing in (folder.parent / "manifest.csv", folder.parent.parent / "split.csv"):
         listed = _listed_patients(listing, folder)
         found = {case: listed[path.name] for case, path in masks.items() if path.name in listed}
-        if found:
-            return Naming({**patients, **found}, listing.name)
+        if len(found) == len(masks):  # else some masks would pass for patients of their own
+            return Naming(found, listing.name)
     return Naming(patients, FILES)
 
 

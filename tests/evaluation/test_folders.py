@@ -132,9 +132,13 @@ def test_the_patients_come_from_a_rule_or_the_list_that_names_the_mask(tmp_path:
         {"mask": "other/a1.png", "group": "not this"},
         {"mask": "masks/b1.png", "group": ""},
     ]
-    write_csv(tmp_path / "split.csv", ("mask", "group"), [{**rows[0], "mask": "in/masks/a1.png"}])
+    listed = [{**row, "mask": f"in/{row['mask']}"} for row in rows]
+    write_csv(tmp_path / "split.csv", ("mask", "group"), listed)
     assert name_patients(masks, Config()).source == "split.csv"
     assert name_patients(masks, Config()).patients["A"] == "anna"
+    write_csv(tmp_path / "split.csv", ("mask", "group"), listed[:1])
+    found = name_patients(masks, Config())
+    assert (found.patients, found.source) == ({"A": "A", "B": "B"}, "files"), "B is not listed"
     write_csv(tmp_path / "in" / "manifest.csv", ("mask", "group"), rows)
     found = name_patients(masks, Config())
     assert (found.patients, found.source) == ({"A": "anna", "B": "bert"}, "manifest.csv")
