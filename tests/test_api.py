@@ -409,5 +409,5 @@ def test_masks_that_cannot_be_scored_are_refused(
 def test_spacing_is_given_by_its_name() -> None:
     mask = np.ones((4, 4), bool)
     with pytest.raises(TypeError):
-        api.score(mask, mask, (2.0, 2.0))  # type: ignore[misc]
+        api.score(mask, mask, (2.0, 2.0))  # type: ignore[call-arg]
     assert api.score(truth=mask, mask=mask)["dice"] == 1
