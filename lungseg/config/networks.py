@@ -147,6 +147,8 @@ class SharpUNetConfig(LevelsConfig):
 class U2NetConfig(LevelsConfig):
     """A U-Net each of whose stages is a small U-Net."""
 
+    learning_rate: ClassVar[float] = 0.003
+
     name: Literal["u2net"] = Field(description=NAME)
     # The two deepest stages are dilated blocks, and at least one nested U-Net lies above them.
     num_layers: Annotated[int, Field(ge=3, le=8)] = Field(
@@ -194,7 +196,7 @@ class TransUNetConfig(LevelsConfig):
 class SwinUNetConfig(LevelsConfig):
     """A U-Net of transformers alone, with attention within windows."""
 
-    learning_rate: ClassVar[float] = 0.001  # not measured yet
+    learning_rate: ClassVar[float] = 0.0003
 
     name: Literal["swin_unet"] = Field(description=NAME)
     base_filters: Positive = Field(
