@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 # In the order in which the help lists them. Each is a module beside this one.
 COMMANDS = (
-    *("prepare", "split", "train", "evaluate", "infer", "inspect", "export"),
-    *("config", "phantom", "label", "convert", "models"),
-)
+    "prepare", "split", "train", "evaluate", "infer", "inspect", "export",
+    "config", "phantom", "label", "convert", "models",
+)  # fmt: skip
 
 app = typer.Typer(
     name="lungseg",
@@ -115,7 +115,7 @@ def program(arguments: Sequence[str] = ()) -> typer.Typer:
 
     A command need not wait until the modules of the others are imported.
     """
-    named = arguments[:1] if set(arguments[:1]) <= set(COMMANDS) else ()
+    named = [word for word in arguments[:1] if word in COMMANDS]
     for name in named or COMMANDS:
         import_module(f"lungseg.cli.{name}")
     return app

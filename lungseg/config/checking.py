@@ -38,7 +38,7 @@ def check(data: dict[str, Any], origin: str, sources: Sequence[Source]) -> Confi
     Raises:
         UsageError: if there are unknown keys or wrong values; the message lists all of them.
     """
-    if not data:  # to check the defaults, which are right, takes a tenth of a second
+    if not data:  # the defaults are right, and to check them would take a tenth of a second
         return Config.model_construct()
     data = with_new_names(data, origin)
     if isinstance(data.get("model"), dict) and "name" not in data["model"]:

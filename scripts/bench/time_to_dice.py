@@ -8,8 +8,6 @@ Example:
         work/labelled/masks -s split.fractions="[0.65, 0.35, 0]"
 """
 
-import csv
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +18,8 @@ from typing import Annotated
 
 import typer
 
-from lungseg.system.environment import cores, describe_hardware
+from lungseg.system.tables import read_csv
+from scripts.bench.volume import describe_machine
 
 WATCHED = "val_lung_dice"
 CHECK_S = 0.2
@@ -28,13 +27,9 @@ CHECK_S = 0.2
 
 def first_epoch(history: Path, target: float) -> tuple[int, float] | None:
     """Return the first epoch whose validation lung Dice is at least the target, and that Dice."""
-    if not history.exists():
-        return None
-    with history.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            # The last row may be half-written.
-            if row.get(WATCHED) and float(row[WATCHED]) >= target:
-                return int(row["epoch"]), float(row[WATCHED])
+    for row in read_csv(history) if history.exists() else ():
+        if row.get(WATCHED) and float(row[WATCHED]) >= target:
+            return int(row["epoch"]), float(row[WATCHED])
     return None
 
 
@@ -51,8 +46,7 @@ def main(
 ) -> None:
     """Prepare, split and train until the Dice is reached; print the seconds of each."""
     given = [word for setting in settings for word in ("-s", setting)]
-    processor, load = describe_hardware()["processor"], os.getloadavg()[0]
-    typer.echo(f"{cores()} cores of {processor}; {load:.1f} threads wanted them before")
+    typer.echo(describe_machine())
     with tempfile.TemporaryDirectory() as name:
         prepared, dataset, run = (Path(name) / part for part in ("prepared", "dataset", "run"))
         start = time.monotonic()
@@ -64,10 +58,13 @@ def main(
                 raise SystemExit(f"lungseg {words[0]} failed")
             typer.echo(f"{words[0]}: {time.monotonic() - start:.0f} s from the start")
         training = lungseg("train", "--data", dataset, "--run", run, *given)
-        while (found := first_epoch(run / "history.csv", target)) is None:
-            if training.poll() is not None:
+        found, ended = None, False
+        while found is None:
+            if ended:
                 raise SystemExit(f"the training ended before a lung Dice of {target}")
             time.sleep(CHECK_S)
+            ended = training.poll() is not None  # asked first: its last epoch counts, too
+            found = first_epoch(run / "history.csv", target)
         seconds = time.monotonic() - start
         training.send_signal(signal.SIGTERM)
         training.wait()

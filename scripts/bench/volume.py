@@ -74,6 +74,12 @@ def infer(checkout: Path, model: Path, source: Path, output: Path) -> Run:
     return Run(*map(float, done.stdout.split()))
 
 
+def describe_machine() -> str:
+    """Return the cores, and how many threads wanted them in the minute before."""
+    processor, load = describe_hardware()["processor"], os.getloadavg()[0]
+    return f"{cores()} cores of {processor}; {load:.1f} threads wanted them before"
+
+
 def write_phantom(path: Path, slices: int) -> None:
     """Write a volume of so many slices of 512 x 512."""
     drawn = np.stack([hu for hu, _ in make_volume(make_patient(0), DRAWN)])[::-1]
@@ -121,9 +127,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     checkouts = (given.before.resolve(), given.after.resolve())
-    processor = describe_hardware()["processor"]
-    load = os.getloadavg()[0]
-    sys.stdout.write(f"{cores()} cores of {processor}; {load:.1f} threads wanted them before\n")
+    sys.stdout.write(f"{describe_machine()}\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _, (hu, _), _ = make_volume(make_patient(0), 3)

@@ -45,8 +45,12 @@ def pytest_fixture_setup(fixturedef: Any) -> Iterator[None]:
         return (yield)
     finally:
         if _is_shared(fixturedef):
-            took = time.perf_counter() - start
-            _fixtures[fixturedef.argname] = max(took, _fixtures.get(fixturedef.argname, 0.0))
+            _note_fixture(fixturedef.argname, time.perf_counter() - start)
+
+
+def _note_fixture(name: str, seconds: float) -> None:
+    # Several modules may have a fixture of one name: the slowest counts.
+    _fixtures[name] = max(seconds, _fixtures.get(name, 0.0))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -77,8 +81,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     if error:
         raise RuntimeError(f"a process of the tests crashed: {error}")
     _found.update(node.workeroutput["found"])
-    for name, took in node.workeroutput["fixtures"].items():
-        _fixtures[name] = max(took, _fixtures.get(name, 0.0))
+    for name, seconds in node.workeroutput["fixtures"].items():
+        _note_fixture(name, seconds)
 
 
 def find_covering_tests(copy: Path, tests: Sequence[str], processes: int = 1) -> None:

@@ -18,6 +18,7 @@ import py_compile
 import re
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -77,8 +78,8 @@ class Trial:
     def tests_for(self, mutant: Mutant) -> tuple[list[list[str]], list[list[str]]]:
         """Return the tests that may notice a change, in portions: the quick and the slow ones.
 
-        Those of the module's own tests come first. A decorator acts also where a function does not
-        run, so its change is tried by all of its module's own tests.
+        Those that name the module come first. A decorator acts also where its function does not
+        run, so the whole file of the module's own tests tries its change.
         """
         naming = naming_tests(self.copy, mutant.file)
         source = (self.copy / mutant.file).read_text(encoding="utf-8")
@@ -95,10 +96,9 @@ class Trial:
 
     def within(self, limit: float, tests: Sequence[str]) -> list[str]:
         """Return the first tests, at most so many seconds of them, but at least one."""
-        for number in range(1, len(tests)):
-            if self.covering.seconds_of(tests[: number + 1]) > limit:
-                return list(tests[:number])
-        return list(tests)
+        numbers = range(1, len(tests) + 1)
+        fitting = bisect_right(numbers, limit, key=lambda n: self.covering.seconds_of(tests[:n]))
+        return list(tests[: max(1, fitting)])
 
     def outcome_of(self, mutant: Mutant, quick: bool) -> str:
         """Return `killed`, `timed out`, `survived`, or `NOT_YET` if slower tests are to follow.

@@ -46,6 +46,16 @@ def test_without_a_known_command_there_are_all_of_them() -> None:
         )
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--help", "infer"]])
+def test_the_help_of_the_program_lists_every_command(arguments: list[str]) -> None:
+    done = run_main(*arguments)
+    assert done.returncode == 0, done.stderr
+    listed = [
+        line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line
+    ]
+    assert listed == list(COMMANDS)
+
+
 def test_the_end_runs_what_was_registered_for_it_and_loses_no_output() -> None:
     done = run_main("--version", before="import atexit\natexit.register(print, 'the end')")
     assert (done.returncode, done.stderr) == (0, "")
